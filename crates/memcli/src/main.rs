@@ -1,0 +1,2 @@
+//! Placeholder: replaced by the first commit of the command line.
+fn main() {}

@@ -1,0 +1,291 @@
+//! What one look at a target saw.
+
+use std::time::{Duration, SystemTime};
+
+use crate::reading::{Absent, Reading};
+
+/// When a sample was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Time since the source was opened, on a clock that never goes back.
+    pub monotonic: Duration,
+    /// The wall clock, which may step in either direction.
+    pub wall: SystemTime,
+    /// The time before this sample was not watched: the machine slept, the watcher was stopped,
+    /// or the wall clock stepped against the monotonic one.
+    pub gap: bool,
+}
+
+impl Stamp {
+    /// A stamp `monotonic` after the origin, on a wall clock that started at the Unix epoch: for tests and replay.
+    #[must_use]
+    pub fn synthetic(monotonic: Duration) -> Self {
+        Self { monotonic, wall: SystemTime::UNIX_EPOCH + monotonic, gap: false }
+    }
+}
+
+/// One timestamped set of readings. Fixed size and `Copy`: taking, sending and keeping one allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Sample {
+    /// When it was taken.
+    pub at: Stamp,
+    /// The watched process, or the sum over a watched tree.
+    pub process: ProcessMemory,
+    /// The whole machine.
+    pub system: SystemMemory,
+    /// The cgroup ancestor that binds the target.
+    pub cgroup: CgroupMemory,
+    /// Pressure stall information of the machine.
+    pub psi: PsiMemory,
+}
+
+impl Sample {
+    /// A sample in which nothing has been read yet.
+    #[must_use]
+    pub fn empty(at: Stamp) -> Self {
+        Self {
+            at,
+            process: ProcessMemory::default(),
+            system: SystemMemory::default(),
+            cgroup: CgroupMemory::default(),
+            psi: PsiMemory::default(),
+        }
+    }
+}
+
+/// Memory of one process, or summed over a tree. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ProcessMemory {
+    /// Resident set size (`VmRSS`). Over a tree, shared pages count once for each process that maps them.
+    pub rss: Reading<u64>,
+    /// Private, anonymous memory in RAM (`RssAnon`).
+    pub anon: Reading<u64>,
+    /// File pages in RAM (`RssFile`).
+    pub file: Reading<u64>,
+    /// Shared memory and tmpfs pages in RAM (`RssShmem`).
+    pub shmem: Reading<u64>,
+    /// Anonymous memory swapped out (`VmSwap`).
+    pub swap: Reading<u64>,
+    /// Highest RSS so far, kept by the kernel (`VmHWM`), so that spikes between samples are not missed.
+    /// Over a tree: the highest of any one process, not the tree's simultaneous peak.
+    pub peak: Reading<u64>,
+    /// Resident bytes with every shared page divided among its users.
+    pub pss: Reading<u64>,
+    /// Page faults served without I/O, since the process started.
+    pub minor_faults: Reading<u64>,
+    /// Page faults that needed I/O, since the process started.
+    pub major_faults: Reading<u64>,
+    /// Threads.
+    pub threads: Reading<u64>,
+    /// Live processes that these figures cover.
+    pub processes: Reading<u64>,
+}
+
+impl Default for ProcessMemory {
+    fn default() -> Self {
+        let unread = Err(Absent::NotRead);
+        Self {
+            rss: unread,
+            anon: unread,
+            file: unread,
+            shmem: unread,
+            swap: unread,
+            peak: unread,
+            pss: unread,
+            minor_faults: unread,
+            major_faults: unread,
+            threads: unread,
+            processes: unread,
+        }
+    }
+}
+
+impl ProcessMemory {
+    /// What the process costs wherever it lies: RSS + swap. A kernel without swap accounting adds none.
+    pub fn footprint(&self) -> Reading<u64> {
+        match self.swap {
+            Ok(swap) => Ok(self.rss?.saturating_add(swap)),
+            Err(Absent::Unsupported | Absent::NotRead) => self.rss,
+            Err(why) => Err(why),
+        }
+    }
+
+    /// What a leak shows in: anon + swap where the kernel tells them apart, else the footprint.
+    ///
+    /// Mapped files and shared buffers come and go with the page cache and are no leak of this process.
+    pub fn private(&self) -> Reading<u64> {
+        match (self.anon, self.swap) {
+            (Ok(anon), Ok(swap)) => Ok(anon.saturating_add(swap)),
+            (Ok(anon), Err(Absent::Unsupported | Absent::NotRead)) => Ok(anon),
+            _ => self.footprint(),
+        }
+    }
+}
+
+/// Memory of the machine. Sizes are in bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct SystemMemory {
+    /// All RAM the kernel manages (`MemTotal`).
+    pub total: Reading<u64>,
+    /// What can be had without swapping (`MemAvailable`, or its documented approximation on kernels before 3.14).
+    pub available: Reading<u64>,
+    /// Swap space (`SwapTotal`); 0 means that there is none.
+    pub swap_total: Reading<u64>,
+    /// Swap space not in use (`SwapFree`).
+    pub swap_free: Reading<u64>,
+}
+
+impl Default for SystemMemory {
+    fn default() -> Self {
+        let unread = Err(Absent::NotRead);
+        Self { total: unread, available: unread, swap_total: unread, swap_free: unread }
+    }
+}
+
+/// The cgroup ancestor with the highest working set / limit. Sizes are in bytes.
+///
+/// Usage, inactive file and limit always belong to the same ancestor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CgroupMemory {
+    /// Charged to the binding ancestor (`memory.current`, on v1 `memory.usage_in_bytes`).
+    pub usage: Reading<u64>,
+    /// Page cache of it that goes first (`inactive_file`).
+    pub inactive_file: Reading<u64>,
+    /// Its hard limit (`memory.max`), at most the machine's memory; [`Absent::Unlimited`] when no ancestor has one.
+    pub limit: Reading<u64>,
+    /// Its throttling limit (`memory.high`, v2 only).
+    pub high: Reading<u64>,
+    /// The least `limit - working set` over all ancestors that have a limit.
+    pub headroom: Reading<u64>,
+    /// Which ancestor binds: 0 is the target's own cgroup, 1 its parent, and so on.
+    pub depth: Reading<u64>,
+    /// How often the kernel said no, counted in the target's own cgroup.
+    pub events: CgroupEvents,
+}
+
+impl Default for CgroupMemory {
+    fn default() -> Self {
+        let unread = Err(Absent::NotRead);
+        Self {
+            usage: unread,
+            inactive_file: unread,
+            limit: unread,
+            high: unread,
+            headroom: unread,
+            depth: unread,
+            events: CgroupEvents::default(),
+        }
+    }
+}
+
+impl CgroupMemory {
+    /// Usage - inactive file: what cannot be dropped at once.
+    ///
+    /// The two are separate reads; where the pair is impossible (inactive file above usage) the usage stands.
+    pub fn working_set(&self) -> Reading<u64> {
+        let usage = self.usage?;
+        let inactive = self.inactive_file.unwrap_or(0);
+        Ok(if inactive > usage { usage } else { usage - inactive })
+    }
+}
+
+/// Cumulative event counters of a cgroup (`memory.events`; on v1 `memory.failcnt` and `memory.oom_control`).
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct CgroupEvents {
+    /// Times usage ran into the hard limit.
+    pub max: Reading<u64>,
+    /// Times usage ran into the throttling limit.
+    pub high: Reading<u64>,
+    /// Times an allocation was about to fail.
+    pub oom: Reading<u64>,
+    /// Processes killed by the kernel for lack of memory.
+    pub oom_kill: Reading<u64>,
+}
+
+impl Default for CgroupEvents {
+    fn default() -> Self {
+        let unread = Err(Absent::NotRead);
+        Self { max: unread, high: unread, oom: unread, oom_kill: unread }
+    }
+}
+
+/// Memory pressure stall information, as `/proc/pressure/memory` reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[non_exhaustive]
+pub struct PsiMemory {
+    /// At least one task waited for memory.
+    pub some: PsiLine,
+    /// All non-idle tasks waited at once.
+    pub full: PsiLine,
+}
+
+/// One line of pressure stall information.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct PsiLine {
+    /// Share of the last 10 s that was stalled, 0 to 1.
+    pub avg10: Reading<f64>,
+    /// Share of the last 60 s, 0 to 1.
+    pub avg60: Reading<f64>,
+    /// Share of the last 300 s, 0 to 1.
+    pub avg300: Reading<f64>,
+    /// Stalled time since boot, in microseconds.
+    pub total_us: Reading<u64>,
+}
+
+impl Default for PsiLine {
+    fn default() -> Self {
+        Self {
+            avg10: Err(Absent::NotRead),
+            avg60: Err(Absent::NotRead),
+            avg300: Err(Absent::NotRead),
+            total_us: Err(Absent::NotRead),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn footprint_counts_swap_and_survives_a_kernel_without_it() {
+        let mut process = ProcessMemory { rss: Ok(10), ..ProcessMemory::default() };
+        assert_eq!(process.footprint(), Ok(10));
+        process.swap = Ok(5);
+        assert_eq!(process.footprint(), Ok(15));
+        process.swap = Err(Absent::Gone);
+        assert_eq!(process.footprint(), Err(Absent::Gone));
+        process.swap = Ok(u64::MAX);
+        assert_eq!(process.footprint(), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn private_prefers_anon_and_falls_back_to_the_footprint() {
+        let mut process = ProcessMemory { rss: Ok(100), swap: Ok(1), ..ProcessMemory::default() };
+        assert_eq!(process.private(), Ok(101));
+        process.anon = Ok(40);
+        assert_eq!(process.private(), Ok(41));
+    }
+
+    #[test]
+    fn an_impossible_pair_of_cgroup_reads_leaves_the_usage() {
+        let mut cgroup =
+            CgroupMemory { usage: Ok(100), inactive_file: Ok(30), ..CgroupMemory::default() };
+        assert_eq!(cgroup.working_set(), Ok(70));
+        cgroup.inactive_file = Ok(101);
+        assert_eq!(cgroup.working_set(), Ok(100));
+        cgroup.inactive_file = Err(Absent::Denied);
+        assert_eq!(cgroup.working_set(), Ok(100));
+    }
+
+    #[test]
+    fn a_sample_is_small_enough_to_copy() {
+        assert!(size_of::<Sample>() <= 768, "{}", size_of::<Sample>());
+    }
+}
