@@ -1,8 +1,16 @@
 //! Exact, cheap, honest memory sampling.
+#[cfg(target_os = "linux")]
+pub mod cgroup;
 pub mod config;
+#[cfg(target_os = "linux")]
+mod held;
+#[cfg(target_os = "linux")]
+pub mod psi;
 pub mod reading;
 pub mod sample;
 pub mod settings;
+#[cfg(target_os = "linux")]
+mod text;
 pub mod throttle;
 pub mod units;
 
