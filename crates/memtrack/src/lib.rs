@@ -1,8 +1,12 @@
 //! Exact, cheap, honest memory sampling.
 pub mod config;
+pub mod error;
+pub mod processes;
 pub mod reading;
 pub mod sample;
+pub mod sampler;
 pub mod settings;
+pub mod source;
 pub mod throttle;
 pub mod units;
 
