@@ -1,1 +1,34 @@
-//! Placeholder: replaced by the crate's first commit.
+//! Is this memory series growing without end?
+//!
+//! A [`Detector`] takes one sample after another and holds a [`Verdict`]: undecided, steady, growing or leak, each with
+//! its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is bounded: no
+//! clock, no I/O, the same samples give the same verdicts live and replayed.
+//!
+//! It is not a heap profiler. It sees sizes, and growth of a size is no proof of a lost pointer: a cache that is still
+//! filling looks the same.
+//!
+//! ```
+//! use std::time::Duration;
+//! use memleak::{Detector, LeakConfig};
+//!
+//! let mut detector = Detector::new(&LeakConfig::default());
+//! for tenth in 0..200u64 {
+//!     // 2 MiB each second, looked at ten times a second.
+//!     let bytes = (100 << 20) + tenth * (2 << 20) / 10;
+//!     detector.push(Duration::from_millis(100 * tenth), bytes);
+//! }
+//! detector.conclude();
+//! assert_eq!(detector.verdict().kind(), "leak");
+//! let rate = detector.verdict().trend().unwrap().bytes_per_second;
+//! assert!((rate / 2_097_152.0 - 1.0).abs() < 0.05);
+//! ```
+
+pub mod config;
+pub mod detector;
+#[cfg(feature = "serde")]
+mod seconds;
+pub mod verdict;
+
+pub use config::LeakConfig;
+pub use detector::Detector;
+pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};

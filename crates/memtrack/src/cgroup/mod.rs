@@ -3,7 +3,9 @@
 mod group;
 mod locate;
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Component, Path, PathBuf};
 
 use crate::held::Held;
 use crate::reading::{Absent, Reading};
@@ -29,7 +31,7 @@ pub struct Hierarchy {
 #[derive(Debug)]
 enum Target {
     Process { pid: String, membership: Held },
-    Path(String),
+    Path(PathBuf),
 }
 
 impl Hierarchy {
@@ -56,13 +58,15 @@ impl Hierarchy {
     ///
     /// # Errors
     /// As [`Hierarchy::open`]; [`Absent::Gone`] when there is no such cgroup.
-    pub fn at(root: &Path, path: &str) -> Reading<Self> {
-        let name = format!("/{}", path.trim_matches('/'));
-        let place = match locate::place(root, Version::V1, name.as_bytes()) {
-            Err(Absent::Unsupported) => locate::place(root, Version::V2, name.as_bytes())?,
+    pub fn at(root: &Path, path: impl AsRef<Path>) -> Reading<Self> {
+        let mut name = PathBuf::from("/");
+        name.extend(path.as_ref().components().filter(|part| !matches!(part, Component::RootDir)));
+        let name = name.into_os_string().into_vec();
+        let place = match locate::place(root, Version::V1, &name) {
+            Err(Absent::Unsupported) => locate::place(root, Version::V2, &name)?,
             found => found?,
         };
-        Self::at_place(root, Target::Path(name), place)
+        Self::at_place(root, Target::Path(PathBuf::from(OsString::from_vec(name))), place)
     }
 
     fn at_place(root: &Path, target: Target, place: Place) -> Reading<Self> {
