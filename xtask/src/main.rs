@@ -1,2 +1,82 @@
-//! Placeholder: replaced by the workshop.
-fn main() {}
+//! The workshop: every check, figure and package of this workspace is one `cargo xtask` command.
+//!
+//! It runs `cargo` and the built programs from outside and links none of the crates it checks, so a broken layer cannot break the tool
+//! that reports it.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
+
+mod shell;
+mod test;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// One subcommand: its name, what it says of itself, and what it does with the arguments after its name.
+struct Command {
+    name: &'static str,
+    usage: &'static str,
+    about: &'static str,
+    run: fn(&Path, &[String]) -> anyhow::Result<bool>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "test",
+        usage: "test",
+        about: "format, lints, each layer alone, tests, docs, tidy: what CI runs",
+        run: test::run,
+    },
+    Command {
+        name: "tidy",
+        usage: "tidy",
+        about: "the rules of the house that a compiler does not check",
+        run: tidy::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = args.split_first() else {
+        print!("{}", help());
+        return ExitCode::from(64);
+    };
+    if matches!(name.as_str(), "help" | "-h" | "--help") {
+        print!("{}", help());
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("xtask: no command `{name}`\n\n{}", help());
+        return ExitCode::from(64);
+    };
+    match (command.run)(&root(), rest) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask {name}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace this tool was built in. It is run from there by cargo, and nowhere else.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
+}
+
+fn help() -> String {
+    let width = COMMANDS.iter().map(|command| command.usage.len()).max().unwrap_or(0);
+    let mut text = String::from("cargo xtask COMMAND\n\n");
+    for command in COMMANDS {
+        text.push_str(&format!("  {:width$}  {}\n", command.usage, command.about));
+    }
+    text
+}
+
+/// Refuses arguments that a command does not take.
+fn no_arguments(args: &[String]) -> anyhow::Result<()> {
+    match args.first() {
+        None => Ok(()),
+        Some(extra) => anyhow::bail!("unexpected argument `{extra}`"),
+    }
+}
