@@ -34,13 +34,9 @@ impl Psi {
     pub fn read(&self) -> PsiMemory {
         match self.file.read(&mut [0; BUFFER]) {
             Ok(text) => parse(text),
-            Err(why) => PsiMemory { some: absent(why), full: absent(why) },
+            Err(why) => PsiMemory::absent(why),
         }
     }
-}
-
-fn absent(why: Absent) -> PsiLine {
-    PsiLine { avg10: Err(why), avg60: Err(why), avg300: Err(why), total_us: Err(why) }
 }
 
 /// Reads the two lines; fields in any order, others ignored.
@@ -51,7 +47,7 @@ fn parse(text: &[u8]) -> PsiMemory {
     // A container that hides the file mounts an empty one over it.
     let missing =
         if text.trim_ascii().is_empty() { Absent::Unsupported } else { Absent::Malformed };
-    let mut psi = PsiMemory { some: absent(missing), full: absent(missing) };
+    let mut psi = PsiMemory::absent(missing);
     for line in text.split(|byte| *byte == b'\n') {
         if let Some(fields) = line.strip_prefix(b"some ") {
             psi.some = parse_line(fields);
@@ -63,7 +59,7 @@ fn parse(text: &[u8]) -> PsiMemory {
 }
 
 fn parse_line(fields: &[u8]) -> PsiLine {
-    let mut line = absent(Absent::Malformed);
+    let mut line = PsiLine::absent(Absent::Malformed);
     for field in fields.split(u8::is_ascii_whitespace) {
         if let Some(value) = field.strip_prefix(b"avg10=") {
             line.avg10 = share(value);

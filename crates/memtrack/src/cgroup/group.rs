@@ -135,14 +135,7 @@ impl Group {
                 let mut buffer = [0; BUFFER];
                 let text = match read(&self.events, &mut buffer) {
                     Ok(text) => text,
-                    Err(why) => {
-                        return CgroupEvents {
-                            max: Err(why),
-                            high: Err(why),
-                            oom: Err(why),
-                            oom_kill: Err(why),
-                        };
-                    }
+                    Err(why) => return CgroupEvents::absent(why),
                 };
                 let mut fields = Fields::new(text);
                 CgroupEvents {
