@@ -17,6 +17,9 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 
+/// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
+const WIDTH: usize = 100;
+
 /// A word in a style. The word carries the meaning; the colour only repeats it.
 struct Painted<T>(Style, T);
 
@@ -46,7 +49,14 @@ fn verdict_style(verdict: &str) -> Style {
 /// The verdict in a full sentence, with what else it could be and what would decide.
 #[must_use]
 pub fn reason(verdict: &Verdict) -> String {
-    let mut text = verdict.words().to_owned();
+    let kind = verdict.kind();
+    let words = verdict.words();
+    // The kind stands beside the reason wherever it is shown.
+    let mut text = words
+        .strip_prefix(kind)
+        .and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(words)
+        .to_owned();
     let evidence = verdict.evidence();
     let floor = evidence.floor.map(Rate::per_second);
     match verdict {
@@ -96,12 +106,11 @@ pub fn reason(verdict: &Verdict) -> String {
 #[must_use]
 pub fn growth(trend: Trend) -> String {
     let rate = Rate::per_second;
-    format!(
-        "{} (95 %: {} to {})",
-        Signed(rate(trend.bytes_per_second)),
-        Signed(rate(trend.low)),
-        Signed(rate(trend.high))
-    )
+    let (low, high) = (Signed(rate(trend.low)), Signed(rate(trend.high)));
+    let (low, high) = (low.to_string(), high.to_string());
+    // An interval narrower than what is shown has no width to show.
+    let interval = if low == high { format!("within {low}") } else { format!("{low} to {high}") };
+    format!("{} (95 %: {interval})", Signed(rate(trend.bytes_per_second)))
 }
 
 struct Signed(Rate);
@@ -186,7 +195,8 @@ pub fn summary(summary: &Summary) -> String {
         end(summary.end)
     );
     let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
+        let options = textwrap::Options::new(WIDTH).subsequent_indent("            ");
+        let _ = writeln!(text, "{}", textwrap::fill(&format!("  {name:<9} {value}"), options));
     };
     row("peak", peak(summary));
     row(
