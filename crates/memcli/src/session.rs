@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, after, never, select};
+use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
 use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
@@ -17,6 +17,10 @@ use crate::pipeline::{Event, Pipeline, Policies, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+
+/// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
+/// by each sample would nearly double it, and nobody reads faster than this.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -91,19 +95,28 @@ impl Session {
         screen: &mut Screen,
         started: Instant,
     ) -> Result<Ended, Failure> {
-        let mut updates = all.receiver().clone();
+        let mut sampling = true;
         let mut reloads = reloads.clone();
         let left = |duration: Duration| duration.saturating_sub(started.elapsed());
         let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
         let mut asked_to_end = false;
         loop {
-            select! {
-                recv(updates) -> update => match update {
+            while sampling {
+                match all.receiver().try_recv() {
                     Ok(update) => handle(pipeline, screen, update),
-                    Err(_) if self.child.is_none() => return Ok(Ended { end: End::TargetEnded, gone: None }),
-                    // The child's last sample; its end is on its way as a signal.
-                    Err(_) => updates = never(),
-                },
+                    Err(TryRecvError::Empty) => break,
+                    // The end of a child is on its way as a signal; that of another target shows only here.
+                    Err(TryRecvError::Disconnected) if self.child.is_some() => sampling = false,
+                    Err(TryRecvError::Disconnected) => {
+                        return Ok(Ended { end: End::TargetEnded, gone: None });
+                    }
+                }
+            }
+            if screen.failed().is_some() && self.child.is_none() {
+                // Whoever read our output has gone. A child is still watched to its end, for its exit code.
+                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+            }
+            select! {
                 recv(signals) -> signal => {
                     let Ok(signal) = signal else {
                         return Err(Failure::new(exit::SOFTWARE, "the signal thread ended"));
@@ -124,10 +137,7 @@ impl Session {
                     time_up = if asked_to_end { never() } else { after(GRACE) };
                     asked_to_end = true;
                 }
-            }
-            if screen.failed().is_some() && self.child.is_none() {
-                // Whoever read our output has gone. A child is still watched to its end, for its exit code.
-                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+                default(LOOK) => {}
             }
         }
     }
