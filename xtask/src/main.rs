@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
+mod bench;
 mod shell;
 mod test;
 mod tidy;
@@ -32,6 +33,12 @@ const COMMANDS: &[Command] = &[
         usage: "tidy",
         about: "the rules of the house that a compiler does not check",
         run: tidy::run,
+    },
+    Command {
+        name: "bench",
+        usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
+        about: "figures beside their rivals, into docs/benchmarks.md",
+        run: bench::run,
     },
 ];
 
