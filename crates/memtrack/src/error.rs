@@ -43,3 +43,14 @@ pub enum OpenError {
         reason: Absent,
     },
 }
+
+#[cfg(target_os = "linux")]
+impl OpenError {
+    /// The same while a source is already in use.
+    pub(crate) fn as_failed_read(&self) -> SourceError {
+        match self {
+            OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => SourceError::Ended,
+            OpenError::Unreadable { what, reason } => SourceError::Failed { what, reason: *reason },
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod machine;
 mod replay;
 #[cfg(feature = "sysinfo")]
 mod sysinfo;
