@@ -6,9 +6,12 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod bench;
+mod dist;
+mod release;
 mod shell;
 mod test;
 mod tidy;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -39,6 +42,18 @@ const COMMANDS: &[Command] = &[
         usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
         about: "figures beside their rivals, into docs/benchmarks.md",
         run: bench::run,
+    },
+    Command {
+        name: "release",
+        usage: "release X.Y.Z [--dry-run]",
+        about: "bump, cut the changelog, package every crate and build it from its package",
+        run: release::run,
+    },
+    Command {
+        name: "dist",
+        usage: "dist",
+        about: "the binary with its papers as a tarball, unpacked and started from an empty folder",
+        run: dist::run,
     },
 ];
 
