@@ -1,2 +1,7 @@
-//! Placeholder: replaced by the first commit of the command line.
-fn main() {}
+//! The `memcli` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(memcli::main(std::env::args_os()))
+}

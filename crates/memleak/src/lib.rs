@@ -24,10 +24,19 @@
 //! ```
 
 pub mod config;
+mod describe;
 pub mod detector;
+mod filter;
+mod growth;
+mod rate;
+mod saturation;
+mod season;
 #[cfg(feature = "serde")]
 mod seconds;
+mod segment;
+mod trend;
 pub mod verdict;
+mod window;
 
 pub use config::LeakConfig;
 pub use detector::Detector;

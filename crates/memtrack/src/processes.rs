@@ -30,7 +30,8 @@ impl ProcessId {
         })?;
         // The command name in brackets may itself hold brackets and blanks: fields count from the last bracket.
         let after_name = text.iter().rposition(|byte| *byte == b')').map(|at| at + 1);
-        let fields = after_name.and_then(|at| text.get(at..)).ok_or(unreadable(Absent::Malformed))?;
+        let fields =
+            after_name.and_then(|at| text.get(at..)).ok_or(unreadable(Absent::Malformed))?;
         // Field 3 of the file is the first one here.
         let start = column(fields, 22 - 3).map_err(unreadable)?;
         Ok(Self { pid, start })

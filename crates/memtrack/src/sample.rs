@@ -85,24 +85,29 @@ pub struct ProcessMemory {
 
 impl Default for ProcessMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self {
-            rss: unread,
-            anon: unread,
-            file: unread,
-            shmem: unread,
-            swap: unread,
-            peak: unread,
-            pss: unread,
-            minor_faults: unread,
-            major_faults: unread,
-            threads: unread,
-            processes: unread,
-        }
+        Self::absent(Absent::NotRead)
     }
 }
 
 impl ProcessMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self {
+            rss: Err(why),
+            anon: Err(why),
+            file: Err(why),
+            shmem: Err(why),
+            swap: Err(why),
+            peak: Err(why),
+            pss: Err(why),
+            minor_faults: Err(why),
+            major_faults: Err(why),
+            threads: Err(why),
+            processes: Err(why),
+        }
+    }
+
     /// What the process costs wherever it lies: RSS + swap. A kernel without swap accounting adds none.
     pub fn footprint(&self) -> Reading<u64> {
         match self.swap {
@@ -140,8 +145,15 @@ pub struct SystemMemory {
 
 impl Default for SystemMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self { total: unread, available: unread, swap_total: unread, swap_free: unread }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl SystemMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { total: Err(why), available: Err(why), swap_total: Err(why), swap_free: Err(why) }
     }
 }
 
@@ -169,20 +181,25 @@ pub struct CgroupMemory {
 
 impl Default for CgroupMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self {
-            usage: unread,
-            inactive_file: unread,
-            limit: unread,
-            high: unread,
-            headroom: unread,
-            depth: unread,
-            events: CgroupEvents::default(),
-        }
+        Self::absent(Absent::NotRead)
     }
 }
 
 impl CgroupMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self {
+            usage: Err(why),
+            inactive_file: Err(why),
+            limit: Err(why),
+            high: Err(why),
+            headroom: Err(why),
+            depth: Err(why),
+            events: CgroupEvents::absent(why),
+        }
+    }
+
     /// Usage - inactive file: what cannot be dropped at once.
     ///
     /// The two are separate reads; where the pair is impossible (inactive file above usage) the usage stands.
@@ -209,8 +226,15 @@ pub struct CgroupEvents {
 
 impl Default for CgroupEvents {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self { max: unread, high: unread, oom: unread, oom_kill: unread }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl CgroupEvents {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { max: Err(why), high: Err(why), oom: Err(why), oom_kill: Err(why) }
     }
 }
 
@@ -222,6 +246,14 @@ pub struct PsiMemory {
     pub some: PsiLine,
     /// All non-idle tasks waited at once.
     pub full: PsiLine,
+}
+
+impl PsiMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { some: PsiLine::absent(why), full: PsiLine::absent(why) }
+    }
 }
 
 /// One line of pressure stall information.
@@ -240,12 +272,15 @@ pub struct PsiLine {
 
 impl Default for PsiLine {
     fn default() -> Self {
-        Self {
-            avg10: Err(Absent::NotRead),
-            avg60: Err(Absent::NotRead),
-            avg300: Err(Absent::NotRead),
-            total_us: Err(Absent::NotRead),
-        }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl PsiLine {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { avg10: Err(why), avg60: Err(why), avg300: Err(why), total_us: Err(why) }
     }
 }
 

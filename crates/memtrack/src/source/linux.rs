@@ -81,14 +81,15 @@ impl Source for LinuxSource {
         if let Some(files) = &self.process {
             sample.process = files.read()?;
         }
-        sample.system = self.meminfo.as_ref().map_or_else(|why| system_absent(*why), read_meminfo);
-        sample.cgroup = match &mut self.cgroup {
+        sample.system =
+            self.meminfo.as_ref().map_or_else(|why| SystemMemory::absent(*why), read_meminfo);
+        sample.cgroup = match &self.cgroup {
             Ok(cgroup) => cgroup.read(sample.system.total),
-            Err(why) => cgroup_absent(*why),
+            Err(why) => CgroupMemory::absent(*why),
         };
         sample.psi = match &self.psi {
             Ok(psi) => psi.read(),
-            Err(why) => psi_absent(*why),
+            Err(why) => PsiMemory::absent(*why),
         };
         Ok(sample)
     }
@@ -109,7 +110,9 @@ impl ProcessFiles {
         let text = match self.status.read(&mut buffer) {
             Ok(text) => text,
             Err(Absent::Gone) => return Err(SourceError::Ended),
-            Err(reason) => return Err(SourceError::Failed { what: "`status` of the process", reason }),
+            Err(reason) => {
+                return Err(SourceError::Failed { what: "`status` of the process", reason });
+            }
         };
         let mut fields = Fields::new(text);
         if let Some(state) = fields.text(b"State:")
@@ -118,16 +121,17 @@ impl ProcessFiles {
             return Err(SourceError::Ended);
         }
         // In the order in which the kernel writes them, so that one pass finds all.
-        let mut process = ProcessMemory::default();
-        process.peak = fields.kb(b"VmHWM:");
-        process.rss = fields.kb(b"VmRSS:");
-        process.anon = fields.kb(b"RssAnon:");
-        process.file = fields.kb(b"RssFile:");
-        process.shmem = fields.kb(b"RssShmem:");
-        process.swap = fields.kb(b"VmSwap:");
-        process.threads = fields.count(b"Threads:");
-        process.processes = Ok(1);
-        Ok(process)
+        Ok(ProcessMemory {
+            peak: fields.kb(b"VmHWM:"),
+            rss: fields.kb(b"VmRSS:"),
+            anon: fields.kb(b"RssAnon:"),
+            file: fields.kb(b"RssFile:"),
+            shmem: fields.kb(b"RssShmem:"),
+            swap: fields.kb(b"VmSwap:"),
+            threads: fields.count(b"Threads:"),
+            processes: Ok(1),
+            ..ProcessMemory::default()
+        })
     }
 }
 
@@ -135,62 +139,35 @@ fn read_meminfo(file: &Held) -> SystemMemory {
     let mut buffer = [0; BUFFER];
     match file.read(&mut buffer) {
         Ok(text) => parse_meminfo(text),
-        Err(why) => system_absent(why),
+        Err(why) => SystemMemory::absent(why),
     }
 }
 
 fn parse_meminfo(text: &[u8]) -> SystemMemory {
     let mut fields = Fields::new(text);
-    let mut system = SystemMemory::default();
-    system.total = match fields.kb(b"MemTotal:") {
+    // In the order in which the kernel writes them, so that one pass finds all.
+    let total = match fields.kb(b"MemTotal:") {
         // No machine runs on nothing; a masked file reads like this.
         Ok(0) => Err(Absent::Implausible),
         total => total,
     };
     let free = fields.kb(b"MemFree:");
-    system.available = fields.kb(b"MemAvailable:");
-    if system.available == Err(Absent::Unsupported) {
-        // Kernels before 3.14. The approximation of `free` and of earlyoom: what is free, and the page cache without
-        // the part of it that is shared memory and cannot be dropped.
-        let buffers = fields.kb(b"Buffers:");
-        let cached = fields.kb(b"Cached:");
-        let shmem = fields.kb(b"Shmem:").unwrap_or(0);
-        system.available = (|| Ok((free? + buffers? + cached?).saturating_sub(shmem)))();
-    }
-    system.swap_total = fields.kb(b"SwapTotal:");
-    system.swap_free = fields.kb(b"SwapFree:");
-    system
+    let available = match fields.kb(b"MemAvailable:") {
+        Err(Absent::Unsupported) => approximate_available(fields.clone(), free),
+        available => available,
+    };
+    let swap_total = fields.kb(b"SwapTotal:");
+    let swap_free = fields.kb(b"SwapFree:");
+    SystemMemory { total, available, swap_total, swap_free }
 }
 
-fn system_absent(why: Absent) -> SystemMemory {
-    let mut system = SystemMemory::default();
-    system.total = Err(why);
-    system.available = Err(why);
-    system.swap_total = Err(why);
-    system.swap_free = Err(why);
-    system
-}
-
-fn cgroup_absent(why: Absent) -> CgroupMemory {
-    let mut cgroup = CgroupMemory::default();
-    cgroup.usage = Err(why);
-    cgroup.inactive_file = Err(why);
-    cgroup.limit = Err(why);
-    cgroup.high = Err(why);
-    cgroup.headroom = Err(why);
-    cgroup.depth = Err(why);
-    cgroup
-}
-
-fn psi_absent(why: Absent) -> PsiMemory {
-    let mut psi = PsiMemory::default();
-    for line in [&mut psi.some, &mut psi.full] {
-        line.avg10 = Err(why);
-        line.avg60 = Err(why);
-        line.avg300 = Err(why);
-        line.total_us = Err(why);
-    }
-    psi
+/// For kernels before 3.14: what is free, and the page cache without the part of it that is shared memory and cannot be
+/// dropped. The approximation of earlyoom and of procps `free`.
+fn approximate_available(mut fields: Fields<'_>, free: Reading<u64>) -> Reading<u64> {
+    let buffers = fields.kb(b"Buffers:")?;
+    let cached = fields.kb(b"Cached:")?;
+    let shmem = fields.kb(b"Shmem:").unwrap_or(0);
+    Ok(free?.saturating_add(buffers).saturating_add(cached).saturating_sub(shmem))
 }
 
 #[cfg(test)]
@@ -233,7 +210,8 @@ mod tests {
 
     #[test]
     fn a_kernel_without_mem_available_is_approximated() {
-        let meminfo = "MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n";
+        let meminfo =
+            "MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n";
         let sample = read(fixture("VmRSS:\t1 kB\n", meminfo).path()).unwrap();
         assert_eq!(sample.system.available, Ok(430 << 10));
         assert_eq!(sample.system.swap_total, Err(Absent::Unsupported));
@@ -281,6 +259,9 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(source.read(&TrackConfig::default()), Err(SourceError::Ended));
-        assert_eq!(LinuxSource::open(&Target::Process(id)).unwrap_err(), OpenError::NoSuchProcess { pid: id.pid });
+        assert_eq!(
+            LinuxSource::open(&Target::Process(id)).unwrap_err(),
+            OpenError::NoSuchProcess { pid: id.pid }
+        );
     }
 }

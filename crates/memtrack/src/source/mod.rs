@@ -1,5 +1,7 @@
 //! Where samples come from.
 
+#[cfg(target_os = "linux")]
+mod linux;
 mod replay;
 #[cfg(feature = "sysinfo")]
 mod sysinfo;
@@ -7,6 +9,8 @@ mod sysinfo;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+#[cfg(target_os = "linux")]
+pub use linux::LinuxSource;
 pub use replay::Replay;
 
 #[cfg(feature = "sysinfo")]
