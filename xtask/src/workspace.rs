@@ -27,6 +27,8 @@ pub(crate) struct Member {
     /// Its folder, relative to the root, with a `/` at the end.
     pub(crate) folder: String,
     pub(crate) dependencies: Vec<Dependency>,
+    /// The names of its examples.
+    pub(crate) examples: Vec<String>,
 }
 
 /// One declared dependency of a [`Member`].
@@ -47,14 +49,7 @@ pub(crate) struct File {
 
 impl Workspace {
     pub(crate) fn load(root: &Path) -> anyhow::Result<Self> {
-        let metadata =
-            shell::read(&mut cargo(root, ["metadata", "--no-deps", "--format-version=1"]))?;
-        let metadata: Value =
-            serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-        let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
-        let members =
-            packages.iter().map(|package| member(root, package)).collect::<Result<_, _>>()?;
-        Ok(Self { root: root.to_path_buf(), members, files: files(root)? })
+        Ok(Self { root: root.to_path_buf(), members: members(root)?, files: files(root)? })
     }
 
     /// The paths of all files, also of those that are not text.
@@ -96,6 +91,14 @@ impl Workspace {
     }
 }
 
+/// The crates alone, without reading the tree.
+pub(crate) fn members(root: &Path) -> anyhow::Result<Vec<Member>> {
+    let metadata = shell::read(&mut cargo(root, ["metadata", "--no-deps", "--format-version=1"]))?;
+    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata has no packages")?;
+    packages.iter().map(|package| member(root, package)).collect()
+}
+
 fn member(root: &Path, package: &Value) -> anyhow::Result<Member> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let texts = |value: &Value| value.as_array().into_iter().flatten().map(text).collect();
@@ -119,6 +122,7 @@ fn member(root: &Path, package: &Value) -> anyhow::Result<Member> {
         keywords: texts(&package["keywords"]),
         folder: format!("{}/", folder.display()),
         dependencies: dependencies.iter().map(dependency).collect(),
+        examples: package["targets"].as_array().into_iter().flatten().filter_map(example).collect(),
     })
 }
 
@@ -131,6 +135,11 @@ fn files(root: &Path) -> anyhow::Result<Vec<File>> {
         }
     }
     Ok(files)
+}
+
+fn example(target: &Value) -> Option<String> {
+    let is_example = target["kind"].as_array()?.iter().any(|kind| kind == "example");
+    is_example.then(|| target["name"].as_str().map(str::to_owned)).flatten()
 }
 
 /// Every file that is, or would be, committed. Without git or its folder, as after unpacking an archive, everything but build output.

@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
+use super::Options;
 use super::meter::{self, Cost};
-use super::{Options, page};
+use crate::page;
 use crate::shell::{self, cargo};
 
 const INTERVAL_SECONDS: f64 = 0.1;

@@ -56,6 +56,7 @@ mod tests {
             keywords: vec!["two words".to_owned(), "rss".to_owned()],
             folder: String::new(),
             dependencies: Vec::new(),
+            examples: Vec::new(),
         };
         assert_eq!(member_problems(&member).len(), 3, "{:?}", member_problems(&member));
     }

@@ -117,6 +117,7 @@ mod tests {
             published: true,
             categories: Vec::new(),
             keywords: Vec::new(),
+            examples: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()
