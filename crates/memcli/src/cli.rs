@@ -13,7 +13,11 @@ use crate::target::Target;
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
 #[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
-#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -52,7 +56,12 @@ pub struct RunArgs {
     #[command(flatten)]
     pub watching: Watching,
     /// The command and its arguments; everything after its name is its own
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     pub command: Vec<OsString>,
 }
 

@@ -102,7 +102,8 @@ mod tests {
     fn a_peak_at_the_limit_passes_and_one_byte_more_does_not() {
         let detector = Detector::new(&LeakConfig::default());
         let gates = Gates { max_rss: Some(Size::mib(64)), fail_on: vec![FailOn::Leak] };
-        let judge = |peak_rss| gates.judge(Facts { peak_rss, verdict: detector.verdict() });
+        let verdict = detector.verdict();
+        let judge = |peak_rss| gates.judge(Facts { peak_rss, verdict: &verdict });
         assert!(judge(Some(64 << 20)).iter().all(|gate| gate.pass));
         let failed = judge(Some((64 << 20) + 1));
         assert!(!failed[0].pass && failed[1].pass);

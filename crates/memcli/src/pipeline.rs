@@ -112,7 +112,9 @@ impl Series {
         match self {
             Series::Private => sample.process.private(),
             Series::WorkingSet => sample.cgroup.working_set(),
-            Series::Unavailable => Ok(sample.system.total?.saturating_sub(sample.system.available?)),
+            Series::Unavailable => {
+                Ok(sample.system.total?.saturating_sub(sample.system.available?))
+            }
         }
     }
 }
@@ -140,7 +142,11 @@ impl Pipeline {
         listen(&self.number(Event::Sample(*sample)));
 
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
-        let rules = Rules { pressure: &pressure.value, budget: &budget.value, generation: pressure.generation };
+        let rules = Rules {
+            pressure: &pressure.value,
+            budget: &budget.value,
+            generation: pressure.generation,
+        };
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
             listen(&self.number(Event::Level(transition)));
@@ -163,7 +169,8 @@ impl Pipeline {
     /// Numbers an event that did not come out of a sample.
     pub fn number(&mut self, event: Event) -> Numbered {
         self.seq += 1;
-        let at = self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
+        let at =
+            self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
         Numbered { seq: self.seq, at, event }
     }
 
@@ -176,7 +183,7 @@ impl Pipeline {
 
     /// The verdict now.
     #[must_use]
-    pub fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> Verdict {
         self.detector.verdict()
     }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, after, never, select};
+use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
-use memtrack::Absent;
 
 use crate::child::{Child, Gone};
 use crate::exit::{self, Failure};
@@ -64,7 +64,9 @@ impl Session {
         let mut pipeline = Pipeline::new(&self.target.watched, policies);
         let mut sampler = Sampler::new(source, live.track);
         let all = sampler.all_within(SAMPLES_WAITING);
-        sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
+        sampler
+            .start()
+            .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
         let ended = self.wait(&mut pipeline, &all, signals, &live.reloads, screen, started)?;
         sampler.stop();
@@ -134,7 +136,9 @@ impl Session {
     fn on_signal(&self, signal: Signal, asked_to_end: bool) -> Result<Option<Ended>, Failure> {
         match &self.child {
             Some(child) if signal.is_child() => {
-                let gone = child.try_wait().map_err(|error| Failure::io("failed to wait for the command", error))?;
+                let gone = child
+                    .try_wait()
+                    .map_err(|error| Failure::io("failed to wait for the command", error))?;
                 Ok(gone.map(|gone| {
                     let end = if asked_to_end { End::TimeUp } else { gone.end() };
                     Ended { end, gone: Some(gone) }
@@ -156,17 +160,19 @@ impl Session {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
         let peak = peak(seen, &ended);
-        let gates = self.gates.judge(Facts { peak_rss: peak.rss_bytes, verdict });
+        let gates = self.gates.judge(Facts { peak_rss: peak.rss_bytes, verdict: &verdict });
         let gates_pass = gates.iter().all(|gate| gate.pass);
         let exit_code = match (ended.end, ended.gone) {
             // A child that `--for` ended did as it was told.
-            (End::Exited { .. } | End::Killed { .. }, Some(gone)) if gone.code() != exit::OK => gone.code(),
+            (End::Exited { .. } | End::Killed { .. }, Some(gone)) if gone.code() != exit::OK => {
+                gone.code()
+            }
             (End::Interrupted { signal }, _) if signal != libc::SIGPIPE => exit::of_signal(signal),
             _ if gates_pass => exit::OK,
             _ => exit::GATE,
         };
         let growth = Growth::from(verdict.trend());
-        let max_rss_bytes = memtrack::peak();
+        let max_rss_bytes = sys::own_peak();
         Summary {
             schema: SCHEMA,
             target: self.target.label.clone(),
@@ -178,12 +184,15 @@ impl Session {
             lost,
             peak,
             growth,
-            verdict: Judgement::from(verdict),
+            verdict: Judgement::from(&verdict),
             level: pipeline.level(),
             highest_level: seen.level,
             gates,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
-            cost: Cost { cpu_seconds: sys::cpu_time().as_secs_f64(), max_rss_bytes: max_rss_bytes.ok() },
+            cost: Cost {
+                cpu_seconds: sys::cpu_time().as_secs_f64(),
+                max_rss_bytes: max_rss_bytes.ok(),
+            },
         }
     }
 }
@@ -231,7 +240,11 @@ fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'sta
         }
     };
     note(peak.rss_bytes.is_none(), "peak.rss_bytes", "no sample was taken of a process");
-    note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", "no sample was taken of a process");
+    note(
+        peak.footprint_bytes.is_none(),
+        "peak.footprint_bytes",
+        "no sample was taken of a process",
+    );
     note(peak.pss_bytes.is_none(), "peak.pss_bytes", "PSS was not read");
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {

@@ -154,7 +154,9 @@ impl From<&Verdict> for Judgement {
         };
         let seconds = |time: Duration| time.as_secs_f64();
         match verdict {
-            Verdict::Undecided { watch_for, .. } => judgement.watch_for_seconds = watch_for.map(seconds),
+            Verdict::Undecided { watch_for, .. } => {
+                judgement.watch_for_seconds = watch_for.map(seconds)
+            }
             Verdict::Steady { plateau, .. } => judgement.plateau_bytes = Some(*plateau),
             Verdict::Growing { rate, watch_for, .. } => {
                 judgement.rate_bytes_per_second = Some(rate.bytes_per_second);

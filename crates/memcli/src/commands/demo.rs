@@ -29,7 +29,8 @@ pub fn demo(args: &DemoArgs) -> Result<u8, Failure> {
         be(args.program, args.rate, duration)?;
         return Ok(exit::OK);
     }
-    let own = std::env::current_exe().map_err(|error| Failure::io("failed to find memcli itself", error))?;
+    let own = std::env::current_exe()
+        .map_err(|error| Failure::io("failed to find memcli itself", error))?;
     let program = match args.program {
         Program::Leak => "leak",
         Program::Steady => "steady",
@@ -37,7 +38,8 @@ pub fn demo(args: &DemoArgs) -> Result<u8, Failure> {
     let duration = memtrack::units::format_duration(duration);
     let rate = format!("{}B/s", args.rate.bytes_per_second().round() as u64);
     let words = ["demo", program, "--unwatched", "--for", &duration, "--rate", &rate];
-    let command: Vec<_> = std::iter::once(own.into_os_string()).chain(words.map(Into::into)).collect();
+    let command: Vec<_> =
+        std::iter::once(own.into_os_string()).chain(words.map(Into::into)).collect();
     // The program itself ends when its time is up.
     let watching = Watching { duration: None, ..args.watching.clone() };
     run::start(&command, &watching)
@@ -47,7 +49,9 @@ pub fn demo(args: &DemoArgs) -> Result<u8, Failure> {
 fn be(program: Program, rate: Rate, duration: Duration) -> Result<(), Failure> {
     let says = match program {
         Program::Leak => format!("keeps {rate}, and frees none of it"),
-        Program::Steady => format!("allocates {} and frees it, again and again", Size(STEADY_BYTES as u64)),
+        Program::Steady => {
+            format!("allocates {} and frees it, again and again", Size(STEADY_BYTES as u64))
+        }
     };
     writeln!(screen::stdout(), "demo {program:?}: {says}, for {}", Span(duration))
         .map_err(|error| Failure::io("failed to write to stdout", error))?;

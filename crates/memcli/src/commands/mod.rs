@@ -27,7 +27,8 @@ impl Watching {
     fn keep(&self, summary: &Summary) -> Result<(), Failure> {
         let Some(path) = &self.summary else { return Ok(()) };
         let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
-        let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+        let mut text =
+            serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
     }

@@ -54,7 +54,11 @@ pub fn reason(verdict: &Verdict) -> String {
             let watched = Span(evidence.watched);
             let _ = write!(text, "; {watched} watched");
             if let (Some(watch_for), Some(floor)) = (watch_for, floor) {
-                let _ = write!(text, ", {} more would show growth of {floor} or faster", Span(*watch_for));
+                let _ = write!(
+                    text,
+                    ", {} more would show growth of {floor} or faster",
+                    Span(*watch_for)
+                );
             } else if let Some(watch_for) = watch_for {
                 let _ = write!(text, ", about {} more would decide", Span(*watch_for));
             }
@@ -66,12 +70,21 @@ pub fn reason(verdict: &Verdict) -> String {
             }
         }
         Verdict::Growing { watch_for, .. } => {
-            let _ = write!(text, "; if it goes on like this for {} more, it is called a leak", Span(*watch_for));
+            let _ = write!(
+                text,
+                "; if it goes on like this for {} more, it is called a leak",
+                Span(*watch_for)
+            );
         }
         Verdict::Leak { leaked, since, time_to_limit, .. } => {
-            let _ = write!(text, "; it kept {} since {} into the watch", Size(*leaked), Span(*since));
+            let _ =
+                write!(text, "; it kept {} since {} into the watch", Size(*leaked), Span(*since));
             if let Some(time) = time_to_limit {
-                let _ = write!(text, ", and at this rate the limit is reached in about {}", Span(*time));
+                let _ = write!(
+                    text,
+                    ", and at this rate the limit is reached in about {}",
+                    Span(*time)
+                );
             }
         }
         _ => {}
@@ -123,7 +136,8 @@ pub fn event_line(numbered: &Numbered) -> Option<String> {
         }
         Event::Verdict(change) => {
             let (from, to) = (change.from.kind(), change.to.kind());
-            let trend = change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
+            let trend =
+                change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
             format!("verdict  {from} -> {}{trend}", Painted(verdict_style(to), to))
         }
         Event::Config(reload) => format!("config   {}", crate::output::reload::line(reload)),
@@ -154,9 +168,9 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
     };
     let level = Painted(level_style(level), level);
     let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
-    let trend = verdict
-        .trend()
-        .map_or(String::new(), |trend| format!("  {}", Signed(Rate::per_second(trend.bytes_per_second))));
+    let trend = verdict.trend().map_or(String::new(), |trend| {
+        format!("  {}", Signed(Rate::per_second(trend.bytes_per_second)))
+    });
     format!("{label}  {size}  {level}  {kind}{trend}")
 }
 
@@ -165,15 +179,25 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
 pub fn summary(summary: &Summary) -> String {
     let mut text = String::new();
     let after = Span(Duration::from_secs_f64(summary.duration_seconds.max(0.0)));
-    let _ = writeln!(text, "{BOLD}memcli: {} {} after {after}{BOLD:#}", summary.target, end(summary.end));
+    let _ = writeln!(
+        text,
+        "{BOLD}memcli: {} {} after {after}{BOLD:#}",
+        summary.target,
+        end(summary.end)
+    );
     let mut row = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<9} {value}");
     };
     row("peak", peak(summary));
-    row("growth", match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
-        (Some(bytes_per_second), Some(low), Some(high)) => growth(Trend { bytes_per_second, low, high }),
-        _ => "unknown: too few samples".into(),
-    });
+    row(
+        "growth",
+        match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
+            (Some(bytes_per_second), Some(low), Some(high)) => {
+                growth(Trend { bytes_per_second, low, high })
+            }
+            _ => "unknown: too few samples".into(),
+        },
+    );
     let kind = summary.verdict.kind;
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), summary.verdict.reason));
     row("level", level(summary));
@@ -181,10 +205,14 @@ pub fn summary(summary: &Summary) -> String {
         row("gate", judged(gate));
     }
     let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
-    let memory = summary.cost.max_rss_bytes.map_or("unknown".into(), |bytes| Size(bytes).to_string());
+    let memory =
+        summary.cost.max_rss_bytes.map_or("unknown".into(), |bytes| Size(bytes).to_string());
     row(
         "watching",
-        format!("{} samples{lost}; it cost {:.3} CPU s and {memory}", summary.samples, summary.cost.cpu_seconds),
+        format!(
+            "{} samples{lost}; it cost {:.3} CPU s and {memory}",
+            summary.samples, summary.cost.cpu_seconds
+        ),
     );
     text
 }
@@ -223,14 +251,18 @@ fn peak(summary: &Summary) -> String {
         let why = summary.absent.get("peak.rss_bytes").map_or("unknown", String::as_str);
         return format!("unknown: {why}");
     };
-    let exactness = if summary.peak.exact { "exact" } else { "at least; a spike between samples is not seen" };
+    let exactness =
+        if summary.peak.exact { "exact" } else { "at least; a spike between samples is not seen" };
     format!("{} RSS ({exactness})", Size(rss))
 }
 
 fn level(summary: &Summary) -> String {
     let now = Painted(level_style(summary.level), summary.level);
     if summary.highest_level > summary.level {
-        format!("{now}, {} at its highest", Painted(level_style(summary.highest_level), summary.highest_level))
+        format!(
+            "{now}, {} at its highest",
+            Painted(level_style(summary.highest_level), summary.highest_level)
+        )
     } else {
         now.to_string()
     }
