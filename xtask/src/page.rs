@@ -41,7 +41,9 @@ pub(crate) fn machine() -> String {
     let memory = field(&read("/proc/meminfo"), "MemTotal")
         .and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok())
         .map_or(0, |kib| (kib + (1 << 19)) >> 20);
+    // What follows the numbers is a name that whoever built the kernel gave it.
     let kernel = read("/proc/sys/kernel/osrelease");
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let date = command("date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
     let rust = command("rustc", &["--version"]);
     format!("{date}; {processor}, {cores} cores, {memory} GiB; Linux {}; {rust}", kernel.trim())
