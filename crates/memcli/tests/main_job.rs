@@ -148,6 +148,40 @@ fn the_time_given_ends_a_command_that_would_go_on() {
 }
 
 #[test]
+fn abort_ends_the_command_once_a_gate_has_failed() {
+    let (said, summary) =
+        run_summed(&["demo", "leak", "--for", "10m", "--max-rss", "8MiB", "--abort"]);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    assert_eq!(summary["end"]["kind"], "aborted");
+    assert_eq!(summary["gates"][0]["pass"], false);
+}
+
+#[test]
+fn growth_and_time_to_the_limit_are_gates() {
+    let (said, summary) = run_summed(&[
+        "demo",
+        "leak",
+        "--for",
+        "8s",
+        "--max-growth",
+        "1MiB/s",
+        "--fail-on",
+        "growing,limit-in:1000d,level:emergency",
+    ]);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let passed: Vec<_> = summary["gates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gate| (gate["name"].as_str().unwrap(), gate["pass"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(
+        passed,
+        [("max_growth", false), ("growing", false), ("limit_in", false), ("level", true)]
+    );
+}
+
+#[test]
 fn an_interrupt_reaches_the_command_first_and_the_summary_still_comes() {
     // The command ends by its own decision when it is told to: with 3.
     let script = "trap 'echo told; exit 3' INT; echo ready; while :; do sleep 0.05; done";

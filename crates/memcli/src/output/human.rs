@@ -232,6 +232,7 @@ fn end(end: End) -> String {
         End::Exited { code } => format!("exited with {code}"),
         End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
         End::TimeUp => "was watched".into(),
+        End::Aborted => "was ended because a gate failed".into(),
         End::Interrupted { signal } => format!("was watched until {}", signal_name(signal)),
         End::TargetEnded => "ended".into(),
     }
