@@ -85,7 +85,7 @@ pub struct DemoArgs {
     /// Run the program alone, without watching it
     #[arg(long)]
     pub unwatched: bool,
-    /// How fast the leak grows
+    /// How fast leak, sawtooth and cache grow
     #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
     pub rate: Rate,
     /// How to watch and what must hold.
@@ -100,6 +100,14 @@ pub enum Program {
     Leak,
     /// Allocates and frees the same amount again and again
     Steady,
+    /// Grows for three seconds and frees it all, again and again
+    Sawtooth,
+    /// Allocates 300 MiB for an instant, once a second
+    Spike,
+    /// Starts four processes that keep 16 MiB each
+    Tree,
+    /// Fills for four seconds, then replaces what it holds
+    Cache,
 }
 
 /// How to watch and what must hold: the options that `run`, `watch` and `demo` share.

@@ -14,7 +14,6 @@ use crate::live::Reload;
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "events are handed over by reference, one at a time")]
 pub enum Event {
     /// A sample was taken.
     Sample(Sample),

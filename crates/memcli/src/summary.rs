@@ -159,7 +159,7 @@ impl From<&Verdict> for Judgement {
         let seconds = |time: Duration| time.as_secs_f64();
         match verdict {
             Verdict::Undecided { watch_for, .. } => {
-                judgement.watch_for_seconds = watch_for.map(seconds)
+                judgement.watch_for_seconds = watch_for.map(seconds);
             }
             Verdict::Steady { plateau, .. } => judgement.plateau_bytes = Some(*plateau),
             Verdict::Growing { rate, watch_for, .. } => {
