@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod bench;
+mod book;
 mod dist;
 mod long;
 mod page;
@@ -38,6 +39,12 @@ const COMMANDS: &[Command] = &[
         usage: "tidy",
         about: "the rules of the house that a compiler does not check",
         run: tidy::run,
+    },
+    Command {
+        name: "book",
+        usage: "book",
+        about: "run every command and check every document and link of the pages",
+        run: book::run,
     },
     Command {
         name: "bench",
