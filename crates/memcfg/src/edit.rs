@@ -16,7 +16,12 @@ const BOM: char = '\u{feff}';
 ///
 /// # Errors
 /// An unknown key, a value that is not allowed, or a text that is no TOML.
-pub fn set(schema: &Schema, content: &str, key: &str, text: &str) -> Result<String, Vec<Diagnostic>> {
+pub fn set(
+    schema: &Schema,
+    content: &str,
+    key: &str,
+    text: &str,
+) -> Result<String, Vec<Diagnostic>> {
     let path = KeyPath::parse(key);
     let mut found = Vec::new();
     let flag = crate::overlay::Override::new(key, text, key);
@@ -173,7 +178,10 @@ mod tests {
 
     #[test]
     fn a_new_key_goes_below_its_sisters_or_into_a_new_table() {
-        assert_eq!(set_in("[a]\nx = 1\n\n[b]\nk = \"v\"\n", "a.y", "2"), "[a]\nx = 1\ny = 2\n\n[b]\nk = \"v\"\n");
+        assert_eq!(
+            set_in("[a]\nx = 1\n\n[b]\nk = \"v\"\n", "a.y", "2"),
+            "[a]\nx = 1\ny = 2\n\n[b]\nk = \"v\"\n"
+        );
         assert_eq!(set_in("[a]\nx = 1", "b.k l", "v"), "[a]\nx = 1\n\n[b]\n\"k l\" = \"v\"\n");
         assert_eq!(set_in("", "top", "1"), "top = 1\n");
         assert_eq!(set_in("[a]\nx = 1\n", "top", "1"), "top = 1\n[a]\nx = 1\n");

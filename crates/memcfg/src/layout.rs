@@ -143,7 +143,9 @@ impl Builder<'_> {
     }
 
     fn value(&mut self, span: &Range<usize>) {
-        let Some(pending) = self.pending.as_mut().filter(|pending| pending.assigned) else { return };
+        let Some(pending) = self.pending.as_mut().filter(|pending| pending.assigned) else {
+            return;
+        };
         match &mut pending.value {
             None => pending.value = Some(span.clone()),
             Some(value) => value.end = value.end.max(span.end),

@@ -37,7 +37,8 @@ pub fn gaps(history: &History) -> Vec<String> {
         }
         for op in &from.ops {
             let unknown = op.reads().filter(|read| !has(&from.schema, read));
-            found.extend(unknown.map(|read| format!("{step}: `{read}` is read and does not exist")));
+            found
+                .extend(unknown.map(|read| format!("{step}: `{read}` is read and does not exist")));
             for write in op.writes().into_iter().filter(|write| !has(&to.schema, write)) {
                 found.push(format!("{step}: `{write}` is written and does not exist"));
             }

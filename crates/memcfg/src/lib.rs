@@ -11,8 +11,8 @@ pub mod files;
 pub mod hash;
 pub mod history;
 mod lastgood;
-pub mod ledger;
 mod layout;
+pub mod ledger;
 mod links;
 pub mod live;
 pub mod load;
@@ -25,6 +25,8 @@ pub mod path;
 pub mod reference;
 pub mod rewrite;
 pub mod save;
+#[cfg(test)]
+mod save_tests;
 pub mod schema;
 pub mod spec;
 pub mod store;

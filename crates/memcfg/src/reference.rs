@@ -24,7 +24,9 @@ pub fn markdown(schema: &Schema, defaults: &Table, env_prefix: Option<&str>) -> 
             table = Some(parent);
         }
         let name = match name {
-            crate::path::Segment::Key(name) if name == crate::schema::ANY => "*any name*".to_owned(),
+            crate::path::Segment::Key(name) if name == crate::schema::ANY => {
+                "*any name*".to_owned()
+            }
             crate::path::Segment::Key(name) => format!("`{name}`"),
             crate::path::Segment::Index(_) => continue,
         };

@@ -31,10 +31,7 @@ pub struct Rewritten {
 ///
 /// # Errors
 /// When the text is no valid document of its own version, or a value has no counterpart.
-pub fn migrate_text(
-    history: &History,
-    source: &Arc<Source>,
-) -> Result<Rewritten, Vec<Diagnostic>> {
+pub fn migrate_text(history: &History, source: &Arc<Source>) -> Result<Rewritten, Vec<Diagnostic>> {
     let mut table = parse(source)?;
     let start = history.identify(&mut table, None, source).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
@@ -51,7 +48,8 @@ pub fn migrate_text(
         }
         // Most texts keep their shape. Where moved keys would meet inline tables or dotted keys that stay, those are
         // written out as well.
-        let attempts = [false, true].into_iter().map(|spread| Rewriter::run(&text, from, to, spread));
+        let attempts =
+            [false, true].into_iter().map(|spread| Rewriter::run(&text, from, to, spread));
         let good = attempts.flatten().find(|new| says(new, to, &table));
         text = good.ok_or_else(|| {
             let message = format!("this text cannot be rewritten for version {}", to.number);

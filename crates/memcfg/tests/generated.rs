@@ -47,7 +47,8 @@ fn a_released_version_never_changes() {
         let file = at(&format!("schemas/{name}.json"));
         let hash = fingerprint(&schema);
         let entry = ledger.get(&name).and_then(toml::Value::as_table).cloned();
-        let released = entry.as_ref().and_then(|entry| entry["released"].as_bool()).unwrap_or(false);
+        let released =
+            entry.as_ref().and_then(|entry| entry["released"].as_bool()).unwrap_or(false);
         if released {
             let frozen = entry.unwrap()["sha256"].as_str().unwrap().to_owned();
             assert_eq!(

@@ -80,6 +80,7 @@ fn the_newest_version_is_left_as_it_is() {
 #[test]
 fn a_file_that_is_not_valid_in_its_own_version_is_not_migrated() {
     let source = |text: &str| Arc::new(Source::new(SourceKind::Global, "c.toml", text));
-    let found = migrate_text(&history(), &source("version = \"1.0\"\nmax_worker = 8\n")).unwrap_err();
+    let found =
+        migrate_text(&history(), &source("version = \"1.0\"\nmax_worker = 8\n")).unwrap_err();
     assert!(found[0].to_string().contains("did you mean `max_workers`?"), "{}", found[0]);
 }

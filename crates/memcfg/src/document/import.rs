@@ -35,7 +35,11 @@ pub fn import_yaml(name: &str, bytes: Vec<u8>) -> Result<String, Vec<Diagnostic>
     let root = reader.node(documents.remove(0), None, &KeyPath::root());
     let mut found = reader.found;
     let Some(Node { value: Value::Table(mut table), .. }) = root else {
-        found.push(at_byte(&source, 0, Diagnostic::error(Code::WrongType, "the document is no mapping")));
+        found.push(at_byte(
+            &source,
+            0,
+            Diagnostic::error(Code::WrongType, "the document is no mapping"),
+        ));
         return Err(found);
     };
     let history = history();
@@ -183,7 +187,8 @@ mod tests {
 
     #[test]
     fn errors_have_lines_and_columns_of_the_yaml() {
-        let found = import("version: \"1.0\"\nmemory_settings:\n  total_mb: lots\n  totl: 1\n").unwrap_err();
+        let found = import("version: \"1.0\"\nmemory_settings:\n  total_mb: lots\n  totl: 1\n")
+            .unwrap_err();
         let text: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert!(text[0].starts_with("old.yaml:3:13: error[wrong_type]"), "{text:#?}");
         assert!(text[1].starts_with("old.yaml:4:3: error[unknown_key]"), "{text:#?}");
