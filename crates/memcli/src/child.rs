@@ -36,12 +36,16 @@ impl Child {
             return Err(Failure::new(exit::USAGE, "no command to run"));
         };
         // Unknown counts as highest: then the child's figure is never taken for its own by mistake.
-        let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
+        let inherited_peak = sys::own_peak().unwrap_or(u64::MAX);
         let name = program.to_string_lossy();
-        let child = Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Failure::new(exit::NOT_FOUND, format!("no such command: `{name}`")),
-            _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`")).because(error),
-        })?;
+        let child =
+            Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Failure::new(exit::NOT_FOUND, format!("no such command: `{name}`"))
+                }
+                _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
+                    .because(error),
+            })?;
         Ok(Self { pid: child.id(), inherited_peak })
     }
 

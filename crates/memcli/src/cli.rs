@@ -13,7 +13,11 @@ use crate::target::Target;
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
 #[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
-#[command(disable_help_subcommand = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -52,7 +56,12 @@ pub struct RunArgs {
     #[command(flatten)]
     pub watching: Watching,
     /// The command and its arguments; everything after its name is its own
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
     pub command: Vec<OsString>,
 }
 
@@ -76,7 +85,7 @@ pub struct DemoArgs {
     /// Run the program alone, without watching it
     #[arg(long)]
     pub unwatched: bool,
-    /// How fast the leak grows
+    /// How fast leak, sawtooth and cache grow
     #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
     pub rate: Rate,
     /// How to watch and what must hold.
@@ -91,6 +100,14 @@ pub enum Program {
     Leak,
     /// Allocates and frees the same amount again and again
     Steady,
+    /// Grows for three seconds and frees it all, again and again
+    Sawtooth,
+    /// Allocates 300 MiB for an instant, once a second
+    Spike,
+    /// Starts four processes that keep 16 MiB each
+    Tree,
+    /// Fills for four seconds, then replaces what it holds
+    Cache,
 }
 
 /// How to watch and what must hold: the options that `run`, `watch` and `demo` share.
@@ -111,9 +128,18 @@ pub struct Watching {
     /// Fail with 99 when the peak RSS is above SIZE
     #[arg(long, value_name = "SIZE")]
     pub max_rss: Option<Size>,
-    /// Fail with 99 when the verdict at the end is one of these
-    #[arg(long, value_name = "VERDICT", value_enum, value_delimiter = ',')]
+    /// Fail with 99 when the peak PSS is above SIZE: for trees whose processes share memory
+    #[arg(long, value_name = "SIZE")]
+    pub max_pss: Option<Size>,
+    /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
+    #[arg(long, value_name = "RATE")]
+    pub max_growth: Option<Rate>,
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
+    /// End the command as soon as a peak or a level has failed its gate
+    #[arg(long)]
+    pub abort: bool,
     /// Read this configuration file in place of the global ones
     #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,

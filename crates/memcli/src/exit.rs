@@ -103,7 +103,9 @@ mod tests {
 
     #[test]
     fn a_failure_says_what_why_and_what_to_do() {
-        let failure = Failure::io("failed to write `s.json`", std::io::Error::from_raw_os_error(13)).help("try another folder");
+        let failure =
+            Failure::io("failed to write `s.json`", std::io::Error::from_raw_os_error(13))
+                .help("try another folder");
         assert_eq!(failure.code, NO_PERMISSION);
         let text = failure.to_string();
         assert!(text.starts_with("failed to write `s.json`: Permission denied"), "{text}");

@@ -34,7 +34,10 @@ impl Live {
     #[must_use]
     pub fn fixed(interval: Duration) -> Self {
         Self {
-            track: Settings::fixed(TrackConfig { interval: Some(interval), ..TrackConfig::default() }),
+            track: Settings::fixed(TrackConfig {
+                interval: Some(interval),
+                ..TrackConfig::default()
+            }),
             pressure: Settings::fixed(PressureConfig::default()),
             budget: Settings::fixed(BudgetConfig::default()),
             leak: Settings::fixed(LeakConfig::default()),

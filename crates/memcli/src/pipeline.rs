@@ -14,7 +14,6 @@ use crate::live::Reload;
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "events are handed over by reference, one at a time")]
 pub enum Event {
     /// A sample was taken.
     Sample(Sample),
@@ -112,7 +111,9 @@ impl Series {
         match self {
             Series::Private => sample.process.private(),
             Series::WorkingSet => sample.cgroup.working_set(),
-            Series::Unavailable => Ok(sample.system.total?.saturating_sub(sample.system.available?)),
+            Series::Unavailable => {
+                Ok(sample.system.total?.saturating_sub(sample.system.available?))
+            }
         }
     }
 }
@@ -140,7 +141,11 @@ impl Pipeline {
         listen(&self.number(Event::Sample(*sample)));
 
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
-        let rules = Rules { pressure: &pressure.value, budget: &budget.value, generation: pressure.generation };
+        let rules = Rules {
+            pressure: &pressure.value,
+            budget: &budget.value,
+            generation: pressure.generation,
+        };
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
             listen(&self.number(Event::Level(transition)));
@@ -152,7 +157,7 @@ impl Pipeline {
             self.leak_generation = leak.generation;
         }
         if let Ok(bytes) = self.series.read(sample) {
-            let headroom = self.headroom(sample);
+            let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
                 listen(&self.number(Event::Verdict(change)));
@@ -163,7 +168,8 @@ impl Pipeline {
     /// Numbers an event that did not come out of a sample.
     pub fn number(&mut self, event: Event) -> Numbered {
         self.seq += 1;
-        let at = self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
+        let at =
+            self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
         Numbered { seq: self.seq, at, event }
     }
 
@@ -176,7 +182,7 @@ impl Pipeline {
 
     /// The verdict now.
     #[must_use]
-    pub fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> Verdict {
         self.detector.verdict()
     }
 
@@ -198,8 +204,10 @@ impl Pipeline {
         self.latest.as_ref()
     }
 
-    /// What is left until the first limit stops the growth: of a cgroup, or of the machine.
-    fn headroom(&self, sample: &Sample) -> Option<u64> {
+    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    #[must_use]
+    pub fn headroom(&self) -> Option<u64> {
+        let sample = self.latest.as_ref()?;
         let machine = sample.system.available.ok();
         let cgroup = sample.cgroup.headroom.ok();
         machine.into_iter().chain(cgroup).min()

@@ -129,8 +129,11 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
         many => {
             let listed: Vec<_> = many.iter().take(10).map(u32::to_string).collect();
             let more = if many.len() > listed.len() { ", ..." } else { "" };
-            Err(Failure::new(exit::NO_INPUT, format!("{} processes are called `{name}`", many.len()))
-                .help(format!("name one of them by its pid: {}{more}", listed.join(", "))))
+            Err(Failure::new(
+                exit::NO_INPUT,
+                format!("{} processes are called `{name}`", many.len()),
+            )
+            .help(format!("name one of them by its pid: {}{more}", listed.join(", "))))
         }
     }
 }
@@ -147,9 +150,13 @@ fn command_name(root: &Path, pid: u32) -> Option<String> {
 pub fn not_opened(error: OpenError) -> Failure {
     match error {
         OpenError::Unreadable { reason: memtrack::Absent::Denied, .. } => {
-            Failure::new(exit::NO_PERMISSION, "the target may not be read").because(error).help("try as its owner, or with sudo")
+            Failure::new(exit::NO_PERMISSION, "the target may not be read")
+                .because(error)
+                .help("try as its owner, or with sudo")
         }
-        OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => Failure::new(exit::NO_INPUT, error.to_string()),
+        OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => {
+            Failure::new(exit::NO_INPUT, error.to_string())
+        }
         _ => Failure::new(exit::IO, "failed to open the target").because(error),
     }
 }
@@ -183,7 +190,11 @@ mod tests {
             let folder = root.path().join(format!("proc/{pid}"));
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
-            fs::write(folder.join("stat"), format!("{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 77 0 0\n")).unwrap();
+            fs::write(
+                folder.join("stat"),
+                format!("{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 77 0 0\n"),
+            )
+            .unwrap();
         }
         root
     }
@@ -206,10 +217,12 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_no_input() {
-        let root = proc_with(&[]);
+        let root = proc_with(&[(7, "worker")]);
         assert_eq!(Target::Pid(9).find_at(root.path()).unwrap_err().code, exit::NO_INPUT);
-        fs::create_dir_all(root.path().join("proc")).unwrap();
-        assert_eq!(Target::Name("nobody".into()).find_at(root.path()).unwrap_err().code, exit::NO_INPUT);
+        assert_eq!(
+            Target::Name("nobody".into()).find_at(root.path()).unwrap_err().code,
+            exit::NO_INPUT
+        );
     }
 
     proptest! {

@@ -16,7 +16,12 @@ use crate::summary::Summary;
 
 impl Watching {
     fn gates(&self) -> Gates {
-        Gates { max_rss: self.max_rss, fail_on: self.fail_on.clone() }
+        Gates {
+            max_rss: self.max_rss,
+            max_pss: self.max_pss,
+            max_growth: self.max_growth,
+            fail_on: self.fail_on.clone(),
+        }
     }
 
     fn live(&self) -> Result<Live, Failure> {
@@ -27,7 +32,8 @@ impl Watching {
     fn keep(&self, summary: &Summary) -> Result<(), Failure> {
         let Some(path) = &self.summary else { return Ok(()) };
         let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
-        let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+        let mut text =
+            serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
     }

@@ -27,17 +27,22 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Failure> {
     let live = watching.live()?;
     // Before the child: its end must find someone listening.
-    let signals = sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+    let signals =
+        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let child = Child::start(command)?;
     let id = ProcessId::read(Path::new("/"), child.pid()).map_err(not_opened)?;
-    let words: Vec<String> = command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let name = Path::new(&command[0]).file_name().map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
+    let words: Vec<String> =
+        command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let name = Path::new(&command[0])
+        .file_name()
+        .map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
     let session = Session {
         target: Found { watched: Target::Tree(id), label: format!("{name}({})", id.pid) },
         command: Some(words),
         child: Some(child),
         duration: watching.duration,
         gates: watching.gates(),
+        abort: watching.abort,
     };
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);

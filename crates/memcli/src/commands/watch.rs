@@ -17,8 +17,16 @@ pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
     let watching = &args.watching;
     let target = args.target.find()?;
     let live = watching.live()?;
-    let signals = sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
-    let session = Session { target, command: None, child: None, duration: watching.duration, gates: watching.gates() };
+    let signals =
+        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+    let session = Session {
+        target,
+        command: None,
+        child: None,
+        duration: watching.duration,
+        gates: watching.gates(),
+        abort: watching.abort,
+    };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);
     let summary = session.watch(live, &signals, &mut screen)?;

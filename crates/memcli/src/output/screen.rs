@@ -37,7 +37,8 @@ impl Screen {
     pub fn new(style: Style, label: &str) -> Self {
         let terminal = style == Style::Lines && io::stderr().is_terminal() && human::may_redraw();
         // Drawn with the first sample.
-        let live = terminal.then(|| Instant::now().checked_sub(REFRESH).unwrap_or_else(Instant::now));
+        let live =
+            terminal.then(|| Instant::now().checked_sub(REFRESH).unwrap_or_else(Instant::now));
         Self { style, label: label.to_owned(), live, failed: None }
     }
 
@@ -64,7 +65,7 @@ impl Screen {
             return;
         }
         self.live = Some(Instant::now());
-        let line = human::status_line(&self.label, sample, pipeline.level(), pipeline.verdict());
+        let line = human::status_line(&self.label, sample, pipeline.level(), &pipeline.verdict());
         let written = write!(stderr(), "\r\x1b[2K{line}");
         self.keep(written);
     }
