@@ -1,5 +1,6 @@
 //! One binary for all targets: the environment variable `FUZZ_TARGET` names the one.
 #![no_main]
+#![forbid(unsafe_code)]
 
 use std::sync::LazyLock;
 
