@@ -1,8 +1,15 @@
 //! One file a command.
 
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
+pub mod leak;
+pub mod man;
+pub mod overview;
 pub mod run;
+pub mod status;
+pub mod top;
 pub mod watch;
 
 use std::io::Write;
@@ -31,6 +38,16 @@ impl Watching {
             serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
+    }
+}
+
+/// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("failed to write to stdout", error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -30,7 +30,7 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-fn level_style(level: Level) -> Style {
+pub(crate) fn level_style(level: Level) -> Style {
     match level {
         Level::Normal => GOOD,
         Level::Warning | Level::Unknown => WARN,
@@ -38,7 +38,7 @@ fn level_style(level: Level) -> Style {
     }
 }
 
-fn verdict_style(verdict: &str) -> Style {
+pub(crate) fn verdict_style(verdict: &str) -> Style {
     match verdict {
         "steady" => GOOD,
         "leak" => BAD,
@@ -113,7 +113,14 @@ pub fn growth(trend: Trend) -> String {
     format!("{} (95 %: {interval})", Signed(rate(trend.bytes_per_second)))
 }
 
-struct Signed(Rate);
+/// A rate with its sign.
+pub(crate) struct Signed(Rate);
+
+impl Signed {
+    pub(crate) fn per_second(bytes: f64) -> Self {
+        Self(Rate::per_second(bytes))
+    }
+}
 
 impl fmt::Display for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
