@@ -7,7 +7,11 @@ pub mod error;
 mod held;
 pub mod processes;
 #[cfg(target_os = "linux")]
+mod procfs;
+#[cfg(target_os = "linux")]
 pub mod psi;
+#[cfg(target_os = "linux")]
+pub mod pss;
 pub mod reading;
 pub mod sample;
 pub mod sampler;
