@@ -7,7 +7,7 @@ use memleak::Verdict;
 use mempressure::Status;
 use memtrack::error::SourceError;
 use memtrack::source::{LinuxSource, Source, Target as Watched};
-use memtrack::{Reading, Sample, TrackConfig};
+use memtrack::{Absent, Reading, Sample, TrackConfig};
 
 use crate::exit::{self, Failure};
 use crate::limit::{Ancestors, Limit};
@@ -17,12 +17,17 @@ use crate::target::{Found, not_opened};
 
 /// How often a target is read while its growth is watched.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for the PSS of a tree, and how often to ask in that time: 10 ms cover about 1 GiB.
+const PSS_PAUSE: Duration = Duration::from_millis(1);
+const PSS_TRIES: u32 = 10;
 
 /// What a look saw.
 #[derive(Debug)]
 pub struct Look {
     /// `worker(4321)+7`: seven more processes in its tree.
     pub label: String,
+    /// What was watched.
+    pub watched: Watched,
     /// What was read last.
     pub sample: Sample,
     /// The level and what decided it.
@@ -39,26 +44,25 @@ impl Look {
     /// # Errors
     /// Why it could not be read.
     pub fn size(&self) -> Reading<(u64, &'static str)> {
-        size(&self.sample)
+        size(&self.watched, &self.sample)
     }
 }
 
-/// The size that stands for what a sample is of: PSS where it was read, since over a tree it alone counts shared pages
-/// once; else RSS, the working set of a cgroup, or what the machine has not available.
+/// The size that stands for a target. Of processes PSS where it was read, since over a tree it alone counts shared pages
+/// once, else RSS; of a cgroup its working set; of the machine what is not available.
 ///
 /// # Errors
 /// Why it could not be read.
-pub fn size(sample: &Sample) -> Reading<(u64, &'static str)> {
-    let process = &sample.process;
-    if process.rss != Err(memtrack::Absent::NotRead) {
-        return process.pss.map(|pss| (pss, "PSS")).or(process.rss.map(|rss| (rss, "RSS")));
-    }
-    match sample.cgroup.working_set() {
-        Err(memtrack::Absent::NotRead) => {
-            let used = sample.system.total?.saturating_sub(sample.system.available?);
-            Ok((used, "used"))
+pub fn size(watched: &Watched, sample: &Sample) -> Reading<(u64, &'static str)> {
+    match watched {
+        Watched::System => {
+            Ok((sample.system.total?.saturating_sub(sample.system.available?), "used"))
         }
-        working_set => Ok((working_set?, "working set")),
+        Watched::Cgroup(_) => Ok((sample.cgroup.working_set()?, "working set")),
+        _ => {
+            let process = &sample.process;
+            process.pss.map(|pss| (pss, "PSS")).or(process.rss.map(|rss| (rss, "RSS")))
+        }
     }
 }
 
@@ -84,7 +88,20 @@ pub fn look(
         }
         thread::sleep(next.saturating_sub(started.elapsed()));
     }
+    wait_for_pss(&mut open);
     open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
+}
+
+/// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
+fn wait_for_pss(open: &mut [Result<Watch, Failure>]) {
+    for _ in 0..PSS_TRIES {
+        let mut waiting = open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
+        if waiting.peek().is_none() {
+            return;
+        }
+        thread::sleep(PSS_PAUSE);
+        waiting.for_each(Watch::read);
+    }
 }
 
 /// One target under a look.
@@ -104,6 +121,14 @@ impl Watch {
         let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
         let pipeline = Pipeline::new(&found.watched, policies);
         Ok(Self { found, source, config, pipeline, failure: None })
+    }
+
+    fn waits_for_pss(&self) -> bool {
+        self.pipeline.latest().is_some_and(|sample| {
+            sample.process.processes.is_ok_and(|count| count > 1)
+                && sample.process.pss == Err(Absent::NotRead)
+                && matches!(self.found.watched, Watched::Tree(_))
+        })
     }
 
     fn read(&mut self) {
@@ -130,6 +155,7 @@ impl Watch {
         });
         Ok(Look {
             label: label(&self.found, &sample),
+            watched: self.found.watched.clone(),
             sample,
             status: self.pipeline.pressure(),
             limit: Ancestors::of(&self.found.watched).nearest(&sample),
@@ -152,24 +178,23 @@ pub fn label(found: &Found, sample: &Sample) -> String {
 mod tests {
     use super::*;
     use crate::target::Target;
-    use memtrack::{Absent, Stamp};
+    use memtrack::Stamp;
 
     #[test]
     fn every_kind_of_target_has_a_size_with_its_name() {
         let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
-        assert_eq!(size(&sample), Err(Absent::NotRead));
         (sample.system.total, sample.system.available) = (Ok(100), Ok(30));
-        assert_eq!(size(&sample), Ok((70, "used")));
         sample.cgroup.usage = Ok(9);
-        assert_eq!(size(&sample), Ok((9, "working set")));
         sample.process.rss = Ok(5);
         sample.process.pss = Err(Absent::Denied);
-        assert_eq!(size(&sample), Ok((5, "RSS")));
+        assert_eq!(size(&Watched::System, &sample), Ok((70, "used")));
+        assert_eq!(size(&Watched::Cgroup("/app".into()), &sample), Ok((9, "working set")));
+        assert_eq!(size(&Watched::Own, &sample), Ok((5, "RSS")));
         sample.process.pss = Ok(3);
-        assert_eq!(size(&sample), Ok((3, "PSS")));
-        sample.process.rss = Err(Absent::Malformed);
-        sample.process.pss = Err(Absent::Malformed);
-        assert_eq!(size(&sample), Err(Absent::Malformed), "never that of something else");
+        assert_eq!(size(&Watched::Own, &sample), Ok((3, "PSS")));
+        sample.process = memtrack::ProcessMemory::absent(Absent::Malformed);
+        let own = size(&Watched::Own, &sample);
+        assert_eq!(own, Err(Absent::Malformed), "never the size of something else");
     }
 
     #[test]

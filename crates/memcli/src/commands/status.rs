@@ -64,7 +64,8 @@ mod tests {
         let mut status = mempressure::Machine::new().status();
         status.level = level;
         let limit = Err(Absent::NotRead);
-        Ok(Look { label: "x".into(), sample, status, limit, verdict: None })
+        let watched = memtrack::source::Target::System;
+        Ok(Look { label: "x".into(), watched, sample, status, limit, verdict: None })
     }
 
     #[test]

@@ -136,7 +136,7 @@ fn size_or_reason(reading: Reading<u64>) -> String {
 }
 
 /// `12:03:41Z`.
-fn time_of_day(wall: SystemTime) -> String {
+pub(crate) fn time_of_day(wall: SystemTime) -> String {
     let full = humantime::format_rfc3339_seconds(wall).to_string();
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }

@@ -49,6 +49,8 @@ fn cells((asked, look): &Row, marks: Marks) -> [String; 4] {
         }
     };
     let size = match look.size() {
+        // The machine's size is what the limit's column says.
+        Ok((_, "used")) => String::new(),
         Ok((bytes, measure)) => format!("{} {measure}", Size(bytes)),
         Err(why) => why.to_string(),
     };
@@ -82,6 +84,9 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
     let mut text = word.trim_end().to_owned();
     if let Some(trend) = verdict.trend() {
         text.push_str(&format!(" {}", Signed::per_second(trend.bytes_per_second)));
+    }
+    if let memleak::Verdict::Undecided { why, .. } = verdict {
+        text.push_str(&format!(", {why}"));
     }
     if let memleak::Verdict::Leak { time_to_limit: Some(time), .. } = verdict {
         text.push_str(&format!(", limit reached in about {}", Span(*time)));
@@ -240,7 +245,8 @@ mod tests {
         status.level = level;
         let owner = Owner::Cgroup(Some("/app".into()));
         let limit = Ok(Limit { owner, used: 3584 << 20, bytes: 4 << 30 });
-        Look { label: "worker(4321)+7".into(), sample, status, limit, verdict: None }
+        let watched = memtrack::source::Target::Own;
+        Look { label: "worker(4321)+7".into(), watched, sample, status, limit, verdict: None }
     }
 
     #[test]
