@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::book;
 use crate::shell::{self, Output, cargo};
 use crate::tidy;
 
@@ -47,6 +48,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
         "documentation tests",
         &mut cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]),
     )?;
+    // After the tests, which build the memcli that the pages use.
+    report.check("pages", || book::report(root))?;
     let mut docs = cargo(root, ["doc", "--workspace", "--no-deps", "--document-private-items"]);
     report.step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
 
@@ -116,7 +119,9 @@ impl Report {
         print!("{name:32}");
         std::io::stdout().flush()?;
         let started = Instant::now();
-        let output = check()?;
+        // A step that could not even start has failed, and the next ones still run.
+        let failed = |error| Output { good: false, text: format!("{error:#}") };
+        let output = check().unwrap_or_else(failed);
         let seconds = started.elapsed().as_secs_f64();
         if output.good {
             println!("ok {seconds:7.1} s");

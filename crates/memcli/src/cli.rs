@@ -194,7 +194,7 @@ pub struct DemoArgs {
     /// Run the program alone, without watching it
     #[arg(long)]
     pub unwatched: bool,
-    /// How fast the leak grows
+    /// How fast leak, sawtooth and cache grow
     #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
     pub rate: Rate,
     /// How to watch and what must hold.
@@ -209,6 +209,14 @@ pub enum Program {
     Leak,
     /// Allocates and frees the same amount again and again
     Steady,
+    /// Grows for three seconds and frees it all, again and again
+    Sawtooth,
+    /// Allocates 300 MiB for an instant, once a second
+    Spike,
+    /// Starts four processes that keep 16 MiB each
+    Tree,
+    /// Fills for four seconds, then replaces what it holds
+    Cache,
 }
 
 /// How to watch and what must hold: the options that `run`, `watch` and `demo` share.
@@ -229,9 +237,18 @@ pub struct Watching {
     /// Fail with 99 when the peak RSS is above SIZE
     #[arg(long, value_name = "SIZE")]
     pub max_rss: Option<Size>,
-    /// Fail with 99 when the verdict at the end is one of these
-    #[arg(long, value_name = "VERDICT", value_enum, value_delimiter = ',')]
+    /// Fail with 99 when the peak PSS is above SIZE: for trees whose processes share memory
+    #[arg(long, value_name = "SIZE")]
+    pub max_pss: Option<Size>,
+    /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
+    #[arg(long, value_name = "RATE")]
+    pub max_growth: Option<Rate>,
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
+    /// End the command as soon as a peak or a level has failed its gate
+    #[arg(long)]
+    pub abort: bool,
     /// Read this configuration file in place of the global ones
     #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,

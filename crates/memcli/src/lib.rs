@@ -4,6 +4,8 @@
 //! It wires the layers into one pipeline ([`pipeline::Pipeline`]) and shows what comes out. It measures and judges
 //! nothing itself: that is for `memtrack`, `mempressure` and `memleak`.
 
+#![deny(unsafe_code)]
+
 pub mod child;
 pub mod cli;
 pub mod commands;

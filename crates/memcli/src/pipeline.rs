@@ -14,7 +14,6 @@ use crate::live::Reload;
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "events are handed over by reference, one at a time")]
 pub enum Event {
     /// A sample was taken.
     Sample(Sample),
@@ -158,7 +157,7 @@ impl Pipeline {
             self.leak_generation = leak.generation;
         }
         if let Ok(bytes) = self.series.read(sample) {
-            let headroom = self.headroom(sample);
+            let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
                 listen(&self.number(Event::Verdict(change)));
@@ -211,8 +210,10 @@ impl Pipeline {
         self.latest.as_ref()
     }
 
-    /// What is left until the first limit stops the growth: of a cgroup, or of the machine.
-    fn headroom(&self, sample: &Sample) -> Option<u64> {
+    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    #[must_use]
+    pub fn headroom(&self) -> Option<u64> {
+        let sample = self.latest.as_ref()?;
         let machine = sample.system.available.ok();
         let cgroup = sample.cgroup.headroom.ok();
         machine.into_iter().chain(cgroup).min()

@@ -217,8 +217,7 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_no_input() {
-        let root = proc_with(&[]);
-        fs::create_dir_all(root.path().join("proc")).unwrap();
+        let root = proc_with(&[(7, "worker")]);
         assert_eq!(Target::Pid(9).find_at(root.path()).unwrap_err().code, exit::NO_INPUT);
         assert_eq!(
             Target::Name("nobody".into()).find_at(root.path()).unwrap_err().code,

@@ -1,5 +1,11 @@
 //! The main job on live processes: `run`, `watch`, `demo`, their exit codes and their summary.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic here is a failed test"
+)]
+
 mod support;
 
 use std::io::{BufRead, BufReader, Read};
@@ -38,7 +44,7 @@ fn a_leak_is_called_one_with_its_rate() {
     assert_eq!(*gate, json!({ "name": "leak", "limit": "leak", "value": "leak", "pass": false }));
     // Growth is not proof, and the text says so.
     assert!(said.stderr.contains("cache"), "{}", said.stderr);
-    assert!(said.stdout.starts_with("demo Leak"), "the program's own output: {}", said.stdout);
+    assert!(said.stdout.starts_with("demo leak"), "the program's own output: {}", said.stdout);
     assert_eq!(summary["peak"]["exact"], true);
     assert!(number(&summary, "/peak/rss_bytes") > 16.0 * 1_048_576.0);
     let samples = number(&summary, "/samples");
@@ -118,26 +124,29 @@ fn the_streams_are_the_commands_own() {
 #[test]
 fn a_spike_between_samples_is_in_the_exact_peak() {
     // Sampled once a minute: only the kernel's own figure can have seen it.
-    let program = "x = bytearray(b'y') * (200 << 20); del x";
-    let Ok(_) = Command::new("python3").arg("--version").output() else {
-        eprintln!("SKIPPED: python3 is not here");
-        return;
-    };
-    let (said, summary) = run_summed(&[
-        "run",
-        "--interval",
-        "1m",
-        "--max-rss",
-        "64MiB",
-        "--",
-        "python3",
-        "-c",
-        program,
-    ]);
+    let (said, summary) =
+        run_summed(&["demo", "spike", "--for", "500ms", "--interval", "1m", "--max-rss", "64MiB"]);
     assert_eq!(said.code, 99, "{}", said.stderr);
     assert_eq!(summary["peak"]["exact"], true);
     let peak = number(&summary, "/peak/rss_bytes") / 1_048_576.0;
-    assert!((200.0..240.0).contains(&peak), "{peak} MiB");
+    assert!((300.0..310.0).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_whole_tree_is_watched() {
+    let (_, summary) = run_summed(&["demo", "tree", "--for", "5s"]);
+    assert_eq!(summary["processes"], 5);
+    assert_eq!(summary["peak"]["exact"], false, "a tree's peak at one time is sampled");
+    let peak = number(&summary, "/peak/rss_bytes") / 1_048_576.0;
+    assert!((64.0..100.0).contains(&peak), "{peak} MiB");
+}
+
+#[test]
+fn a_cache_that_fills_and_stops_is_no_leak() {
+    let (said, summary) = run_summed(&["demo", "cache", "--for", "8s", "--fail-on", "leak"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let kind = summary["verdict"]["kind"].as_str().unwrap();
+    assert!(kind == "steady" || kind == "undecided", "{summary}");
 }
 
 #[test]
@@ -145,6 +154,40 @@ fn the_time_given_ends_a_command_that_would_go_on() {
     let (said, summary) = run_summed(&["run", "--for", "300ms", "--", "sleep", "1000"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(summary["end"]["kind"], "time_up");
+}
+
+#[test]
+fn abort_ends_the_command_once_a_gate_has_failed() {
+    let (said, summary) =
+        run_summed(&["demo", "leak", "--for", "10m", "--max-rss", "8MiB", "--abort"]);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    assert_eq!(summary["end"]["kind"], "aborted");
+    assert_eq!(summary["gates"][0]["pass"], false);
+}
+
+#[test]
+fn growth_and_time_to_the_limit_are_gates() {
+    let (said, summary) = run_summed(&[
+        "demo",
+        "leak",
+        "--for",
+        "8s",
+        "--max-growth",
+        "1MiB/s",
+        "--fail-on",
+        "growing,limit-in:1000d,level:emergency",
+    ]);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let passed: Vec<_> = summary["gates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|gate| (gate["name"].as_str().unwrap(), gate["pass"].as_bool().unwrap()))
+        .collect();
+    assert_eq!(
+        passed,
+        [("max_growth", false), ("growing", false), ("limit_in", false), ("level", true)]
+    );
 }
 
 #[test]

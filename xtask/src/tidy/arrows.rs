@@ -1,6 +1,6 @@
 //! Who may depend on whom.
 
-use super::workspace::{Dependency, Member, Workspace};
+use crate::workspace::{Dependency, Member, Workspace};
 
 /// One crate of ours and the crates of ours it may depend on, in any section of its manifest.
 struct Arrow {
@@ -114,6 +114,10 @@ mod tests {
         Member {
             name: name.to_owned(),
             description: String::new(),
+            published: true,
+            categories: Vec::new(),
+            keywords: Vec::new(),
+            examples: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::workspace::{File, Workspace};
+use crate::workspace::{File, Workspace};
 
 /// Lines of code, without the in-file tests, that a file may have before it needs a reason here.
 const MAX_LINES: usize = 500;

@@ -23,7 +23,12 @@ use crate::summary::Summary;
 
 impl Watching {
     fn gates(&self) -> Gates {
-        Gates { max_rss: self.max_rss, fail_on: self.fail_on.clone() }
+        Gates {
+            max_rss: self.max_rss,
+            max_pss: self.max_pss,
+            max_growth: self.max_growth,
+            fail_on: self.fail_on.clone(),
+        }
     }
 
     fn live(&self) -> Result<Live, Failure> {

@@ -42,6 +42,7 @@ pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Fai
         child: Some(child),
         duration: watching.duration,
         gates: watching.gates(),
+        abort: watching.abort,
     };
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);

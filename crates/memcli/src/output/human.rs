@@ -102,15 +102,23 @@ pub fn reason(verdict: &Verdict) -> String {
     text
 }
 
-/// `+2.0 MiB/s (95 %: 1.9 to 2.1 MiB/s)`.
+/// `+2.0 MiB/s (95 %: +1.9 to +2.1 MiB/s)`; `none` when it is under half a KiB an hour either way.
 #[must_use]
 pub fn growth(trend: Trend) -> String {
-    let rate = Rate::per_second;
-    let (low, high) = (Signed(rate(trend.low)), Signed(rate(trend.high)));
-    let (low, high) = (low.to_string(), high.to_string());
-    // An interval narrower than what is shown has no width to show.
-    let interval = if low == high { format!("within {low}") } else { format!("{low} to {high}") };
-    format!("{} (95 %: {interval})", Signed(rate(trend.bytes_per_second)))
+    /// Bytes per second below which a rate shows as nothing: it prints as 0.0 KiB/h.
+    const NOTHING: f64 = 51.2 / 3600.0;
+    let Trend { bytes_per_second: rate, low, high } = trend;
+    if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
+        return "none".into();
+    }
+    let [shown, low_shown, high_shown] =
+        [rate, low, high].map(|rate| Signed(Rate::per_second(rate)).to_string());
+    if low_shown == high_shown {
+        // Narrower than what one decimal shows.
+        let half = (high - low).abs() / 2.0 / rate.abs() * 100.0;
+        return format!("{shown} (95 %: ±{half:.1} % of it)");
+    }
+    format!("{shown} (95 %: {low_shown} to {high_shown})")
 }
 
 /// A rate with its sign.
@@ -147,6 +155,12 @@ pub fn event_line(numbered: &Numbered) -> Option<String> {
     let time = time_of_day(numbered.at.wall);
     let text = match &numbered.event {
         Event::Sample(_) | Event::Ended => return None,
+        // What is well from the start is no news.
+        Event::Level(transition)
+            if transition.from == Level::Unknown && transition.to == Level::Normal =>
+        {
+            return None;
+        }
         Event::Level(transition) => {
             format!("level    {}", Painted(level_style(transition.to), transition))
         }
@@ -239,6 +253,7 @@ fn end(end: End) -> String {
         End::Exited { code } => format!("exited with {code}"),
         End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
         End::TimeUp => "was watched".into(),
+        End::Aborted => "was ended because a gate failed".into(),
         End::Interrupted { signal } => format!("was watched until {}", signal_name(signal)),
         End::TargetEnded => "ended".into(),
     }
@@ -289,4 +304,21 @@ fn judged(gate: &Judged) -> String {
     let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
     let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
     format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_shows_its_interval_however_narrow() {
+        let mib = 1_048_576.0;
+        let shown = |rate: f64, low: f64, high: f64| {
+            growth(Trend { bytes_per_second: rate * mib, low: low * mib, high: high * mib })
+        };
+        assert_eq!(shown(2.0, 1.9, 2.1), "+2.0 MiB/s (95 %: +1.9 MiB/s to +2.1 MiB/s)");
+        assert_eq!(shown(2.0, 1.998, 2.002), "+2.0 MiB/s (95 %: ±0.1 % of it)");
+        assert_eq!(shown(0.0, 0.0, 0.0), "none");
+        assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 KiB/h)");
+    }
 }

@@ -1,5 +1,5 @@
 //! Runs the built binary and reads what it wrote.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![expect(clippy::expect_used, reason = "helpers of tests: a panic here is a failed test")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 
 const PAGE: &str = "docs/benchmarks.md";
 
-/// Replaces the text between the markers of `section`, under a line that names machine and date.
+/// Replaces the text between the markers of `section`, under a line that names machine and date. A section that is missing is added at the end.
 pub(crate) fn write(root: &Path, section: &str, body: &str) -> anyhow::Result<()> {
     let path = root.join(PAGE);
     let page =
@@ -20,7 +20,7 @@ fn replace(page: &str, section: &str, text: &str) -> anyhow::Result<String> {
     let begin = format!("<!-- bench:{section} begin -->");
     let end = format!("<!-- bench:{section} end -->");
     let Some((before, rest)) = page.split_once(&begin) else {
-        bail!("`{PAGE}` has no `{begin}`");
+        return Ok(format!("{}\n\n## {section}\n\n{begin}\n{text}\n{end}\n", page.trim_end()));
     };
     let Some((_, after)) = rest.split_once(&end) else {
         bail!("`{PAGE}` has no `{end}`");
@@ -41,7 +41,9 @@ pub(crate) fn machine() -> String {
     let memory = field(&read("/proc/meminfo"), "MemTotal")
         .and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok())
         .map_or(0, |kib| (kib + (1 << 19)) >> 20);
+    // What follows the numbers is a name that whoever built the kernel gave it.
     let kernel = read("/proc/sys/kernel/osrelease");
+    let kernel = kernel.split('-').next().unwrap_or_default();
     let date = command("date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
     let rust = command("rustc", &["--version"]);
     format!("{date}; {processor}, {cores} cores, {memory} GiB; Linux {}; {rust}", kernel.trim())
@@ -77,7 +79,20 @@ mod tests {
         let new = replace(page, "x", "new").unwrap();
         assert_eq!(new, "a\n<!-- bench:x begin -->\nnew\n<!-- bench:x end -->\nb\n");
         assert_eq!(replace(&new, "x", "new").unwrap(), new);
-        assert!(replace(page, "y", "new").is_err());
+        assert!(
+            replace("<!-- bench:x begin -->\n", "x", "new").is_err(),
+            "a section that never ends"
+        );
+    }
+
+    #[test]
+    fn a_new_section_comes_last() {
+        let page = replace("# Figures\n", "y", "new").unwrap();
+        assert_eq!(
+            page,
+            "# Figures\n\n## y\n\n<!-- bench:y begin -->\nnew\n<!-- bench:y end -->\n"
+        );
+        assert!(replace(&page, "y", "newer").unwrap().contains("newer"));
     }
 
     #[test]
