@@ -193,6 +193,11 @@ mod tests {
         root
     }
 
+    fn sleeper() -> std::io::Result<std::process::Child> {
+        // Not our output: whoever reads it would wait for the sleeper when a test fails.
+        std::process::Command::new("sleep").arg("1000").stdout(std::process::Stdio::null()).spawn()
+    }
+
     fn read(root: &Path) -> Result<Sample, SourceError> {
         let id = ProcessId::read(root, 42).unwrap();
         LinuxSource::open_at(root, &Target::Process(id)).unwrap().read(&TrackConfig::default())
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_ends_its_series() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = sleeper().unwrap();
         let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
         let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
         assert!(source.read(&TrackConfig::default()).is_ok());
@@ -268,7 +273,7 @@ mod tests {
         let mut source = LinuxSource::open(&Target::Own).unwrap();
         let before = source.read(&TrackConfig::default()).unwrap().at;
         // As if another process had opened them: these files show one that has ended.
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = sleeper().unwrap();
         let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
         source.processes = Some(Processes::of(Path::new("/"), &[id]).unwrap());
         source.opened_by = child.id();
@@ -282,7 +287,7 @@ mod tests {
     #[test]
     fn a_process_that_is_killed_while_it_is_read_ends_and_gives_no_other_error() {
         for _ in 0..20 {
-            let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+            let mut child = sleeper().unwrap();
             let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
             let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
             assert!(source.read(&TrackConfig::default()).is_ok());
@@ -330,7 +335,7 @@ mod tests {
     fn whichever_read_fails_only_its_own_part_is_lost_and_comes_back() {
         use crate::held::faults::{Fault, arm, disarm};
         let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = sleeper().unwrap();
         let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
         let (eio, enoent, eacces) = (Fault::Error(5), Fault::Error(2), Fault::Error(13));
         for target in [Target::Own, Target::Process(id), Target::Tree(id)] {
