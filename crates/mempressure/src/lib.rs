@@ -40,6 +40,8 @@ pub mod evict;
 pub mod guard;
 pub mod level;
 pub mod machine;
+#[cfg(feature = "moka")]
+pub mod moka;
 pub mod plan;
 #[cfg(feature = "serde")]
 mod seconds;
@@ -60,5 +62,7 @@ pub use evict::{CacheOutcome, Ended, Outcome, Trim};
 pub use guard::{Counters, Guard, GuardStatus, Options, ServiceManager};
 pub use level::{Level, Measure, Signal, Transition};
 pub use machine::{Machine, Rules, Status};
+#[cfg(feature = "moka")]
+pub use moka::MokaCache;
 pub use plan::{Offer, Pace, Plan, Request, Turn, Wait, need, plan};
 pub use signal::{Abstains, SignalStatus};
