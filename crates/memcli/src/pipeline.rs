@@ -3,13 +3,12 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use memcfg::live::Reload;
 use memleak::{Change, Detector, LeakConfig, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Transition};
+use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
-
-use crate::live::Reload;
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -190,6 +189,12 @@ impl Pipeline {
     #[must_use]
     pub fn level(&self) -> Level {
         self.machine.status().level
+    }
+
+    /// The level now, what decided it, and what each signal says.
+    #[must_use]
+    pub fn pressure(&self) -> Status {
+        self.machine.status()
     }
 
     /// What has been seen so far.

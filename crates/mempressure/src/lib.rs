@@ -52,7 +52,9 @@ pub use advice::{Advice, Permit, Refused};
 pub use budget::{BudgetInput, BudgetState, BudgetStatus, CheckError, Part, PartKind};
 #[cfg(target_os = "linux")]
 pub use budget::{check, check_against};
-pub use cache::{Cache, CacheStatus, Caches, FnCache, Lookups, Registered, Registration};
+pub use cache::{
+    Cache, CacheStatus, Caches, FnCache, Lookups, Registered, Registration, gauge_cache,
+};
 pub use config::{
     BudgetConfig, BudgetTotal, BudgetTotalError, GuardConfig, Policy, PressureConfig, Priority,
     ProjectConfig, Targets, Thresholds, WorkloadConfig,

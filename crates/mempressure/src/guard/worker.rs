@@ -518,12 +518,9 @@ impl Growth {
             self.points.pop_front();
         }
         self.points.push_back((sample.at.monotonic, footprint));
-        if let (Some((t0, b0)), Some((t1, b1))) = (self.points.front(), self.points.back())
-            && self.points.len() >= 3
-        {
-            let seconds = t1.saturating_sub(*t0).as_secs_f64();
-            let bytes = *b1 as f64 - *b0 as f64;
-            self.last = (seconds > 0.0).then(|| bytes / seconds);
+        if self.points.len() >= 3 {
+            let line = |(at, bytes): &(Duration, u64)| (at.as_secs_f64(), *bytes as f64, 1.0);
+            self.last = memtrack::growth::slope(self.points.iter().map(line));
         }
     }
 
