@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::detector::{CONFIRM, Detector, FIRST_LOOK, Hit, State};
+use crate::detector::{CONFIRM, Detector, FIRST_LOOK, State};
 use crate::growth::{Growth, LEAST_GROWTH, growth};
 use crate::rate::{Now, rate_now};
 use crate::saturation::power;
+use crate::search::Hit;
 use crate::season::season;
 use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
 use crate::window::{History, POINTS, Window, quantile};

@@ -30,6 +30,7 @@ mod filter;
 mod growth;
 mod rate;
 mod saturation;
+mod search;
 mod season;
 #[cfg(feature = "serde")]
 mod seconds;
