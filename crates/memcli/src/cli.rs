@@ -1,0 +1,188 @@
+//! The command line: every command, argument and help text, and nothing that acts.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use memtrack::{Rate, Size};
+
+use crate::gate::FailOn;
+use crate::target::Target;
+
+/// How much memory a process uses, how close to the limit it is, and whether it leaks.
+#[derive(Debug, Parser)]
+#[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(
+    disable_help_subcommand = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  memcli demo leak                                      watch a program that leaks, for ten seconds
+  memcli run --max-rss 512MiB --fail-on leak -- ./test  start a command and gate it
+  memcli watch 4321                                     watch what runs already
+
+Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a gate failed; 64 usage;
+66 no such target or file; 77 permission; 78 configuration; 126, 127 the command cannot be run.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a command, watch it to its end, and judge it
+    ///
+    /// The command's streams, signals and exit code are its own; the summary goes to stderr when it has ended.
+    Run(RunArgs),
+    /// Watch what runs already
+    Watch(WatchArgs),
+    /// Watch a built-in program of known behaviour
+    Demo(DemoArgs),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+    /// The command and its arguments; everything after its name is its own
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// What `watch` takes.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET")]
+    pub target: Target,
+}
+
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The program
+    #[arg(value_enum, value_name = "PROGRAM")]
+    pub program: Program,
+    /// Run the program alone, without watching it
+    #[arg(long)]
+    pub unwatched: bool,
+    /// How fast leak, sawtooth and cache grow
+    #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
+    pub rate: Rate,
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// The built-in programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    /// Keeps everything it allocates
+    Leak,
+    /// Allocates and frees the same amount again and again
+    Steady,
+    /// Grows for three seconds and frees it all, again and again
+    Sawtooth,
+    /// Allocates 300 MiB for an instant, once a second
+    Spike,
+    /// Starts four processes that keep 16 MiB each
+    Tree,
+    /// Fills for four seconds, then replaces what it holds
+    Cache,
+}
+
+/// How to watch and what must hold: the options that `run`, `watch` and `demo` share.
+#[derive(Clone, Debug, Args)]
+pub struct Watching {
+    /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Time between samples, 5ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
+    pub interval: Duration,
+    /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Write the summary to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Fail with 99 when the peak RSS is above SIZE
+    #[arg(long, value_name = "SIZE")]
+    pub max_rss: Option<Size>,
+    /// Fail with 99 when the peak PSS is above SIZE: for trees whose processes share memory
+    #[arg(long, value_name = "SIZE")]
+    pub max_pss: Option<Size>,
+    /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
+    #[arg(long, value_name = "RATE")]
+    pub max_growth: Option<Rate>,
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+    /// End the command as soon as a peak or a level has failed its gate
+    #[arg(long)]
+    pub abort: bool,
+    /// Read this configuration file in place of the global ones
+    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid, with every problem where it stands
+    Check(ConfigArgs),
+    /// Print the configuration in force
+    Show(ShowArgs),
+}
+
+/// Which configuration.
+#[derive(Clone, Debug, Args)]
+pub struct ConfigArgs {
+    /// Read this configuration file in place of the global ones
+    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+/// What `config show` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Which configuration.
+    #[command(flatten)]
+    pub source: ConfigArgs,
+    /// Say where each value comes from
+    #[arg(long)]
+    pub origin: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    memtrack::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    use memtrack::config::{MAX_INTERVAL, MIN_INTERVAL};
+    let interval = duration(text)?;
+    if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval is 5ms to 1h".into())
+    }
+}

@@ -1,0 +1,50 @@
+//! One file a command.
+
+pub mod config;
+pub mod demo;
+pub mod run;
+pub mod watch;
+
+use std::io::Write;
+
+use crate::cli::Watching;
+use crate::exit::Failure;
+use crate::gate::Gates;
+use crate::live::Live;
+use crate::output::{human, json, screen};
+use crate::summary::Summary;
+
+impl Watching {
+    fn gates(&self) -> Gates {
+        Gates {
+            max_rss: self.max_rss,
+            max_pss: self.max_pss,
+            max_growth: self.max_growth,
+            fail_on: self.fail_on.clone(),
+        }
+    }
+
+    fn live(&self) -> Result<Live, Failure> {
+        Ok(Live::fixed(self.interval))
+    }
+
+    /// Writes the summary to its file, when one was asked for.
+    fn keep(&self, summary: &Summary) -> Result<(), Failure> {
+        let Some(path) = &self.summary else { return Ok(()) };
+        let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
+        let mut text =
+            serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        std::fs::write(path, text).map_err(failed)
+    }
+}
+
+/// Shows the summary on stderr, as text or as one line of JSON.
+fn show_on_stderr(summary: &Summary, json: bool) -> Result<(), Failure> {
+    let written = if json {
+        writeln!(screen::stderr(), "{}", json::summary(summary))
+    } else {
+        write!(screen::stderr(), "{}", human::summary(summary))
+    };
+    written.map_err(|error| Failure::io("failed to write the summary", error))
+}

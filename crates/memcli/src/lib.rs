@@ -1,0 +1,80 @@
+//! How much memory a process uses, how close to the limit it is, and whether it leaks.
+//!
+//! The library half of the `memcli` command: the only place of this workspace that parses arguments, prints and serves.
+//! It wires the layers into one pipeline ([`pipeline::Pipeline`]) and shows what comes out. It measures and judges
+//! nothing itself: that is for `memtrack`, `mempressure` and `memleak`.
+
+#![deny(unsafe_code)]
+
+pub mod child;
+pub mod cli;
+pub mod commands;
+pub mod exit;
+pub mod gate;
+pub mod live;
+pub mod output;
+pub mod pipeline;
+pub mod session;
+pub mod summary;
+#[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
+pub mod sys;
+pub mod target;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+use crate::output::screen;
+
+/// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let done = match &cli.command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Watch(args) => commands::watch::watch(args),
+        Command::Demo(args) => commands::demo::demo(args),
+        Command::Config(command) => commands::config::config(command),
+    };
+    done.unwrap_or_else(|failure| report(&failure))
+}
+
+fn report(failure: &Failure) -> u8 {
+    // When stderr is gone too, the exit code is all that is left to say.
+    let _ = writeln!(screen::stderr(), "error: {failure}");
+    failure.code
+}
+
+/// Help and version go to stdout with 0; a mistake goes to stderr with 64, since 2 means something else here.
+fn usage(error: &clap::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            exit::OK
+        }
+        ErrorKind::InvalidSubcommand => {
+            let word = |kind| match error.get(kind) {
+                Some(ContextValue::String(word)) => Some(word.clone()),
+                Some(ContextValue::Strings(words)) => words.first().cloned(),
+                _ => None,
+            };
+            let typed = word(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
+            let failure = match word(ContextKind::SuggestedSubcommand) {
+                Some(meant) => failure.help(format!("did you mean `{meant}`?")),
+                None => failure.help("`memcli --help` lists the commands"),
+            };
+            report(&failure)
+        }
+        _ => {
+            let _ = error.print();
+            exit::USAGE
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! How things are shown: to people, and to programs.
+
+pub mod human;
+pub mod json;
+pub mod reload;
+pub mod screen;
