@@ -187,6 +187,29 @@ impl Detector {
         }
     }
 
+    /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
+    /// the last, as a new segment.
+    pub fn resumed(&mut self) {
+        self.restarted();
+        self.clock.rebase();
+    }
+
+    /// Whether a leak stands, without the figures of [`Detector::verdict`].
+    #[must_use]
+    pub fn leaks(&self) -> bool {
+        self.state == State::Leak
+    }
+
+    /// Whether its parts fit together: what was loaded from a file need not have been saved by a detector.
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.history.is_sound()
+            && self.clock.is_sound()
+            && self.falls.is_sound()
+            && self.pasts.len() <= PASTS
+            && self.last.is_finite()
+    }
+
     /// Bytes of memory that this detector occupies, all of its own. Constant once the history is full.
     #[must_use]
     pub fn state_bytes(&self) -> usize {

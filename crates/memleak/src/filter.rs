@@ -16,6 +16,8 @@ pub(crate) struct Clock {
     /// Seconds added to the raw time because it stepped, each from a repaired time on.
     shifts: Vec<(f64, f64)>,
     intervals: Vec<f64>,
+    /// Repaired seconds to go on from, when the clock has another origin now.
+    resume: Option<f64>,
     next: usize,
 }
 
@@ -24,6 +26,11 @@ impl Clock {
     pub(crate) fn advance(&mut self, raw: f64) -> Option<f64> {
         let Some(last) = self.raw else {
             self.raw = Some(raw);
+            if let Some(last) = self.resume.take() {
+                let repaired = last + self.interval();
+                self.shift_from(repaired, repaired - raw);
+                return Some(repaired);
+            }
             return Some(raw);
         };
         let step = raw - last;
@@ -44,11 +51,27 @@ impl Clock {
         Some(raw + self.shift())
     }
 
+    /// The next sample comes on a clock with another origin, one interval after the last.
+    pub(crate) fn rebase(&mut self) {
+        if let Some(raw) = self.raw.take() {
+            self.resume = Some(raw + self.shift());
+        }
+    }
+
     /// Takes `pause` seconds out before the sample at `t`, and gives its new time.
     pub(crate) fn skip(&mut self, t: f64, pause: f64) -> f64 {
         let shift = self.shift() - pause;
         self.shift_from(t - pause, shift);
         t - pause
+    }
+
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        let finite = self.shifts.iter().all(|(from, shift)| from.is_finite() && shift.is_finite());
+        self.intervals.len() <= INTERVALS
+            && self.next < INTERVALS
+            && self.shifts.len() <= SHIFTS
+            && finite
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -69,6 +69,11 @@ impl Falls {
         Fall::None
     }
 
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.recent.len() <= REFERENCE && self.next < REFERENCE && self.held.len() <= STAYS
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.recent.capacity() * size_of::<f64>() + self.held.capacity() * size_of::<(f64, f64)>()
     }
@@ -93,6 +98,7 @@ impl Falls {
 
     fn remember(&mut self, y: f64) {
         if self.recent.len() < REFERENCE {
+            self.next = 0;
             self.recent.push(y);
             self.sum += y;
             return;

@@ -131,6 +131,21 @@ impl History {
         self.high
     }
 
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.buckets.len() <= CAPACITY
+            && self.buckets.is_sorted_by(|a, b| a.index < b.index)
+            && self
+                .buckets
+                .iter()
+                .all(|bucket| (bucket.index as usize) < CAPACITY && bucket.count > 0)
+            && self.origin.is_finite()
+            && self.end.is_finite()
+            && self.width.is_finite()
+            && self.width >= 0.0
+            && (self.samples == 0) == self.buckets.is_empty()
+    }
+
     pub(crate) fn heap_bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>()
     }

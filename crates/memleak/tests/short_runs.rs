@@ -31,9 +31,8 @@ fn watch(seconds: f64, noise: f64, level: impl Fn(f64) -> f64) -> (Verdict, Opti
 #[test]
 fn two_mib_a_second_for_twenty_seconds_is_a_leak_at_that_rate() {
     // An interpreter starts, then keeps 200 KiB each tenth of a second.
-    let (verdict, raised) = watch(20.0, 0.0, |t| {
-        if t < 0.15 { 3.0 } else { 9.0 + 0.2 * ((t - 0.15) * 10.0).floor() }
-    });
+    let (verdict, raised) =
+        watch(20.0, 0.0, |t| if t < 0.15 { 3.0 } else { 9.0 + 0.2 * ((t - 0.15) * 10.0).floor() });
     assert!(verdict.is_leak(), "{verdict:?}");
     let rate = verdict.trend().unwrap();
     assert!((rate.bytes_per_second / (2.0 * MIB) - 1.0).abs() < 0.05, "{rate:?}");
@@ -59,7 +58,10 @@ fn coarse_steps_of_a_quarter_second_are_still_a_leak() {
 fn a_cache_that_fills_for_four_seconds_is_no_leak_at_eight_or_later() {
     for seconds in [5.0, 6.0, 8.0, 12.0, 20.0] {
         let (verdict, raised) = watch(seconds, 0.05, |t| 20.0 + 20.0 * t.min(4.0));
-        assert!(!verdict.is_leak() && raised.is_none(), "after {seconds} s: {verdict:?}, {raised:?}");
+        assert!(
+            !verdict.is_leak() && raised.is_none(),
+            "after {seconds} s: {verdict:?}, {raised:?}"
+        );
     }
 }
 
@@ -67,11 +69,17 @@ fn a_cache_that_fills_for_four_seconds_is_no_leak_at_eight_or_later() {
 fn warm_ups_of_twenty_seconds_are_never_a_leak() {
     type Curve = fn(f64) -> f64;
     let curves: [(&str, Curve); 5] = [
-        ("node: fast rise, then a sawtooth", |t| 45.0 + 25.0 * (1.0 - (-t / 1.5).exp()) + 6.0 * (t / 0.9).fract()),
-        ("python: imports in steps", |t| {
-            9.0 + 6.0 * f64::from(u8::from(t > 0.4)) + 14.0 * f64::from(u8::from(t > 1.1)) + 5.0 * f64::from(u8::from(t > 2.3))
+        ("node: fast rise, then a sawtooth", |t| {
+            45.0 + 25.0 * (1.0 - (-t / 1.5).exp()) + 6.0 * (t / 0.9).fract()
         }),
-        ("jvm: heap grows in halving steps", |t| 40.0 + 60.0 * (1.0 - 0.5f64.powf((t / 2.0).floor()))),
+        ("python: imports in steps", |t| {
+            9.0 + 6.0 * f64::from(u8::from(t > 0.4))
+                + 14.0 * f64::from(u8::from(t > 1.1))
+                + 5.0 * f64::from(u8::from(t > 2.3))
+        }),
+        ("jvm: heap grows in halving steps", |t| {
+            40.0 + 60.0 * (1.0 - 0.5f64.powf((t / 2.0).floor()))
+        }),
         ("slow exponential", |t| 30.0 + 80.0 * (1.0 - (-t / 5.0).exp())),
         ("steady", |_| 200.0),
     ];
@@ -79,7 +87,10 @@ fn warm_ups_of_twenty_seconds_are_never_a_leak() {
         for noise in [0.0, 0.1, 0.5] {
             let (verdict, raised) = watch(20.0, noise, curve);
             assert!(raised.is_none(), "{what}, noise {noise}: raised {raised:?}");
-            assert!(matches!(verdict.kind(), "steady" | "undecided"), "{what}, noise {noise}: {verdict:?}");
+            assert!(
+                matches!(verdict.kind(), "steady" | "undecided"),
+                "{what}, noise {noise}: {verdict:?}"
+            );
         }
     }
 }
