@@ -60,7 +60,9 @@ impl Search<'_> {
                 break;
             }
             if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * LEAST_GROWTH {
-                recent = recent.or(Some(Growth::none()));
+                if recent.is_none() || share >= 0.5 {
+                    recent = Some(Growth::none());
+                }
                 continue;
             }
             let from = self.history.end() - span * share;
