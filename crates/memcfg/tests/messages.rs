@@ -2,8 +2,6 @@
 //!
 //! `UPDATE=1 cargo test -p memcfg --test messages` writes the file anew; read the difference before it is kept.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests assert by unwrapping")]
-
 use std::path::Path;
 
 use memcfg::Diagnostic;

@@ -69,7 +69,7 @@ fn show_seconds(seconds: f64) -> String {
         [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
     let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
     let millis = duration.as_millis();
-    match UNITS.iter().find(|(_, unit)| millis > 0 && millis % unit == 0) {
+    match UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", millis / unit),
         None if millis > 0 => format!("{millis}ms"),
         None => "0s".to_owned(),
