@@ -116,9 +116,12 @@ pub struct Watching {
     /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between samples, 5ms to 1h
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
-    pub interval: Duration,
+    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// The most memory the target should take: its budget, such as 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
@@ -160,6 +163,9 @@ pub struct ConfigArgs {
     /// Read this configuration file in place of the global ones
     #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `config show` takes.

@@ -25,7 +25,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 
 /// The same for any command.
 pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Failure> {
-    let live = watching.live()?;
+    let live = watching.live(false)?;
     // Before the child: its end must find someone listening.
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
@@ -46,7 +46,7 @@ pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Fai
     };
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);
-    let summary = session.watch(live, &signals, &mut screen)?;
+    let summary = session.watch(&live, &signals, &mut screen)?;
     watching.keep(&summary)?;
     show_on_stderr(&summary, watching.json)?;
     Ok(summary.exit_code)

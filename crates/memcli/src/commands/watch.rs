@@ -16,7 +16,7 @@ use crate::sys;
 pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
     let watching = &args.watching;
     let target = args.target.find()?;
-    let live = watching.live()?;
+    let live = watching.live(true)?;
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let session = Session {
@@ -29,7 +29,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);
-    let summary = session.watch(live, &signals, &mut screen)?;
+    let summary = session.watch(&live, &signals, &mut screen)?;
     watching.keep(&summary)?;
     if screen.failed().is_some() {
         // Nobody reads on (`memcli watch .. | head`): that is an end like another.
