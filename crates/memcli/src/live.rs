@@ -113,6 +113,41 @@ impl Live {
     }
 }
 
+/// The document as it is now, for a command that takes one look.
+#[derive(Debug)]
+pub struct Still {
+    loaded: Loaded<document::Config>,
+}
+
+impl Still {
+    /// Loads the document once.
+    ///
+    /// # Errors
+    /// 78 when the document is not valid.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, Failure> {
+        let loaded =
+            document::load(&places()?.sources(explicit)).map_err(|problems| refused(&problems))?;
+        Ok(Self { loaded })
+    }
+
+    /// What the cores run on.
+    #[must_use]
+    pub fn policies(&self) -> Policies {
+        let config = &self.loaded.value;
+        Policies {
+            pressure: Settings::fixed(without_foreign_budget(&config.pressure, &self.loaded)),
+            budget: Settings::fixed((*config.budget).clone()),
+            leak: Settings::fixed((*config.leak).clone()),
+        }
+    }
+
+    /// What the sampler runs on.
+    #[must_use]
+    pub fn track(&self) -> &TrackConfig {
+        &self.loaded.value.track
+    }
+}
+
 /// The default budget is that of a program that embeds the layers. A process that somebody points memcli at has no budget
 /// until somebody sets one.
 fn without_foreign_budget(

@@ -5,7 +5,7 @@
 
 use memcfg::live::Reload;
 use memleak::{Change, Detector, LeakConfig, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Transition};
+use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
@@ -189,6 +189,12 @@ impl Pipeline {
     #[must_use]
     pub fn level(&self) -> Level {
         self.machine.status().level
+    }
+
+    /// The level now, what decided it, and what each signal says.
+    #[must_use]
+    pub fn pressure(&self) -> Status {
+        self.machine.status()
     }
 
     /// What has been seen so far.

@@ -8,7 +8,7 @@ use memcfg::document::{self, Config};
 use memcfg::load::Loaded;
 use serde_json::json;
 
-use crate::cli::{ConfigArgs, ConfigCommand, ShowArgs};
+use crate::cli::{CheckArgs, ConfigCommand, ShowArgs};
 use crate::exit::{self, Failure};
 use crate::live::{places, refused};
 use crate::output::{diagnostic, screen};
@@ -17,10 +17,10 @@ use crate::output::{diagnostic, screen};
 ///
 /// # Errors
 /// 78 when the configuration is not valid.
-pub fn config(command: &ConfigCommand) -> Result<u8, Failure> {
+pub fn config(command: &ConfigCommand, explicit: Option<&Path>) -> Result<u8, Failure> {
     match command {
-        ConfigCommand::Check(args) => check(args),
-        ConfigCommand::Show(args) => show(args),
+        ConfigCommand::Check(args) => check(args, explicit),
+        ConfigCommand::Show(args) => show(args, explicit),
     }
 }
 
@@ -28,8 +28,8 @@ fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic
     Ok(document::load(&places()?.sources(explicit)))
 }
 
-fn check(args: &ConfigArgs) -> Result<u8, Failure> {
-    let loaded = load(args.config.as_deref())?;
+fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let loaded = load(explicit)?;
     if args.json {
         let (valid, problems) = match &loaded {
             Ok(loaded) => (true, &loaded.warnings),
@@ -44,7 +44,7 @@ fn check(args: &ConfigArgs) -> Result<u8, Failure> {
     for warning in &loaded.warnings {
         let _ = writeln!(screen::stderr(), "{}", diagnostic::render(warning));
     }
-    let files: Vec<_> = loaded.overlays.iter().filter_map(|overlay| file_of(overlay)).collect();
+    let files: Vec<_> = loaded.overlays.iter().filter_map(file_of).collect();
     match files.as_slice() {
         [] => say(format_args!("ok: no configuration file; the defaults hold"))?,
         files => say(format_args!("ok: {}", files.join(", ")))?,
@@ -58,8 +58,8 @@ fn file_of(overlay: &memcfg::overlay::Overlay) -> Option<String> {
     source.is_file().then(|| source.name.clone())
 }
 
-fn show(args: &ShowArgs) -> Result<u8, Failure> {
-    let loaded = load(args.source.config.as_deref())?.map_err(|problems| refused(&problems))?;
+fn show(args: &ShowArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let loaded = load(explicit)?.map_err(|problems| refused(&problems))?;
     // With its version in front it is a document that can be loaded again.
     say(format_args!("schema_version = {}", document::VERSION))?;
     for key in loaded.keys() {

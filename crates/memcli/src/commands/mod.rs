@@ -1,11 +1,19 @@
 //! One file a command.
 
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
+pub mod leak;
+pub mod man;
+pub mod overview;
 pub mod run;
+pub mod status;
+pub mod top;
 pub mod watch;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Duration;
 
 use memtrack::units::format_duration;
@@ -30,11 +38,11 @@ impl Watching {
         }
     }
 
-    fn live(&self, events: bool) -> Result<Live, Failure> {
+    fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
         let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
         let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
         let flags: Vec<_> = interval.into_iter().chain(limit).collect();
-        let live = Live::start(self.config.as_deref(), &flags, INTERVAL, events)?;
+        let live = Live::start(config, &flags, INTERVAL, events)?;
         for warning in live.warnings() {
             // A warning that cannot be written is no reason not to watch.
             let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
@@ -50,6 +58,16 @@ impl Watching {
             serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
+    }
+}
+
+/// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("failed to write to stdout", error))
+        }
+        _ => Ok(()),
     }
 }
 

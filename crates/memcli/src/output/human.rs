@@ -30,7 +30,7 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-fn level_style(level: Level) -> Style {
+pub(crate) fn level_style(level: Level) -> Style {
     match level {
         Level::Normal => GOOD,
         Level::Warning | Level::Unknown => WARN,
@@ -38,7 +38,7 @@ fn level_style(level: Level) -> Style {
     }
 }
 
-fn verdict_style(verdict: &str) -> Style {
+pub(crate) fn verdict_style(verdict: &str) -> Style {
     match verdict {
         "steady" => GOOD,
         "leak" => BAD,
@@ -122,7 +122,7 @@ pub fn growth(trend: Trend) -> String {
 }
 
 /// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
-fn signed(rate: f64, reference: f64) -> String {
+pub(crate) fn signed(rate: f64, reference: f64) -> String {
     let text = Rate::per_second(rate).shown_like(Rate::per_second(reference));
     if rate > 0.0 { format!("+{text}") } else { text }
 }
@@ -132,7 +132,7 @@ fn size_or_reason(reading: Reading<u64>) -> String {
 }
 
 /// `12:03:41Z`.
-fn time_of_day(wall: SystemTime) -> String {
+pub(crate) fn time_of_day(wall: SystemTime) -> String {
     let full = humantime::format_rfc3339_seconds(wall).to_string();
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }
