@@ -126,9 +126,12 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [OK] where else a mark stands
+    /// Write [YES] where else a coloured dot and the word stand
     #[arg(long)]
     pub no_emoji: bool,
+    /// Read this configuration file in place of the global ones
+    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// What `completions` takes.

@@ -9,6 +9,7 @@
 pub mod child;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod exit;
 pub mod gate;
 pub mod limit;

@@ -42,7 +42,13 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(area);
     // The table needs no more rows than there are processes; the chart takes what is left.
-    let rows = state.processes.rows().len().max(5).saturating_add(3).min(usize::from(body.height) / 3);
+    let rows = match state.processes.rows().len() {
+        // The signals.
+        0 => 5,
+        // Room for a few that come and go, so that the view does not jump.
+        count => count.max(3) + 1,
+    };
+    let rows = (rows + 2).min(usize::from(body.height) / 3);
     let [header, chart, table, events] = Layout::vertical([
         Constraint::Length(HEADER),
         Constraint::Min(6),
@@ -231,7 +237,7 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     boxed(frame, area, title, vec![bar, used, reached], theme);
 }
 
-/// `reached in 41 min 0 s (40 min 0 s to 43 min 0 s)`, while the growth is certain.
+/// `full in about 41 min (40 min to 43 min)`, while the growth is certain.
 fn time_to_limit(state: &State) -> Option<String> {
     let trend = state.judged.verdict.trend()?;
     let left = state.judged.limit.as_ref().ok()?.left() as f64;
@@ -239,12 +245,11 @@ fn time_to_limit(state: &State) -> Option<String> {
         return None;
     }
     let after = |rate: f64| Duration::try_from_secs_f64(left / rate).ok();
-    Some(format!(
-        "full in {} ({} to {})",
-        coarse(after(trend.bytes_per_second)?),
-        coarse(after(trend.high)?),
-        coarse(after(trend.low)?)
-    ))
+    let (soonest, latest) = (coarse(after(trend.high)?), coarse(after(trend.low)?));
+    Some(match coarse(after(trend.bytes_per_second)?) {
+        about if soonest == latest => format!("full in about {about}"),
+        about => format!("full in about {about} ({soonest} to {latest})"),
+    })
 }
 
 /// A time in the largest unit that fits: an estimate has no seconds.
