@@ -203,7 +203,7 @@ fn pss(sample: Option<&Sample>) -> Row {
     match fastest {
         Some(Ok(time)) => {
             let bytes = sample.and_then(|sample| sample.process.rss.ok()).unwrap_or(0) + probe;
-            Row::yes(NAME, format!("of own processes can be read; {}", pss_cost(time, bytes)))
+            Row::yes(NAME, format!("can be read; {}", pss_cost(time, bytes)))
         }
         Some(Err(error)) => Row::no(
             NAME,
@@ -228,10 +228,10 @@ fn pss_cost(time: Duration, bytes: u64) -> String {
 fn others_pss() -> Row {
     const NAME: &str = "PSS of others";
     match fs::read("/proc/1/smaps_rollup") {
-        Ok(_) => Row::yes(NAME, "of other users' processes can be read"),
+        Ok(_) => Row::yes(NAME, "can be read, even that of pid 1"),
         Err(_) => Row::partly(
             NAME,
-            "of other users' processes cannot be read; RSS is shown in its place",
+            "that of pid 1 cannot be read, nor that of others out of reach; there RSS is shown",
             "sudo, or CAP_SYS_PTRACE",
         ),
     }

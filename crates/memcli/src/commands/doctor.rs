@@ -48,7 +48,7 @@ fn lines(rows: &[Row], marks: Marks) -> String {
                 format!("[{style}{}{style:#}]{:pad$}", word.to_uppercase(), "")
             }
         };
-        let indent = " ".repeat(width + 11);
+        let indent = " ".repeat(width + if marks == Marks::Emoji { 12 } else { 11 });
         let says = row.says.replace('\n', &format!("\n{indent}"));
         let _ = writeln!(text, "{mark}  {:<width$} {says}", row.name);
         if let Some(remedy) = &row.remedy {

@@ -201,7 +201,7 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let more = match verdict {
         memleak::Verdict::Undecided { watch_for: Some(time), .. }
         | memleak::Verdict::Growing { watch_for: time, .. } => {
-            Some(format!("about {} more decide", Span(*time)))
+            Some(format!("about {} more decide", coarse(*time)))
         }
         memleak::Verdict::Undecided { why, .. } => Some(why.to_string()),
         memleak::Verdict::Steady { evidence, .. } => evidence
