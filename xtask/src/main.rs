@@ -8,6 +8,7 @@
 mod bench;
 mod book;
 mod dist;
+mod fuzz;
 mod long;
 mod page;
 mod release;
@@ -51,6 +52,12 @@ const COMMANDS: &[Command] = &[
         usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
         about: "figures beside their rivals, into docs/benchmarks.md",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        usage: "fuzz [TARGET].. [--seconds N]",
+        about: "libFuzzer on every parser of outside bytes, 60 s each",
+        run: fuzz::run,
     },
     Command {
         name: "release",

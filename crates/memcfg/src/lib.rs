@@ -6,10 +6,13 @@ pub mod diff;
 mod disk;
 #[cfg(feature = "document")]
 pub mod document;
+pub mod edit;
 pub mod files;
 pub mod hash;
 pub mod history;
 mod lastgood;
+mod layout;
+pub mod ledger;
 mod links;
 pub mod live;
 pub mod load;
@@ -19,7 +22,11 @@ pub mod origin;
 pub mod overlay;
 pub mod parse;
 pub mod path;
+pub mod reference;
+pub mod rewrite;
 pub mod save;
+#[cfg(test)]
+mod save_tests;
 pub mod schema;
 pub mod spec;
 pub mod store;

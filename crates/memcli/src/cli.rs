@@ -18,6 +18,9 @@ pub struct Cli {
     /// What to do; without a command one line on the machine, and what to try next.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// Read this configuration file in place of the global ones
+    #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -129,9 +132,6 @@ pub struct DoctorArgs {
     /// Write [YES] where else a coloured dot and the word stand
     #[arg(long)]
     pub no_emoji: bool,
-    /// Read this configuration file in place of the global ones
-    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
-    pub config: Option<PathBuf>,
 }
 
 /// What `completions` takes.
@@ -228,9 +228,12 @@ pub struct Watching {
     /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between samples, 5ms to 1h
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
-    pub interval: Duration,
+    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// The most memory the target should take: its budget, such as 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
@@ -252,34 +255,28 @@ pub struct Watching {
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
-    /// Read this configuration file in place of the global ones
-    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
-    pub config: Option<PathBuf>,
 }
 
 /// What `config` can do.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the configuration is valid, with every problem where it stands
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Print the configuration in force
     Show(ShowArgs),
 }
 
-/// Which configuration.
+/// What `config check` takes.
 #[derive(Clone, Debug, Args)]
-pub struct ConfigArgs {
-    /// Read this configuration file in place of the global ones
-    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
-    pub config: Option<PathBuf>,
+pub struct CheckArgs {
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `config show` takes.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
-    /// Which configuration.
-    #[command(flatten)]
-    pub source: ConfigArgs,
     /// Say where each value comes from
     #[arg(long)]
     pub origin: bool,

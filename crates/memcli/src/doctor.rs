@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::hint::black_box;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memcfg::document::{self, Places};
@@ -54,9 +54,9 @@ impl Row {
     }
 }
 
-/// Looks at everything. `explicit` is the configuration file that was asked for, if any.
+/// Looks at everything. `explicit` is the configuration file that was asked for in place of those in `places`, if any.
 #[must_use]
-pub fn examine(explicit: Option<&Path>) -> Vec<Row> {
+pub fn examine(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
     let sample = own_sample();
     let mut rows = vec![kernel(), processes()];
     rows.extend(cgroup(sample.as_ref().ok()));
@@ -66,7 +66,7 @@ pub fn examine(explicit: Option<&Path>) -> Vec<Row> {
     rows.push(others_pss());
     rows.push(allocator());
     rows.push(cost());
-    rows.extend(config(explicit));
+    rows.extend(config(places, explicit));
     rows
 }
 
@@ -126,9 +126,8 @@ fn cgroup(sample: Option<&Sample>) -> Vec<Row> {
 }
 
 fn limit(name: &'static str, sample: Option<&Sample>) -> Row {
-    let unknown = |why: Absent| {
-        Row::no(name, format!("unknown: {why}"), "make `/proc/meminfo` readable")
-    };
+    let unknown =
+        |why: Absent| Row::no(name, format!("unknown: {why}"), "make `/proc/meminfo` readable");
     let Some(sample) = sample else { return unknown(Absent::NotRead) };
     let limit = match Ancestors::of(&Target::Own).nearest(sample) {
         Ok(limit) => limit,
@@ -153,13 +152,16 @@ fn limit(name: &'static str, sample: Option<&Sample>) -> Row {
     Row::yes(name, format!("{}, {:.0} % used: {why}", Size(limit.bytes), limit.ratio() * 100.0))
 }
 
-const PSI_REMEDY: &str = "a kernel from 4.20 with CONFIG_PSI, booted with psi=1; in a container, one that shows it";
+const PSI_REMEDY: &str =
+    "a kernel from 4.20 with CONFIG_PSI, booted with psi=1; in a container, one that shows it";
 
 fn psi_averages(sample: Option<&Sample>) -> Row {
     const NAME: &str = "PSI averages";
     let avg10: Reading<f64> = sample.map_or(Err(Absent::NotRead), |sample| sample.psi.some.avg10);
     match avg10 {
-        Ok(share) => Row::yes(NAME, format!("tasks waited for memory {:.1} % of 10 s", share * 100.0)),
+        Ok(share) => {
+            Row::yes(NAME, format!("tasks waited for memory {:.1} % of 10 s", share * 100.0))
+        }
         Err(why) => Row::no(NAME, why.to_string(), PSI_REMEDY),
     }
 }
@@ -168,7 +170,9 @@ fn psi_averages(sample: Option<&Sample>) -> Row {
 fn psi_triggers(file: &Path) -> Row {
     const NAME: &str = "PSI triggers";
     // 150 ms of stall in 2 s: below windows that are multiples of 2 s, only privileged programs may ask for one.
-    let trigger = || OpenOptions::new().read(true).write(true).open(file)?.write_all(b"some 150000 2000000\0");
+    let trigger = || {
+        OpenOptions::new().read(true).write(true).open(file)?.write_all(b"some 150000 2000000\0")
+    };
     match trigger() {
         Ok(()) => Row::yes(NAME, "can be set"),
         Err(error) if !file.exists() => Row::no(NAME, error.to_string(), PSI_REMEDY),
@@ -262,21 +266,17 @@ fn cost() -> Row {
     match measure() {
         Some(each) => {
             let share = each.as_secs_f64() * 10.0 * 100.0;
-            Row::yes(NAME, format!("one sample takes {each:.0?}: {share:.2} % of a core at ten a second"))
+            Row::yes(
+                NAME,
+                format!("one sample takes {each:.0?}: {share:.2} % of a core at ten a second"),
+            )
         }
         None => Row::no(NAME, "no sample could be taken", "see the rows above"),
     }
 }
 
 /// A row for each place that configuration may come from, and one for each problem in it.
-fn config(explicit: Option<&Path>) -> Vec<Row> {
-    let env = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let cwd = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    config_of(&Places::new(env, cwd), explicit)
-}
-
-fn config_of(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
+fn config(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
     const NAME: &str = "config";
     let sources = places.sources(explicit);
     let mut rows: Vec<Row> = sources
@@ -296,7 +296,8 @@ fn config_of(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
         Err(problems) => (problems, State::No),
     };
     for mut problem in problems {
-        let remedy = problem.help.take().unwrap_or_else(|| "`memcli config check` says more".into());
+        let remedy =
+            problem.help.take().unwrap_or_else(|| "`memcli config check` says more".into());
         // A refused document may come with warnings.
         let state = if problem.is_error() { state } else { State::Partly };
         rows.push(Row { name: NAME, state, says: problem.to_string(), remedy: Some(remedy) });
@@ -310,12 +311,14 @@ mod tests {
 
     #[test]
     fn every_no_has_a_remedy_and_every_row_says_something() {
-        let rows = examine(None);
+        let rows = examine(&crate::live::places().unwrap(), None);
         for row in &rows {
             assert!(!row.says.is_empty(), "{row:?}");
             assert!(row.state == State::Yes || row.remedy.is_some(), "{row:?}");
         }
-        for name in ["kernel", "cgroup", "PSI averages", "PSI triggers", "PSS", "allocations", "config"] {
+        for name in
+            ["kernel", "cgroup", "PSI averages", "PSI triggers", "PSS", "allocations", "config"]
+        {
             assert!(rows.iter().any(|row| row.name == name), "{name}");
         }
     }
@@ -336,11 +339,11 @@ mod tests {
         let file = folder.path().join("config.toml");
         fs::write(&file, "schema_version = 3\n[pressure]\nbnad = 0.1\n").unwrap();
         let places = Places::new([], folder.path());
-        let rows = config_of(&places, Some(&file));
+        let rows = config(&places, Some(&file));
         let problem = rows.iter().find(|row| row.state == State::No).unwrap();
         assert!(problem.says.contains("config.toml:3:1"), "{problem:?}");
         assert!(problem.remedy.as_ref().unwrap().contains("band"), "{problem:?}");
-        assert!(config_of(&places, None).iter().all(|row| row.state != State::No));
+        assert!(config(&places, None).iter().all(|row| row.state != State::No));
     }
 
     #[test]

@@ -40,18 +40,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
+    let config = cli.config.as_deref();
     let Some(command) = &cli.command else {
-        return commands::overview::overview().unwrap_or_else(|failure| report(&failure));
+        return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
     };
     let done = match command {
-        Command::Status(args) => commands::status::status(args),
-        Command::Top(args) => commands::top::top(args),
-        Command::Leak(args) => commands::leak::leak(args),
-        Command::Run(args) => commands::run::run(args),
-        Command::Watch(args) => commands::watch::watch(args),
-        Command::Demo(args) => commands::demo::demo(args),
-        Command::Config(command) => commands::config::config(command),
-        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Status(args) => commands::status::status(args, config),
+        Command::Top(args) => commands::top::top(args, config),
+        Command::Leak(args) => commands::leak::leak(args, config),
+        Command::Run(args) => commands::run::run(args, config),
+        Command::Watch(args) => commands::watch::watch(args, config),
+        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Config(command) => commands::config::config(command, config),
+        Command::Doctor(args) => commands::doctor::doctor(args, config),
         Command::Completions(args) => commands::completions::completions(args),
         Command::Man(args) => commands::man::man(args),
     };

@@ -11,8 +11,8 @@ use memtrack::{Absent, Reading, Sample, TrackConfig};
 
 use crate::exit::{self, Failure};
 use crate::limit::{Ancestors, Limit};
-use crate::live::Live;
-use crate::pipeline::{Pipeline, Policies};
+use crate::live::Still;
+use crate::pipeline::Pipeline;
 use crate::target::{Found, not_opened};
 
 /// How often a target is read while its growth is watched.
@@ -72,9 +72,12 @@ pub fn size(watched: &Watched, sample: &Sample) -> Reading<(u64, &'static str)> 
 pub fn look(
     targets: Vec<Result<Found, Failure>>,
     duration: Option<Duration>,
+    document: &Still,
 ) -> Vec<Result<Look, Failure>> {
-    let mut open: Vec<_> =
-        targets.into_iter().map(|found| found.and_then(Watch::open)).collect();
+    let mut open: Vec<_> = targets
+        .into_iter()
+        .map(|found| found.and_then(|found| Watch::open(found, document)))
+        .collect();
     let started = Instant::now();
     let mut ticks = 0;
     loop {
@@ -95,7 +98,8 @@ pub fn look(
 /// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
 fn wait_for_pss(open: &mut [Result<Watch, Failure>]) {
     for _ in 0..PSS_TRIES {
-        let mut waiting = open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
+        let mut waiting =
+            open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
         if waiting.peek().is_none() {
             return;
         }
@@ -114,12 +118,10 @@ struct Watch {
 }
 
 impl Watch {
-    fn open(found: Found) -> Result<Self, Failure> {
+    fn open(found: Found, document: &Still) -> Result<Self, Failure> {
         let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
-        let live = Live::fixed(INTERVAL);
-        let config = live.track.load().value.as_ref().clone();
-        let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
-        let pipeline = Pipeline::new(&found.watched, policies);
+        let config = document.track().clone();
+        let pipeline = Pipeline::new(&found.watched, document.policies());
         Ok(Self { found, source, config, pipeline, failure: None })
     }
 
@@ -143,7 +145,8 @@ impl Watch {
 
     fn finish(mut self, watched: bool) -> Result<Look, Failure> {
         let Some(sample) = self.pipeline.latest().copied() else {
-            let failure = Failure::new(exit::NO_INPUT, format!("`{}` cannot be read", self.found.label));
+            let failure =
+                Failure::new(exit::NO_INPUT, format!("`{}` cannot be read", self.found.label));
             return Err(match self.failure {
                 Some(why) => failure.because(why),
                 None => failure,
@@ -204,7 +207,11 @@ mod tests {
             watched: Watched::Cgroup("/no/such/cgroup/anywhere".into()),
             label: "cgroup /no/such/cgroup/anywhere".into(),
         };
-        let looks = look(vec![found(Target::Own), Ok(nowhere), found(Target::System)], None);
+        let looks = look(
+            vec![found(Target::Own), Ok(nowhere), found(Target::System)],
+            None,
+            &Still::load(None).unwrap(),
+        );
         let own = looks[0].as_ref().unwrap();
         assert!(own.size().is_ok_and(|(bytes, _)| bytes > 0));
         assert!(own.verdict.is_none());

@@ -3,13 +3,12 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use memcfg::live::Reload;
 use memleak::{Change, Detector, LeakConfig, Verdict};
 use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
-
-use crate::live::Reload;
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]

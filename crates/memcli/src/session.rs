@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
+use memcfg::live::Reload;
 use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
@@ -11,9 +12,9 @@ use memtrack::source::LinuxSource;
 use crate::child::{Child, Gone};
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
-use crate::live::{Live, Reload};
+use crate::live::Live;
 use crate::output::screen::Screen;
-use crate::pipeline::{Event, Pipeline, Policies, Seen};
+use crate::pipeline::{Event, Pipeline, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
@@ -60,21 +61,20 @@ impl Session {
     /// When the target cannot be opened or the system gives no thread.
     pub fn watch(
         self,
-        live: Live,
+        live: &Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
     ) -> Result<Summary, Failure> {
         let started = Instant::now();
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
-        let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
-        let mut pipeline = Pipeline::new(&self.target.watched, policies);
-        let mut sampler = Sampler::new(source, live.track);
+        let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        let mut sampler = Sampler::new(source, live.track());
         let all = sampler.all_within(SAMPLES_WAITING);
         sampler
             .start()
             .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
-        let ended = self.wait(&mut pipeline, &all, signals, &live.reloads, screen, started)?;
+        let ended = self.wait(&mut pipeline, &all, signals, live.reloads(), screen, started)?;
         sampler.stop();
         for update in all.receiver().try_iter() {
             handle(&mut pipeline, screen, update);

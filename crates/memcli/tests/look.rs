@@ -145,8 +145,19 @@ fn leak_is_99_and_says_on_what_grounds() {
     let demo = Demo::start("leak", "4MiB/s");
     let said = run(&["leak", &demo.pid(), "--for", "10s", "--skip", "1s"]);
     assert_eq!(said.code, 99, "{}{}", said.stdout, said.stderr);
-    for part in ["leak", "MiB/s (95 %:", "samples of anon + swap", "left out", "cache", "Next: memcli watch"] {
-        assert!(said.stdout.to_lowercase().contains(&part.to_lowercase()), "{part}: {}", said.stdout);
+    for part in [
+        "leak",
+        "MiB/s (95 %:",
+        "samples of anon + swap",
+        "left out",
+        "cache",
+        "Next: memcli watch",
+    ] {
+        assert!(
+            said.stdout.to_lowercase().contains(&part.to_lowercase()),
+            "{part}: {}",
+            said.stdout
+        );
     }
 }
 
@@ -165,10 +176,8 @@ fn leak_of_something_steady_is_no_failure() {
 #[test]
 fn leak_interrupted_gives_the_verdict_so_far() {
     let demo = Demo::start("steady", "1MiB/s");
-    let child = memcli(&["leak", &demo.pid(), "--for", "1h"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let child =
+        memcli(&["leak", &demo.pid(), "--for", "1h"]).stdout(Stdio::piped()).spawn().unwrap();
     let pid = rustix::process::Pid::from_child(&child);
     wait_until_signals_are_taken(child.id());
     rustix::process::kill_process(pid, Signal::INT).unwrap();
@@ -208,7 +217,9 @@ fn top_shows_a_leak_and_leaves_the_terminal_as_it_was() {
     let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
     let mut terminal = Terminal::start(&mut command, 100, 30);
     let screen = terminal.wait("verdict", |text| text.contains("growth: LEAK"));
-    for part in ["NORMAL for", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"] {
+    for part in
+        ["NORMAL for", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
+    {
         assert!(screen.contains(part), "{part} in\n{screen}");
     }
     assert!(screen.contains("+4.0 MiB/s") || screen.contains("+3.9 MiB/s"), "{screen}");
@@ -254,7 +265,8 @@ fn top_fits_every_size() {
     let screen = terminal.wait_for("signals");
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     terminal.resize(60, 10);
-    let small = terminal.wait("one line", |text| !text.contains("signals") && text.contains("q quit"));
+    let small =
+        terminal.wait("one line", |text| !text.contains("signals") && text.contains("q quit"));
     assert_eq!(small.trim().lines().count(), 1, "{small}");
     terminal.resize(120, 40);
     terminal.wait_for("signals");
@@ -397,7 +409,13 @@ fn man_pages_cover_every_command() {
 
 #[test]
 fn guesses_from_other_tools_work_and_stay_hidden() {
-    for (guess, command) in [("attach", "watch"), ("record", "watch"), ("live", "top"), ("dash", "top"), ("check", "doctor")] {
+    for (guess, command) in [
+        ("attach", "watch"),
+        ("record", "watch"),
+        ("live", "top"),
+        ("dash", "top"),
+        ("check", "doctor"),
+    ] {
         let (guessed, meant) = (run(&[guess, "--help"]), run(&[command, "--help"]));
         assert_eq!((guessed.code, &guessed.stdout), (0, &meant.stdout), "{guess}");
     }

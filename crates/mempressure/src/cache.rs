@@ -125,6 +125,7 @@ impl Caches {
             registration,
             cache: Box::new(cache),
             counts: Counts::default(),
+            surveyed: AtomicU64::new(0),
             hung: AtomicBool::new(false),
             conduct: Mutex::new(Conduct::default()),
         });
@@ -136,6 +137,14 @@ impl Caches {
     #[must_use]
     pub fn status(&self) -> Vec<CacheStatus> {
         self.entries().iter().map(|entry| entry.status()).collect()
+    }
+
+    /// As [`Caches::status`], with what each cache held at the last plan: calls nobody's code.
+    pub(crate) fn surveyed(&self) -> Vec<CacheStatus> {
+        let known = |entry: &Arc<Entry>| {
+            entry.status_with(entry.surveyed.load(Ordering::Relaxed).checked_sub(1))
+        };
+        self.entries().iter().map(known).collect()
     }
 
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
@@ -258,6 +267,8 @@ pub(crate) struct Entry {
     pub(crate) registration: Registration,
     cache: Box<dyn Cache>,
     counts: Counts,
+    /// What it held when it was last asked before a plan, plus one; 0 while it was not.
+    surveyed: AtomicU64,
     hung: AtomicBool,
     conduct: Mutex<Conduct>,
 }
@@ -281,6 +292,7 @@ impl Entry {
             self.counts.panics.fetch_add(1, Ordering::Relaxed);
             None
         });
+        self.surveyed.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
         used.unwrap_or(self.registration.estimate.unwrap_or(estimate).bytes())
     }
 
@@ -337,6 +349,10 @@ impl Entry {
     }
 
     fn status(&self) -> CacheStatus {
+        self.status_with(catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten())
+    }
+
+    fn status_with(&self, used_bytes: Option<u64>) -> CacheStatus {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let lookups = std::array::from_fn(|level| Lookups {
             hits: load(&self.counts.hits[level]),
@@ -345,7 +361,7 @@ impl Entry {
         CacheStatus {
             name: self.registration.name.clone(),
             priority: self.registration.priority,
-            used_bytes: catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten(),
+            used_bytes,
             ceiling_bytes: self.registration.ceiling.map(Size::bytes),
             lookups,
             evictions: load(&self.counts.evictions),

@@ -257,6 +257,11 @@ impl Pace {
         self.in_flight = Some(level);
     }
 
+    /// The plan found nothing to do: as if it had not been.
+    pub fn cancel(&mut self) {
+        self.in_flight = None;
+    }
+
     /// The plan ended at `now`, a time on the samples' monotonic clock.
     pub fn end(&mut self, now: Duration) {
         self.ended = Some(now);

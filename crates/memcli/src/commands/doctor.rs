@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
@@ -10,6 +11,7 @@ use crate::cli::DoctorArgs;
 use crate::commands::written;
 use crate::doctor::{Row, State, examine};
 use crate::exit::{self, Failure};
+use crate::live;
 use crate::output::badge::Marks;
 use crate::output::screen;
 
@@ -20,8 +22,8 @@ pub const SCHEMA: &str = "memcli.doctor/1";
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn doctor(args: &DoctorArgs) -> Result<u8, Failure> {
-    let rows = examine(args.config.as_deref());
+pub fn doctor(args: &DoctorArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let rows = examine(&live::places()?, config);
     written(if args.json {
         writeln!(screen::stdout(), "{}", json!({ "schema": SCHEMA, "rows": rows }))
     } else {

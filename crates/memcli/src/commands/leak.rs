@@ -3,11 +3,13 @@
 //! Over a recording the verdict is the same [`Finding`]: only where the samples come from differs.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select, tick};
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::{LinuxSource, Target as Watched};
+use memtrack::units::format_duration;
 use memtrack::{Sample, Span};
 
 use crate::cli::LeakArgs;
@@ -20,7 +22,7 @@ use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
-use crate::pipeline::{Pipeline, Policies};
+use crate::pipeline::Pipeline;
 use crate::sys;
 use crate::target::{Found, Target, not_opened};
 
@@ -28,12 +30,12 @@ use crate::target::{Found, Target, not_opened};
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
-pub fn leak(args: &LeakArgs) -> Result<u8, Failure> {
+pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
     if args.skip >= args.duration {
         return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
     }
     let found = args.target.find()?;
-    let (finding, interrupted) = watch(&found, args)?;
+    let (finding, interrupted) = watch(&found, args, config)?;
     written(if args.json {
         let document = serde_json::to_string(&Document::new(&finding))
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
@@ -49,14 +51,18 @@ pub fn leak(args: &LeakArgs) -> Result<u8, Failure> {
 }
 
 /// The verdict after the time is up, the target has ended, or someone interrupted: then with the signal.
-fn watch(found: &Found, args: &LeakArgs) -> Result<(Finding, Option<i32>), Failure> {
+fn watch(
+    found: &Found,
+    args: &LeakArgs,
+    config: Option<&Path>,
+) -> Result<(Finding, Option<i32>), Failure> {
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
-    let live = Live::fixed(args.interval);
-    let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
-    let mut pipeline = Pipeline::new(&found.watched, policies);
-    let mut sampler = Sampler::new(source, live.track);
+    let interval = [("track.interval", format_duration(args.interval))];
+    let live = Live::start(config, &interval, args.interval, false)?;
+    let mut pipeline = Pipeline::new(&found.watched, live.policies());
+    let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
@@ -65,7 +71,9 @@ fn watch(found: &Found, args: &LeakArgs) -> Result<(Finding, Option<i32>), Failu
     let second = tick(Duration::from_secs(1));
     let time_up = after(args.duration);
     let mut take = |update: Update| match update {
-        Update::Sample(sample) if sample.at.monotonic >= args.skip => pipeline.push(&sample, |_| {}),
+        Update::Sample(sample) if sample.at.monotonic >= args.skip => {
+            pipeline.push(&sample, |_| {})
+        }
         _ => {}
     };
     let interrupted = loop {

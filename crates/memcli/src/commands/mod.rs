@@ -13,13 +13,20 @@ pub mod top;
 pub mod watch;
 
 use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use memtrack::units::format_duration;
 
 use crate::cli::Watching;
 use crate::exit::Failure;
 use crate::gate::Gates;
 use crate::live::Live;
-use crate::output::{human, json, screen};
+use crate::output::{diagnostic, human, json, screen};
 use crate::summary::Summary;
+
+/// Time between samples when neither a flag nor the configuration sets one.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Watching {
     fn gates(&self) -> Gates {
@@ -31,8 +38,16 @@ impl Watching {
         }
     }
 
-    fn live(&self) -> Result<Live, Failure> {
-        Ok(Live::fixed(self.interval))
+    fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
+        let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
+        let flags: Vec<_> = interval.into_iter().chain(limit).collect();
+        let live = Live::start(config, &flags, INTERVAL, events)?;
+        for warning in live.warnings() {
+            // A warning that cannot be written is no reason not to watch.
+            let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
+        }
+        Ok(live)
     }
 
     /// Writes the summary to its file, when one was asked for.

@@ -1,9 +1,11 @@
 //! `memcli` alone: one line on the machine, and three commands to try.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::commands::written;
 use crate::exit::{self, Failure};
+use crate::live::Still;
 use crate::look::look;
 use crate::output::badge::Marks;
 use crate::output::screen;
@@ -23,8 +25,8 @@ Try:
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn overview() -> Result<u8, Failure> {
-    let rows: Vec<Row> = look(vec![Target::System.find()], None)
+pub fn overview(config: Option<&Path>) -> Result<u8, Failure> {
+    let rows: Vec<Row> = look(vec![Target::System.find()], None, &Still::load(config)?)
         .into_iter()
         .map(|look| (Target::System.to_string(), look))
         .collect();

@@ -1,6 +1,7 @@
 //! `memcli status`: one line a target, or one document, or an exit code for a monitoring system.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::SystemTime;
 
 use mempressure::Level;
@@ -8,6 +9,7 @@ use mempressure::Level;
 use crate::cli::StatusArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
+use crate::live::Still;
 use crate::look::{Look, look};
 use crate::output::badge::Marks;
 use crate::output::screen;
@@ -19,11 +21,11 @@ use crate::target::Target;
 ///
 /// # Errors
 /// When the output cannot be written.
-pub fn status(args: &StatusArgs) -> Result<u8, Failure> {
+pub fn status(args: &StatusArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let targets = if args.targets.is_empty() { &[Target::System][..] } else { &args.targets };
     let found = targets.iter().map(Target::find).collect();
     let asked = targets.iter().map(Target::to_string);
-    let rows: Vec<Row> = asked.zip(look(found, args.duration)).collect();
+    let rows: Vec<Row> = asked.zip(look(found, args.duration, &Still::load(config)?)).collect();
     written(if args.json {
         let document = serde_json::to_string(&Document::new(&rows, SystemTime::now()))
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;

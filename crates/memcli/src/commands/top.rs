@@ -9,9 +9,13 @@ use std::time::{Duration, Instant};
 use anstream::adapter::strip_str;
 use crossbeam_channel::{Receiver, after, bounded, never, select};
 use crossterm::event::{self, Event as Input};
+use memcfg::live::Reload;
+use mempressure::PressureConfig;
+use memtrack::Settings;
 use memtrack::processes::Snapshot;
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
+use memtrack::units::format_duration;
 
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
@@ -20,7 +24,7 @@ use crate::live::Live;
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human;
-use crate::pipeline::{Event, Numbered, Pipeline, Policies};
+use crate::pipeline::{Event, Numbered, Pipeline};
 use crate::sys;
 use crate::target::{Found, not_opened};
 use crate::top::keys::{Action, action};
@@ -37,7 +41,7 @@ const FRAME: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// When the target cannot be watched or there is no terminal.
-pub fn top(args: &TopArgs) -> Result<u8, Failure> {
+pub fn top(args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Failure::new(exit::UNAVAILABLE, "`top` needs a terminal")
             .help("`memcli watch` writes lines, `memcli status --json` a document"));
@@ -45,13 +49,14 @@ pub fn top(args: &TopArgs) -> Result<u8, Failure> {
     let found = args.target.find()?;
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
     let snapshot = source.snapshot();
-    let live = Live::fixed(args.interval);
+    let interval = [("track.interval", format_duration(args.interval))];
+    let live = Live::start(config, &interval, args.interval, true)?;
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
-    let pressure = live.pressure.load();
-    let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
+    let policies = live.policies();
+    let thresholds = live.policies().pressure;
     let pipeline = Pipeline::new(&found.watched, policies);
-    let mut sampler = Sampler::new(source, live.track);
+    let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
@@ -65,7 +70,7 @@ pub fn top(args: &TopArgs) -> Result<u8, Failure> {
     let view = View {
         state: State::new(found.label.clone(), found.watched.clone(), args.interval),
         ancestors: Ancestors::of(&found.watched),
-        thresholds: pressure.value.thresholds,
+        thresholds,
         found,
         pipeline,
         snapshot,
@@ -73,7 +78,7 @@ pub fn top(args: &TopArgs) -> Result<u8, Failure> {
         theme,
         changed: true,
     };
-    let code = view.run(all.receiver(), &signals, &input);
+    let code = view.run(all.receiver(), &signals, &input, live.reloads());
     sampler.stop();
     code
 }
@@ -95,7 +100,7 @@ struct View {
     state: State,
     found: Found,
     ancestors: Ancestors,
-    thresholds: mempressure::Thresholds,
+    thresholds: Settings<PressureConfig>,
     pipeline: Pipeline,
     snapshot: Snapshot,
     terminal: Terminal,
@@ -109,8 +114,10 @@ impl View {
         updates: &Receiver<Update>,
         signals: &Receiver<sys::Signal>,
         input: &Receiver<Input>,
+        reloads: &Receiver<Reload>,
     ) -> Result<u8, Failure> {
         let mut updates = updates.clone();
+        let mut reloads = reloads.clone();
         let mut drawn: Option<Instant> = None;
         loop {
             let due = drawn.map_or(Duration::ZERO, |drawn| FRAME.saturating_sub(drawn.elapsed()));
@@ -153,6 +160,13 @@ impl View {
                     // The terminal is gone.
                     Err(_) => return Ok(exit::of_signal(libc::SIGHUP)),
                 },
+                recv(reloads) -> reload => match reload {
+                    Ok(reload) => {
+                        self.note(Event::Config(reload));
+                        self.changed = true;
+                    }
+                    Err(_) => reloads = never(),
+                },
                 recv(frame) -> _ => {}
             }
         }
@@ -171,7 +185,7 @@ impl View {
             status: self.pipeline.pressure(),
             verdict: self.pipeline.verdict(),
             limit: self.ancestors.nearest(&sample),
-            thresholds: self.thresholds,
+            thresholds: self.thresholds.load().value.thresholds,
         };
         state.label = label(&self.found, &sample);
         let rows = self.snapshot.rows();
@@ -195,7 +209,9 @@ impl View {
 
 fn keep(state: &mut State, numbered: &Numbered) {
     let line = match &numbered.event {
-        Event::Ended => Some(format!("{} target   it has ended", human::time_of_day(numbered.at.wall))),
+        Event::Ended => {
+            Some(format!("{} target   it has ended", human::time_of_day(numbered.at.wall)))
+        }
         _ => human::event_line(numbered).map(|line| strip_str(&line).to_string()),
     };
     if let Some(line) = line {

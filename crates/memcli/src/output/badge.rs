@@ -80,7 +80,9 @@ impl fmt::Display for Badge {
         let Self { marks, mark, word, style } = self;
         // The longest are `[EMERGENCY]` and `[UNDECIDED]`. An emoji is two columns wide.
         match marks {
-            Marks::Emoji => write!(f, "{mark} {style}{word}{style:#}{:1$}", "", 10 - word.len().min(9)),
+            Marks::Emoji => {
+                write!(f, "{mark} {style}{word}{style:#}{:1$}", "", 10 - word.len().min(9))
+            }
             Marks::Plain => {
                 let word = word.to_ascii_uppercase();
                 write!(f, "[{style}{word}{style:#}]{:1$}", "", 10 - word.len().min(9))

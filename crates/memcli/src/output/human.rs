@@ -111,8 +111,8 @@ pub fn growth(trend: Trend) -> String {
     if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
         return "none".into();
     }
-    let [shown, low_shown, high_shown] =
-        [rate, low, high].map(|rate| Signed(Rate::per_second(rate)).to_string());
+    let shown = [rate, low, high].map(|bytes| signed(bytes, rate));
+    let [shown, low_shown, high_shown] = shown;
     if low_shown == high_shown {
         // Narrower than what one decimal shows.
         let half = (high - low).abs() / 2.0 / rate.abs() * 100.0;
@@ -121,22 +121,10 @@ pub fn growth(trend: Trend) -> String {
     format!("{shown} (95 %: {low_shown} to {high_shown})")
 }
 
-/// A rate with its sign.
-pub(crate) struct Signed(Rate);
-
-impl Signed {
-    pub(crate) fn per_second(bytes: f64) -> Self {
-        Self(Rate::per_second(bytes))
-    }
-}
-
-impl fmt::Display for Signed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.bytes_per_second() > 0.0 {
-            f.write_str("+")?;
-        }
-        self.0.fmt(f)
-    }
+/// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
+pub(crate) fn signed(rate: f64, reference: f64) -> String {
+    let text = Rate::per_second(rate).shown_like(Rate::per_second(reference));
+    if rate > 0.0 { format!("+{text}") } else { text }
 }
 
 fn size_or_reason(reading: Reading<u64>) -> String {
@@ -199,7 +187,7 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
     let level = Painted(level_style(level), level);
     let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
     let trend = verdict.trend().map_or(String::new(), |trend| {
-        format!("  {}", Signed(Rate::per_second(trend.bytes_per_second)))
+        format!("  {}", signed(trend.bytes_per_second, trend.bytes_per_second))
     });
     format!("{label}  {size}  {level}  {kind}{trend}")
 }
@@ -319,6 +307,6 @@ mod tests {
         assert_eq!(shown(2.0, 1.9, 2.1), "+2.0 MiB/s (95 %: +1.9 MiB/s to +2.1 MiB/s)");
         assert_eq!(shown(2.0, 1.998, 2.002), "+2.0 MiB/s (95 %: ±0.1 % of it)");
         assert_eq!(shown(0.0, 0.0, 0.0), "none");
-        assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 KiB/h)");
+        assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 MiB/s)");
     }
 }

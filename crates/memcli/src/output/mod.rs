@@ -1,6 +1,7 @@
 //! How things are shown: to people, and to programs.
 
 pub mod badge;
+pub mod diagnostic;
 pub mod human;
 pub mod json;
 pub mod reload;

@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::limit::Owner;
 use crate::look::Look;
 use crate::output::badge::Marks;
-use crate::output::human::Signed;
+use crate::output::human::signed;
 use crate::output::json::Readings;
 use crate::summary::{Growth, Judgement};
 
@@ -83,7 +83,7 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
     let word = marks.verdict(verdict.kind()).to_string();
     let mut text = word.trim_end().to_owned();
     if let Some(trend) = verdict.trend() {
-        text.push_str(&format!(" {}", Signed::per_second(trend.bytes_per_second)));
+        text.push_str(&format!(" {}", signed(trend.bytes_per_second, trend.bytes_per_second)));
     }
     if let memleak::Verdict::Undecided { why, .. } = verdict {
         text.push_str(&format!(", {why}"));
@@ -188,7 +188,12 @@ fn entry((asked, look): &Row) -> Entry {
     };
     let signal = look.status.signal.map(|signal| {
         let says = look.status.of(signal);
-        Decided { name: signal, measure: says.measure, value: says.value, threshold: says.threshold }
+        Decided {
+            name: signal,
+            measure: says.measure,
+            value: says.value,
+            threshold: says.threshold,
+        }
     });
     if signal.is_none() {
         note("signal", &"no signal votes");
@@ -299,7 +304,8 @@ mod tests {
     #[test]
     fn a_live_target_gives_a_whole_row() {
         let found = crate::target::Target::Own.find().unwrap();
-        let looks = crate::look::look(vec![Ok(found)], None);
+        let looks =
+            crate::look::look(vec![Ok(found)], None, &crate::live::Still::load(None).unwrap());
         let rows: Vec<Row> = looks.into_iter().map(|look| ("self".to_owned(), look)).collect();
         let text = lines(&rows, Marks::Emoji);
         assert_eq!(text.lines().count(), 1);

@@ -68,7 +68,8 @@ pub fn lines(finding: &Finding, marks: Marks) -> String {
 }
 
 fn samples(finding: &Finding, series: &str, evidence: &Evidence) -> String {
-    let mut text = format!("{} samples of {series} over {}", evidence.samples, Span(evidence.watched));
+    let mut text =
+        format!("{} samples of {series} over {}", evidence.samples, Span(evidence.watched));
     if finding.skipped > Duration::ZERO {
         let _ = write!(text, ", the first {} left out", Span(finding.skipped));
     }
@@ -95,7 +96,10 @@ fn figures(evidence: &Evidence) -> String {
         parts.push(format!("noise {} around the trend", Size(noise)));
     }
     if let Some(floor) = evidence.floor {
-        parts.push(format!("the slowest growth that would have shown is {}", Rate::per_second(floor)));
+        parts.push(format!(
+            "the slowest growth that would have shown is {}",
+            Rate::per_second(floor)
+        ));
     }
     if parts.is_empty() { "too few samples for figures".into() } else { parts.join("; ") }
 }
@@ -148,7 +152,8 @@ mod tests {
             detector.push(Duration::from_millis(100 * tenth), bytes(tenth));
         }
         detector.conclude();
-        let limit = Limit { owner: Owner::Cgroup(Some("/app".into())), used: 500 << 20, bytes: 1 << 30 };
+        let limit =
+            Limit { owner: Owner::Cgroup(Some("/app".into())), used: 500 << 20, bytes: 1 << 30 };
         Finding {
             label: "worker(4321)".into(),
             series: "anon + swap",

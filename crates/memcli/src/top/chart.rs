@@ -41,7 +41,8 @@ fn bins(state: &State, width: usize) -> Vec<Column> {
     let Some(last) = width.checked_sub(1) else { return bins };
     let span = state.span().as_secs_f64();
     let start = state.end().as_secs_f64() - span;
-    let place = |at: f64| ((at - start) / span * last as f64).round().clamp(0.0, last as f64) as usize;
+    let place =
+        |at: f64| ((at - start) / span * last as f64).round().clamp(0.0, last as f64) as usize;
     let reach = state.interval.as_secs_f64() * 3.0;
     let mut before: Option<(f64, u64, Level)> = None;
     for point in state.shown() {
@@ -145,10 +146,13 @@ impl Chart<'_> {
     fn marks(&self, plot: Rect, scale: Scale, buffer: &mut Buffer) {
         let state = self.state;
         let thresholds = &state.judged.thresholds;
-        let levels = Level::RAISED.map(|level| (thresholds.of(level), level.as_str(), self.theme.level(level)));
+        let levels = Level::RAISED
+            .map(|level| (thresholds.of(level), level.as_str(), self.theme.level(level)));
         let limit = (1.0, "limit", self.theme.level(Level::Emergency));
         for (share, name, style) in levels.into_iter().chain([limit]) {
-            let Some(row) = state.at_share(share).and_then(|value| scale.row(value)) else { continue };
+            let Some(row) = state.at_share(share).and_then(|value| scale.row(value)) else {
+                continue;
+            };
             let dots = self.theme.glyph("┈", "-").repeat(usize::from(plot.width));
             buffer.set_string(plot.x, plot.y + row, dots, style);
             let x = plot.right().saturating_sub(name.len() as u16 + 1);
@@ -195,7 +199,9 @@ impl Chart<'_> {
         }
         let mut rests: Vec<f64> = columns
             .iter()
-            .filter_map(|column| Some(bins[*column]?.0 as f64 - trend.bytes_per_second * seconds(*column)))
+            .filter_map(|column| {
+                Some(bins[*column]?.0 as f64 - trend.bytes_per_second * seconds(*column))
+            })
             .collect();
         rests.sort_by(f64::total_cmp);
         let intercept = rests[rests.len() / 2];

@@ -395,7 +395,11 @@ pub(crate) mod tests {
         state
     }
 
-    pub(crate) fn feed(state: &mut State, seconds: std::ops::Range<u64>, bytes: impl Fn(u64) -> u64) {
+    pub(crate) fn feed(
+        state: &mut State,
+        seconds: std::ops::Range<u64>,
+        bytes: impl Fn(u64) -> u64,
+    ) {
         for second in seconds {
             let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
             sample.process.rss = Ok(bytes(second) + (3 << 20));

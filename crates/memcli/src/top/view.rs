@@ -116,9 +116,8 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 }
 
 fn head(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let [level, growth, limit] = Layout::horizontal([Constraint::Fill(1); 3])
-        .spacing(Spacing::Overlap(1))
-        .areas(area);
+    let [level, growth, limit] =
+        Layout::horizontal([Constraint::Fill(1); 3]).spacing(Spacing::Overlap(1)).areas(area);
     level_box(frame, level, state, theme);
     growth_box(frame, growth, state, theme);
     limit_box(frame, limit, state, theme);
@@ -150,7 +149,8 @@ fn level_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         });
         let kills = sample.cgroup.events.oom_kill.unwrap_or(0);
         if kills > 0 {
-            lines.push(Line::styled(format!("{kills} killed by the kernel"), theme.verdict("leak")));
+            lines
+                .push(Line::styled(format!("{kills} killed by the kernel"), theme.verdict("leak")));
         }
     }
     boxed(frame, area, title, lines, theme);
@@ -189,7 +189,7 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let mut lines = Vec::new();
     match verdict.trend() {
         Some(trend) => {
-            let rate = |bytes| crate::output::human::Signed::per_second(bytes).to_string();
+            let rate = |bytes| crate::output::human::signed(bytes, trend.bytes_per_second);
             lines.push(Line::raw(rate(trend.bytes_per_second)));
             lines.push(Line::styled(
                 format!("95 %: {} to {}", rate(trend.low), rate(trend.high)),
@@ -204,9 +204,9 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
             Some(format!("about {} more decide", coarse(*time)))
         }
         memleak::Verdict::Undecided { why, .. } => Some(why.to_string()),
-        memleak::Verdict::Steady { evidence, .. } => evidence
-            .floor
-            .map(|floor| format!("{} would have shown", Rate::per_second(floor))),
+        memleak::Verdict::Steady { evidence, .. } => {
+            evidence.floor.map(|floor| format!("{} would have shown", Rate::per_second(floor)))
+        }
         memleak::Verdict::Leak { leaked, .. } => Some(format!("{} so far", Size(*leaked))),
         _ => None,
     };
@@ -218,7 +218,13 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let limit = match &state.judged.limit {
         Ok(limit) => limit,
         Err(why) => {
-            return boxed(frame, area, " limit ", vec![Line::raw(format!("unknown: {why}"))], theme);
+            return boxed(
+                frame,
+                area,
+                " limit ",
+                vec![Line::raw(format!("unknown: {why}"))],
+                theme,
+            );
         }
     };
     let ratio = limit.ratio();
@@ -276,11 +282,17 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     ];
     if let Some(point) = state.under_cursor() {
         let value = point.value(state.metric).map_or("unknown".to_owned(), |v| Size(v).to_string());
-        let ago = state.sample.as_ref().map_or(Duration::ZERO, |s| {
-            s.at.monotonic.saturating_sub(point.at)
-        });
+        let ago = state
+            .sample
+            .as_ref()
+            .map_or(Duration::ZERO, |s| s.at.monotonic.saturating_sub(point.at));
         title.push(Text::styled(
-            format!(" {} ({} ago): {value}, {} ", time_of_day(point.wall), coarse(ago), point.level),
+            format!(
+                " {} ({} ago): {value}, {} ",
+                time_of_day(point.wall),
+                coarse(ago),
+                point.level
+            ),
             Style::new().add_modifier(Modifier::REVERSED),
         ));
     } else if state.is_stopped() {
@@ -401,9 +413,11 @@ fn small(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         .as_ref()
         .and_then(|sample| size(&state.watched, sample).ok())
         .map_or("?".to_owned(), |(bytes, _)| Size(bytes).to_string());
-    let limit = state.judged.limit.as_ref().map_or(String::new(), |limit| {
-        format!("{:.0} %  ", limit.ratio() * 100.0)
-    });
+    let limit = state
+        .judged
+        .limit
+        .as_ref()
+        .map_or(String::new(), |limit| format!("{:.0} %  ", limit.ratio() * 100.0));
     let kind = state.judged.verdict.kind();
     let line = Line::from(vec![
         Text::raw(format!("{}  {size}  {limit}", state.label)),

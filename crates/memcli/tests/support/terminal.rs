@@ -43,7 +43,8 @@ impl Terminal {
         grantpt(&control).expect("granted");
         unlockpt(&control).expect("unlocked");
         let name = ptsname(&control, Vec::new()).expect("a name");
-        let side = open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other side");
+        let side =
+            open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).expect("its other side");
         tcsetwinsize(&side, size(columns, rows)).expect("a size");
         let before = tcgetattr(&side).expect("modes");
         let copy = |side: &OwnedFd| Stdio::from(side.try_clone().expect("a copy"));

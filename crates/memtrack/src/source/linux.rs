@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Receiver, never};
+
 use crate::cgroup::Hierarchy;
 use crate::config::{Tier, TrackConfig};
 use crate::error::{OpenError, SourceError};
 use crate::processes::{Detail, ProcessId, Processes, Snapshot};
 use crate::procfs::Proc;
+use crate::psi::Trigger;
 use crate::pss::Pss;
 use crate::reading::{Absent, Reading};
 use crate::sample::{CgroupMemory, ProcessMemory, Sample};
@@ -30,6 +33,8 @@ pub struct LinuxSource {
     cgroup: Reading<Hierarchy>,
     refreshed: Duration,
     pss: Pss,
+    /// Armed when a sampler first asks to be woken.
+    trigger: Option<Trigger>,
     snapshot: Snapshot,
 }
 
@@ -78,6 +83,7 @@ impl LinuxSource {
             cgroup,
             refreshed: Duration::ZERO,
             pss: Pss::new(Duration::ZERO),
+            trigger: None,
             snapshot: Snapshot::default(),
         })
     }
@@ -159,6 +165,14 @@ impl Source for LinuxSource {
         sample.cgroup = self.read_cgroup(sample.system.total, at.monotonic)?;
         sample.psi = self.machine.pressure();
         Ok(sample)
+    }
+
+    /// Stalls of the whole machine, by a trigger of `/proc/pressure/memory` where the kernel grants one.
+    fn wake(&mut self) -> Receiver<()> {
+        if self.trigger.is_none() {
+            self.trigger = Trigger::arm(&self.root).ok();
+        }
+        self.trigger.as_ref().map_or_else(never, |trigger| trigger.reports().clone())
     }
 }
 
