@@ -299,32 +299,32 @@ fn top_stays_when_the_target_ends_so_that_it_can_be_looked_at() {
 }
 
 #[test]
-fn top_does_nothing_between_samples() {
-    let mut command = memcli(&["top", "self", "--interval", "1h"]);
+fn top_rests_between_samples() {
+    let mut command = memcli(&["top", "self", "--interval", "5m"]);
     let mut terminal = Terminal::start(&mut command, 90, 30);
     terminal.wait_for("1 process");
-    let switches = |pid: u32| {
-        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-        let of = |path: std::path::PathBuf| {
-            let status = std::fs::read_to_string(path.join("status")).unwrap();
-            let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
-            line.unwrap().trim().parse::<u64>().unwrap()
-        };
-        tasks.map(|task| of(task.unwrap().path())).sum::<u64>()
+    // How often the thread that draws has gone to sleep; whoever follows the configuration has one of its own.
+    let path = format!("/proc/{0}/task/{0}/status", terminal.pid());
+    let sleeps = || {
+        let status = std::fs::read_to_string(&path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
     };
-    // Until it has come to rest; a loop that spins or polls never does.
-    let mut before = switches(terminal.pid());
+    // Until it has come to rest. A loop that spins or polls never does, however long this waits.
+    let mut before = sleeps();
+    let mut rested = false;
     for _ in 0..50 {
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        let now = switches(terminal.pid());
-        if now == before {
-            terminal.press("q");
-            assert_eq!(terminal.end().0.code(), Some(0));
-            return;
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let now = sleeps();
+        rested = now == before;
+        if rested {
+            break;
         }
         before = now;
     }
-    panic!("it never rests");
+    assert!(rested, "it never rests");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
 }
 
 #[test]

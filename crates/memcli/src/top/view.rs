@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use crate::look::size;
-use crate::output::human::time_of_day;
+use crate::output::human::{Signed, time_of_day};
 use crate::output::status::of;
 use crate::top::chart::{Chart, columns};
 use crate::top::keys::HELP;
@@ -145,7 +145,7 @@ fn level_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         let (some, full) = (sample.psi.some.avg10, sample.psi.full.avg10);
         lines.push(match (some, full) {
             (Err(why), _) => Line::styled(format!("stalls: {why}"), theme.dim()),
-            _ => Line::raw(format!("stalled {}, all {} of 10 s", stalled(some), stalled(full))),
+            _ => Line::raw(format!("stalls {}, of all {}", stalled(some), stalled(full))),
         });
         let kills = sample.cgroup.events.oom_kill.unwrap_or(0);
         if kills > 0 {
@@ -189,12 +189,9 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let mut lines = Vec::new();
     match verdict.trend() {
         Some(trend) => {
-            let rate = |bytes| crate::output::human::signed(bytes, trend.bytes_per_second);
-            lines.push(Line::raw(rate(trend.bytes_per_second)));
-            lines.push(Line::styled(
-                format!("95 %: {} to {}", rate(trend.low), rate(trend.high)),
-                theme.dim(),
-            ));
+            let rate = Signed::per_second(trend.bytes_per_second).to_string();
+            lines.push(Line::styled(format!("95 %: {}", interval(&rate, trend)), theme.dim()));
+            lines.insert(0, Line::raw(rate));
         }
         None => lines.push(Line::raw("too few samples")),
     }
@@ -212,6 +209,20 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     };
     lines.extend(more.map(|more| Line::styled(more, theme.dim())));
     boxed(frame, area, title, lines, theme);
+}
+
+/// The interval of a growth in the unit in which the growth itself is shown: `1.9 to 2.1`.
+fn interval(shown: &str, trend: memleak::Trend) -> String {
+    let unit = shown.split_once(' ').map(|(_, unit)| format!("1{unit}"));
+    match unit.and_then(|unit| unit.parse::<Rate>().ok()) {
+        Some(unit) => {
+            let unit = unit.bytes_per_second();
+            format!("{:.1} to {:.1}", trend.low / unit, trend.high / unit)
+        }
+        None => {
+            format!("{} to {}", Signed::per_second(trend.low), Signed::per_second(trend.high))
+        }
+    }
 }
 
 fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -428,4 +439,95 @@ fn small(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     ]);
     let first = Rect { height: area.height.min(1), ..area };
     frame.render_widget(line, first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::top::keys::Action;
+    use crate::top::state::tests::{fed, feed};
+    use memleak::{Detector, LeakConfig};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn drawn(state: &State, columns: u16, rows: u16, unicode: bool) -> Vec<String> {
+        let theme = Theme { colour: false, unicode };
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| draw(frame, state, theme)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let row = |y| (0..columns).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>();
+        (0..rows).map(|y| row(y).trim_end().to_owned()).collect()
+    }
+
+    /// Two minutes of 1 MiB a second, judged by the real detector.
+    fn leaking() -> State {
+        let mut state = fed(0, |_| 0);
+        let mut detector = Detector::new(&LeakConfig::default());
+        for second in 0..120 {
+            detector.push(Duration::from_secs(second), (second + 100) << 20);
+        }
+        detector.conclude();
+        state.judged.verdict = detector.verdict();
+        feed(&mut state, 0..120, |second| (second + 100) << 20);
+        state.note("00:01:30Z level    normal -> warning (cgroup 0.71, threshold 0.70)".into());
+        state
+    }
+
+    #[test]
+    fn the_whole_view_on_the_smallest_screen() {
+        let shown = drawn(&leaking(), 80, 24, true);
+        let expected =
+            "\x20worker(4321)+7  222.0 MiB RSS   every 1.0 s                          00:01:59Z
+┌ ● NORMAL for 1 min 59 s ┬ growth: LEAK ────────────┬ cgroup /app: 4.0 GiB ───┐
+│no signal votes          │+60.0 MiB/min             │██████░░░░░░░░░░░░░░ 30 %│
+│stalls: not read         │95 %: 60.0 to 60.0        │1.2 of 4.0 GiB           │
+│                         │110.0 MiB so far          │full in about 47 min     │
+├ anon + swap last 5 min, from 0 ────────────────────┴─────────────────────────┤";
+        assert_eq!(shown[..6].join("\n"), expected);
+        assert_eq!(shown.len(), 24);
+        let text = shown.join("\n");
+        for part in ["█", "╌", "signals", "normal -> warning", "q quit", "└", "┘"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn without_unicode_every_character_is_ascii() {
+        let mut state = leaking();
+        state.act(Action::Zoom, 60);
+        state.act(Action::Zoom, 60);
+        state.act(Action::Scrub(-5), 60);
+        state.act(Action::Help, 60);
+        for (columns, rows) in [(80, 24), (120, 40), (20, 3)] {
+            let text = drawn(&state, columns, rows, false).join("\n");
+            assert!(text.is_ascii(), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_one_line_says_the_most() {
+        let shown = drawn(&leaking(), 70, 23, true);
+        assert_eq!(shown[0], "worker(4321)+7  222.0 MiB  30 %  normal  leak  q quit");
+        assert!(shown[1..].iter().all(String::is_empty), "{shown:#?}");
+        drawn(&leaking(), 1, 1, true);
+    }
+
+    #[test]
+    fn a_cursor_says_what_was_there() {
+        let mut state = leaking();
+        state.act(Action::Scrub(-10), chart_columns(80));
+        let text = drawn(&state, 80, 24, true).join("\n");
+        assert!(text.contains(" ago): ") && text.contains("MiB, normal"), "{text}");
+        state.act(Action::Live, 0);
+        state.act(Action::Pause, 0);
+        assert!(drawn(&state, 80, 24, true).join("\n").contains("STOPPED"));
+    }
+
+    #[test]
+    fn before_the_first_sample_it_says_that_it_waits() {
+        let state = fed(0, |_| 0);
+        let text = drawn(&state, 80, 24, true).join("\n");
+        assert!(text.contains("waiting for the first sample"), "{text}");
+        assert!(text.contains("UNKNOWN") && text.contains("too few samples"), "{text}");
+    }
 }
