@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use crate::look::size;
-use crate::output::human::{Signed, time_of_day};
+use crate::output::human::{growth, time_of_day};
 use crate::output::status::of;
 use crate::top::chart::{Chart, columns};
 use crate::top::keys::HELP;
@@ -189,9 +189,9 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let mut lines = Vec::new();
     match verdict.trend() {
         Some(trend) => {
-            let rate = Signed::per_second(trend.bytes_per_second).to_string();
-            lines.push(Line::styled(format!("95 %: {}", interval(&rate, trend)), theme.dim()));
-            lines.insert(0, Line::raw(rate));
+            let (rate, interval) = rate_and_interval(trend);
+            lines.push(Line::raw(rate));
+            lines.extend(interval.map(|interval| Line::styled(interval, theme.dim())));
         }
         None => lines.push(Line::raw("too few samples")),
     }
@@ -211,18 +211,12 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     boxed(frame, area, title, lines, theme);
 }
 
-/// The interval of a growth in the unit in which the growth itself is shown: `1.9 to 2.1`.
-fn interval(shown: &str, trend: memleak::Trend) -> String {
-    let unit = shown.split_once(' ').map(|(_, unit)| format!("1{unit}"));
-    match unit.and_then(|unit| unit.parse::<Rate>().ok()) {
-        Some(unit) => {
-            let unit = unit.bytes_per_second();
-            format!("{:.1} to {:.1}", trend.low / unit, trend.high / unit)
-        }
-        None => {
-            format!("{} to {}", Signed::per_second(trend.low), Signed::per_second(trend.high))
-        }
-    }
+/// A growth on two lines, the second without the unit that the first has: `+2.0 MiB/s` and `95 %: +1.9 to +2.1`.
+fn rate_and_interval(trend: memleak::Trend) -> (String, Option<String>) {
+    let text = growth(trend);
+    let Some((rate, interval)) = text.split_once(" (") else { return (text, None) };
+    let unit = rate.split_once(' ').map_or(String::new(), |(_, unit)| format!(" {unit}"));
+    (rate.to_owned(), Some(interval.trim_end_matches(')').replace(&unit, "")))
 }
 
 fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -480,7 +474,7 @@ mod tests {
             "\x20worker(4321)+7  222.0 MiB RSS   every 1.0 s                          00:01:59Z
 ┌ ● NORMAL for 1 min 59 s ┬ growth: LEAK ────────────┬ cgroup /app: 4.0 GiB ───┐
 │no signal votes          │+60.0 MiB/min             │██████░░░░░░░░░░░░░░ 30 %│
-│stalls: not read         │95 %: 60.0 to 60.0        │1.2 of 4.0 GiB           │
+│stalls: not read         │95 %: ±0.0 % of it        │1.2 of 4.0 GiB           │
 │                         │110.0 MiB so far          │full in about 47 min     │
 ├ anon + swap last 5 min, from 0 ────────────────────┴─────────────────────────┤";
         assert_eq!(shown[..6].join("\n"), expected);
