@@ -34,6 +34,17 @@ pub fn chart_columns(width: u16) -> usize {
 
 /// Draws the whole view.
 pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
+    paint(frame, state, theme);
+    if !theme.unicode {
+        // Commands and events bring their own characters.
+        for cell in frame.buffer_mut().content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
+            let plain = if cell.symbol() == "±" { "~" } else { "?" };
+            cell.set_symbol(plain);
+        }
+    }
+}
+
+fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         return small(frame, area, state, theme);
