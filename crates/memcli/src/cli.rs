@@ -129,7 +129,7 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [OK] where else a mark stands
+    /// Write [YES] where else a coloured dot and the word stand
     #[arg(long)]
     pub no_emoji: bool,
 }

@@ -9,6 +9,7 @@
 pub mod child;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod exit;
 pub mod gate;
 pub mod limit;
@@ -51,7 +52,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Watch(args) => commands::watch::watch(args, config),
         Command::Demo(args) => commands::demo::demo(args, config),
         Command::Config(command) => commands::config::config(command, config),
-        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Doctor(args) => commands::doctor::doctor(args, config),
         Command::Completions(args) => commands::completions::completions(args),
         Command::Man(args) => commands::man::man(args),
     };
