@@ -114,6 +114,9 @@ pub struct Watching {
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
+    #[arg(short = 'o', long, value_name = "TRACE")]
+    pub output: Option<PathBuf>,
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,

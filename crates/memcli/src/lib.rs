@@ -17,6 +17,7 @@ pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
 pub mod target;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -1,7 +1,7 @@
 //! One watch from its first sample to its summary: the loop of `run`, `watch` and `demo`.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memtrack::Absent;
@@ -13,10 +13,11 @@ use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
 use crate::live::{Live, Reload};
 use crate::output::screen::Screen;
-use crate::pipeline::{Event, Pipeline, Policies, Seen};
+use crate::pipeline::{Event, Numbered, Pipeline, Policies, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+use crate::trace::{Header, Recorder};
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,6 +38,23 @@ pub struct Session {
     pub duration: Option<Duration>,
     /// What must hold.
     pub gates: Gates,
+    /// Where it is recorded.
+    pub recorder: Option<Recorder>,
+}
+
+/// Everyone who is told what happens, in this order.
+struct Listeners<'a> {
+    screen: &'a mut Screen,
+    recorder: Option<Recorder>,
+}
+
+impl Listeners<'_> {
+    fn event(&mut self, numbered: &Numbered) {
+        self.screen.event(numbered);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(numbered);
+        }
+    }
 }
 
 /// How the loop ended.
@@ -53,12 +71,24 @@ impl Session {
     /// # Errors
     /// When the target cannot be opened or the system gives no thread.
     pub fn watch(
-        self,
+        mut self,
         live: Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
     ) -> Result<Summary, Failure> {
         let started = Instant::now();
+        let track = live.track.load();
+        let header = Header::new(
+            &self.target,
+            self.command.as_deref(),
+            SystemTime::now(),
+            track.value.base_interval(),
+            track.generation,
+        );
+        let mut listeners = Listeners { screen, recorder: self.recorder.take() };
+        if let Some(recorder) = &mut listeners.recorder {
+            recorder.begin(&header);
+        }
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
         let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
         let mut pipeline = Pipeline::new(&self.target.watched, policies);
@@ -68,18 +98,27 @@ impl Session {
             .start()
             .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
-        let ended = self.wait(&mut pipeline, &all, signals, &live.reloads, screen, started)?;
+        let ended =
+            self.wait(&mut pipeline, &all, signals, &live.reloads, &mut listeners, started)?;
         sampler.stop();
         for update in all.receiver().try_iter() {
-            handle(&mut pipeline, screen, update);
+            handle(&mut pipeline, &mut listeners, update);
         }
         if all.lost() > 0 {
-            screen.event(&pipeline.number(Event::Lost(all.lost())));
+            listeners.event(&pipeline.number(Event::Lost(all.lost())));
         }
-        pipeline.conclude(|event| screen.event(event));
-        screen.event(&pipeline.number(Event::Ended));
-        screen.clear();
-        Ok(self.sum_up(&pipeline, all.lost(), ended, started.elapsed()))
+        pipeline.conclude(|event| listeners.event(event));
+        listeners.event(&pipeline.number(Event::Ended));
+        listeners.screen.clear();
+        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed());
+        if let Some(recorder) = listeners.recorder {
+            let trace = recorder.end(&summary);
+            if trace.error.is_some() && summary.exit_code == exit::OK {
+                summary.exit_code = exit::IO;
+            }
+            summary.trace = Some(trace);
+        }
+        Ok(summary)
     }
 
     fn wait(
@@ -88,7 +127,7 @@ impl Session {
         all: &All,
         signals: &Receiver<Signal>,
         reloads: &Receiver<Reload>,
-        screen: &mut Screen,
+        listeners: &mut Listeners<'_>,
         started: Instant,
     ) -> Result<Ended, Failure> {
         let mut updates = all.receiver().clone();
@@ -99,7 +138,7 @@ impl Session {
         loop {
             select! {
                 recv(updates) -> update => match update {
-                    Ok(update) => handle(pipeline, screen, update),
+                    Ok(update) => handle(pipeline, listeners, update),
                     Err(_) if self.child.is_none() => return Ok(Ended { end: End::TargetEnded, gone: None }),
                     // The child's last sample; its end is on its way as a signal.
                     Err(_) => updates = never(),
@@ -113,7 +152,7 @@ impl Session {
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => screen.event(&pipeline.number(Event::Config(reload))),
+                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {
@@ -125,7 +164,7 @@ impl Session {
                     asked_to_end = true;
                 }
             }
-            if screen.failed().is_some() && self.child.is_none() {
+            if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
             }
@@ -188,6 +227,7 @@ impl Session {
             level: pipeline.level(),
             highest_level: seen.level,
             gates,
+            trace: None,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
             cost: Cost {
                 cpu_seconds: sys::cpu_time().as_secs_f64(),
@@ -197,17 +237,17 @@ impl Session {
     }
 }
 
-fn handle(pipeline: &mut Pipeline, screen: &mut Screen, update: Update) {
+fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {
     match update {
-        Update::Sample(sample) => pipeline.push(&sample, |event| screen.event(event)),
+        Update::Sample(sample) => pipeline.push(&sample, |event| listeners.event(event)),
         Update::Failed(failure) => {
             let event = pipeline.number(Event::Failed(failure));
-            screen.event(&event);
+            listeners.event(&event);
             return;
         }
         _ => return,
     }
-    screen.refresh(pipeline);
+    listeners.screen.refresh(pipeline);
 }
 
 /// The peak, and whether it is exact.

@@ -13,6 +13,7 @@ use crate::gate::Gates;
 use crate::live::Live;
 use crate::output::{human, json, screen};
 use crate::summary::Summary;
+use crate::trace::Recorder;
 
 impl Watching {
     fn gates(&self) -> Gates {
@@ -21,6 +22,11 @@ impl Watching {
 
     fn live(&self) -> Result<Live, Failure> {
         Ok(Live::fixed(self.interval))
+    }
+
+    /// Creates the trace, when one was asked for.
+    fn recorder(&self) -> Result<Option<Recorder>, Failure> {
+        self.output.as_deref().map(Recorder::create).transpose()
     }
 
     /// Writes the summary to its file, when one was asked for.

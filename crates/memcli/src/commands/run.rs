@@ -26,6 +26,7 @@ pub fn run(args: &RunArgs) -> Result<u8, Failure> {
 /// The same for any command.
 pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Failure> {
     let live = watching.live()?;
+    let recorder = watching.recorder()?;
     // Before the child: its end must find someone listening.
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
@@ -42,6 +43,7 @@ pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Fai
         child: Some(child),
         duration: watching.duration,
         gates: watching.gates(),
+        recorder,
     };
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);

@@ -25,6 +25,7 @@ pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
         child: None,
         duration: watching.duration,
         gates: watching.gates(),
+        recorder: watching.recorder()?,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);

@@ -10,7 +10,7 @@ use memtrack::{Rate, Reading, Sample, Size, Span};
 
 use crate::gate::Judged;
 use crate::pipeline::{Event, Numbered};
-use crate::summary::{End, Summary};
+use crate::summary::{End, Recorded, Summary};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -203,6 +203,13 @@ pub fn summary(summary: &Summary) -> String {
     row("level", level(summary));
     for gate in &summary.gates {
         row("gate", judged(gate));
+    }
+    match &summary.trace {
+        Some(Recorded { path, error: None }) => row("trace", path.clone()),
+        Some(Recorded { path, error: Some(why) }) => {
+            row("trace", format!("{}: {path} is not complete: {why}", Painted(BAD, "FAIL")));
+        }
+        None => {}
     }
     let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
     let memory =
