@@ -44,6 +44,9 @@ pub enum Command {
     Watch(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
+    /// Report on a trace: chart, growth, verdict, percentiles
+    #[command(visible_alias = "plot")]
+    Report(ReportArgs),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -129,6 +132,33 @@ pub struct Watching {
     /// Read this configuration file in place of the global ones
     #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,
+}
+
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Traces of `run -o` and `watch -o`, an mprof .dat, a psrecord log, or CSV with t_s,rss_bytes
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// As text with a chart, as JSON, the samples as CSV, or one self-contained page
+    #[arg(short, long, value_enum, default_value = "human")]
+    pub format: Format,
+    /// Which configuration the verdict is judged under.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// The formats of `report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text with a chart
+    Human,
+    /// The document memcli.report/1
+    Json,
+    /// Every sample, a column for each reading
+    Csv,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// What `config` can do.

@@ -7,11 +7,15 @@
 pub mod child;
 pub mod cli;
 pub mod commands;
+pub mod curve;
 pub mod exit;
+pub mod fit;
 pub mod gate;
 pub mod live;
 pub mod output;
 pub mod pipeline;
+pub mod recording;
+pub mod report;
 pub mod session;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
@@ -39,6 +43,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(args) => commands::run::run(args),
         Command::Watch(args) => commands::watch::watch(args),
         Command::Demo(args) => commands::demo::demo(args),
+        Command::Report(args) => commands::report::report(args),
         Command::Config(command) => commands::config::config(command),
     };
     done.unwrap_or_else(|failure| report(&failure))

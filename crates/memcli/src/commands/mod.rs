@@ -2,16 +2,18 @@
 
 pub mod config;
 pub mod demo;
+pub mod report;
 pub mod run;
 pub mod watch;
 
 use std::io::Write;
 
-use crate::cli::Watching;
+use crate::cli::{ConfigArgs, Watching};
 use crate::exit::Failure;
 use crate::gate::Gates;
 use crate::live::Live;
 use crate::output::{human, json, screen};
+use crate::pipeline::Policies;
 use crate::summary::Summary;
 use crate::trace::Recorder;
 
@@ -38,6 +40,12 @@ impl Watching {
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
     }
+}
+
+/// Today's configuration for a recording.
+fn policies(_config: &ConfigArgs) -> Policies {
+    let live = Live::fixed(std::time::Duration::from_secs(1));
+    Policies { pressure: live.pressure, budget: live.budget, leak: live.leak }
 }
 
 /// Shows the summary on stderr, as text or as one line of JSON.

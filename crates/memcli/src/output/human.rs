@@ -8,8 +8,12 @@ use memleak::{Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
+use crate::fit::Fit;
 use crate::gate::Judged;
+use crate::output::chart::Chart;
 use crate::pipeline::{Event, Numbered};
+use crate::recording::Recording;
+use crate::report::Run;
 use crate::summary::{End, Recorded, Summary};
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -224,6 +228,132 @@ pub fn summary(summary: &Summary) -> String {
     text
 }
 
+/// Lines of the chart in a report.
+const CHART_LINES: usize = 10;
+/// Columns of a report.
+const COLUMNS: usize = 80;
+/// Events that a report lists.
+const EVENTS: usize = 12;
+
+/// What a trace holds: a chart of what is watched, and what follows from it.
+#[must_use]
+pub fn report(run: &Run, recording: &Recording) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", run.target, run.file);
+    if let Some(command) = &run.command {
+        let _ = writeln!(text, "  {}", shortened(&command.join(" "), COLUMNS - 2));
+    }
+    let every = if run.interval_seconds > 0.0 {
+        format!(", one every {}", Span(seconds(run.interval_seconds)))
+    } else {
+        String::new()
+    };
+    let _ = writeln!(
+        text,
+        "  {} over {}{every}, from {} by {}",
+        counted(run.samples, "sample"),
+        Span(seconds(run.duration_seconds)),
+        run.started,
+        run.writer
+    );
+    if let Some(damage) = &run.damage {
+        let _ = writeln!(text, "  {}", Painted(WARN, format!("incomplete: {damage}")));
+    }
+    let _ = writeln!(text);
+    let letters = run.events.iter().take(EVENTS).zip('a'..='z');
+    let marks: Vec<_> = letters.clone().map(|(event, c)| (seconds(event.t), c)).collect();
+    let chart = Chart {
+        curve: &recording.watched,
+        fit: Fit::of(recording),
+        marks: &marks,
+        width: COLUMNS,
+        height: CHART_LINES,
+    };
+    text.push_str(&chart.draw());
+    for (event, letter) in letters {
+        let _ = writeln!(
+            text,
+            "  {letter} {:>9}  {}",
+            Span(seconds(event.t)).to_string(),
+            event.text()
+        );
+    }
+    let left = run.events.len().saturating_sub(EVENTS) as u64 + run.more_events;
+    if left > 0 {
+        let _ = writeln!(text, "    and {} more", counted(left, "event"));
+    }
+    let _ = writeln!(text);
+    report_rows(&mut text, run);
+    text
+}
+
+fn report_rows(text: &mut String, run: &Run) {
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    row(
+        "ended",
+        run.end.map_or("not known: the trace does not say".into(), |how| {
+            format!("{} after {}", end(how), Span(seconds(run.duration_seconds)))
+        }),
+    );
+    row(
+        "peak",
+        match run.peak.rss_bytes {
+            Some(rss) => format!("{} RSS ({})", Size(rss), exactness(run.peak.exact)),
+            None => "unknown: the trace has no RSS".into(),
+        },
+    );
+    row(
+        "growth",
+        match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
+            (Some(bytes_per_second), Some(low), Some(high)) => {
+                growth(Trend { bytes_per_second, low, high })
+            }
+            _ => "unknown: too few samples".into(),
+        },
+    );
+    let kind = run.verdict.kind;
+    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
+    row("level", level_words(run.level, run.highest_level));
+    for (name, spread) in [
+        ("watched", run.percentiles.watched),
+        ("RSS", run.percentiles.rss),
+        ("PSS", run.percentiles.pss),
+    ] {
+        let Some(p) = spread else { continue };
+        row(
+            name,
+            format!(
+                "half of the time at most {}, 95 % {}, 99 % {}, never below {}",
+                Size(p.p50_bytes),
+                Size(p.p95_bytes),
+                Size(p.p99_bytes),
+                Size(p.min_bytes)
+            ),
+        );
+    }
+    if run.lost > 0 {
+        row("lost", counted(run.lost, "sample"));
+    }
+}
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(3)).collect();
+    format!("{kept}...")
+}
+
 fn end(end: End) -> String {
     match end {
         End::Exited { code } => format!("exited with {code}"),
@@ -258,18 +388,21 @@ fn peak(summary: &Summary) -> String {
         let why = summary.absent.get("peak.rss_bytes").map_or("unknown", String::as_str);
         return format!("unknown: {why}");
     };
-    let exactness =
-        if summary.peak.exact { "exact" } else { "at least; a spike between samples is not seen" };
-    format!("{} RSS ({exactness})", Size(rss))
+    format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact))
+}
+
+fn exactness(exact: bool) -> &'static str {
+    if exact { "exact" } else { "at least; a spike between samples is not seen" }
 }
 
 fn level(summary: &Summary) -> String {
-    let now = Painted(level_style(summary.level), summary.level);
-    if summary.highest_level > summary.level {
-        format!(
-            "{now}, {} at its highest",
-            Painted(level_style(summary.highest_level), summary.highest_level)
-        )
+    level_words(summary.level, summary.highest_level)
+}
+
+fn level_words(level: Level, highest: Level) -> String {
+    let now = Painted(level_style(level), level);
+    if highest > level {
+        format!("{now}, {} at its highest", Painted(level_style(highest), highest))
     } else {
         now.to_string()
     }

@@ -1,6 +1,10 @@
 //! How things are shown: to people, and to programs.
 
+pub mod chart;
+pub mod csv;
+pub mod html;
 pub mod human;
 pub mod json;
+pub mod progress;
 pub mod reload;
 pub mod screen;
