@@ -8,3 +8,4 @@ pub mod json;
 pub mod progress;
 pub mod reload;
 pub mod screen;
+pub mod svg;
