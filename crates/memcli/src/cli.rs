@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -47,6 +48,8 @@ pub enum Command {
     /// Report on a trace: chart, growth, verdict, percentiles
     #[command(visible_alias = "plot")]
     Report(ReportArgs),
+    /// Put a trace through today's configuration: which level and verdict, when
+    Replay(ReplayArgs),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -146,6 +149,46 @@ pub struct ReportArgs {
     /// Which configuration the verdict is judged under.
     #[command(flatten)]
     pub config: ConfigArgs,
+}
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// How fast: max, or times real time, such as 1x or 60x
+    #[arg(long, default_value = "max")]
+    pub speed: Speed,
+    /// An event a line as JSON, and what it came to as the last
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// How fast a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// As fast as it can.
+    Max,
+    /// So many times as fast as it was.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        match text.strip_suffix('x').unwrap_or(text).parse::<f64>() {
+            Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+            _ => Err("a speed is `max`, or a number above 0 such as 1x or 60x".into()),
+        }
+    }
 }
 
 /// The formats of `report`.

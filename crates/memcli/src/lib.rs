@@ -44,6 +44,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Watch(args) => commands::watch::watch(args),
         Command::Demo(args) => commands::demo::demo(args),
         Command::Report(args) => commands::report::report(args),
+        Command::Replay(args) => commands::replay::replay(args),
         Command::Config(command) => commands::config::config(command),
     };
     done.unwrap_or_else(|failure| report(&failure))

@@ -20,7 +20,8 @@ pub fn page(runs: &[(&Run, &Recording)]) -> String {
         [(run, _)] => format!("{} - memory report", run.target),
         _ => format!("{} runs - memory report", runs.len()),
     };
-    let sections: String = runs.iter().map(|(run, recording)| section(run, recording)).collect();
+    let sections: String =
+        runs.iter().enumerate().map(|(n, (run, recording))| section(run, recording, n)).collect();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -48,7 +49,7 @@ pub fn escape(text: &str) -> String {
     })
 }
 
-fn section(run: &Run, recording: &Recording) -> String {
+fn section(run: &Run, recording: &Recording, n: usize) -> String {
     let mut out = String::new();
     let _ = writeln!(out, "<section>\n<h1>{}</h1>", escape(&run.target));
     if let Some(command) = &run.command {
@@ -70,8 +71,8 @@ fn section(run: &Run, recording: &Recording) -> String {
     }
     let _ = writeln!(
         out,
-        "</div>\n<figure>\n{}{}</figure>",
-        svg::chart(run, recording),
+        "</div>\n<figure>\n<div class=\"chart\">{}</div>\n{}</figure>",
+        svg::chart(run, recording, n),
         legend(run, recording)
     );
     events(&mut out, run);

@@ -15,6 +15,7 @@ use crate::pipeline::{Event, Numbered};
 use crate::recording::Recording;
 use crate::report::Run;
 use crate::summary::{End, Recorded, Summary};
+use crate::trace::Header;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -284,6 +285,37 @@ pub fn report(run: &Run, recording: &Recording) -> String {
     }
     let _ = writeln!(text);
     report_rows(&mut text, run);
+    text
+}
+
+/// The first line of a replay.
+#[must_use]
+pub fn replay_of(header: &Header) -> String {
+    let started = humantime::format_rfc3339_seconds(header.started);
+    format!("{BOLD}replay of {}{BOLD:#}, recorded from {started}", header.target.label)
+}
+
+/// What a replay came to, beside what the watch itself came to.
+#[must_use]
+pub fn replayed(recorded: &Run, recording: &Recording) -> String {
+    let mut text = String::new();
+    let seen = recording.pipeline.seen();
+    let _ = writeln!(
+        text,
+        "{BOLD}{} of {} over {}{BOLD:#}",
+        counted(recorded.samples, "sample"),
+        recorded.target,
+        Span(seconds(recorded.duration_seconds))
+    );
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    row("level", level_words(recording.pipeline.level(), seen.level));
+    if !recording.events.is_empty() {
+        row("recorded", level_words(recorded.level, recorded.highest_level));
+    }
+    let kind = recorded.verdict.kind;
+    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), recorded.verdict.reason));
     text
 }
 

@@ -48,6 +48,12 @@ pub fn document(document: &impl Serialize) -> String {
         .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string())
 }
 
+/// A document on one line.
+#[must_use]
+pub fn line(document: &impl Serialize) -> String {
+    to_value(document).to_string()
+}
+
 /// Any serialisable state; what cannot be written says so rather than vanish.
 fn to_value(state: &impl Serialize) -> Value {
     serde_json::to_value(state).unwrap_or_else(|error| json!({ "error": error.to_string() }))

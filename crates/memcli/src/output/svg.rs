@@ -49,9 +49,9 @@ pub fn limit(recording: &Recording) -> Option<u64> {
     recording.pipeline.latest()?.cgroup.limit.ok()
 }
 
-/// The chart; empty when there is no curve.
+/// The chart; empty when there is no curve. `n` tells it from the other charts of a page.
 #[must_use]
-pub fn chart(run: &Run, recording: &Recording) -> String {
+pub fn chart(run: &Run, recording: &Recording, n: usize) -> String {
     let watched = &recording.watched;
     let (Some((first, last)), Some(low), Some(high)) =
         (watched.span(), watched.low(), watched.high())
@@ -79,11 +79,11 @@ pub fn chart(run: &Run, recording: &Recording) -> String {
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let _ = writeln!(
         svg,
-        r#"<clipPath id="plot"><rect x="{LEFT}" y="{TOP}" width="{width}" height="{height}"/></clipPath>"#
+        r#"<clipPath id="plot{n}"><rect x="{LEFT}" y="{TOP}" width="{width}" height="{height}"/></clipPath>"#
     );
     bands(&mut svg, &plot, run, last);
     axes(&mut svg, &plot);
-    svg.push_str("<g clip-path=\"url(#plot)\">\n");
+    let _ = writeln!(svg, r##"<g clip-path="url(#plot{n})">"##);
     if let Some(rss) = rss {
         let _ = writeln!(svg, r#"<polyline class="rss" points="{}"/>"#, line(&plot, rss));
     }
