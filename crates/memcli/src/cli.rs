@@ -50,6 +50,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Put a trace through today's configuration: which level and verdict, when
     Replay(ReplayArgs),
+    /// Plan limits, thresholds and workers from recordings, with the TOML to paste
+    Budget(BudgetArgs),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -164,6 +166,23 @@ pub struct ReplayArgs {
     #[arg(long)]
     pub json: bool,
     /// Which configuration.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+}
+
+/// What `budget` takes.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// Recordings of one worker; without any, only the limit here is told
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Plan for this limit in place of the recorded one
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// As the document memcli.budget/1
+    #[arg(long)]
+    pub json: bool,
+    /// Which configuration: its thresholds are kept to.
     #[command(flatten)]
     pub config: ConfigArgs,
 }

@@ -4,6 +4,7 @@
 //! It wires the layers into one pipeline ([`pipeline::Pipeline`]) and shows what comes out. It measures and judges
 //! nothing itself: that is for `memtrack`, `mempressure` and `memleak`.
 
+pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod commands;
@@ -45,6 +46,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Demo(args) => commands::demo::demo(args),
         Command::Report(args) => commands::report::report(args),
         Command::Replay(args) => commands::replay::replay(args),
+        Command::Budget(args) => commands::budget::budget(args),
         Command::Config(command) => commands::config::config(command),
     };
     done.unwrap_or_else(|failure| report(&failure))

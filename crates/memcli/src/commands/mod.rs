@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod budget;
 pub mod config;
 pub mod demo;
 pub mod replay;
