@@ -2,7 +2,6 @@
 
 mod layers;
 mod meter;
-mod page;
 mod watch;
 
 use std::path::Path;
@@ -24,18 +23,19 @@ struct Options {
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let options = options(args)?;
     let layers = layers::all(root)?;
-    let known = |name: &String| name == "run" || layers.iter().any(|layer| layer.name == *name);
+    let known = |name: &String| name == "run" || layers.iter().any(|layer| layer.is_called(name));
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
         bail!("no bench `{unknown}`: there are run, {}", names.join(", "));
     }
-    let chosen =
-        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let mut good = true;
-    for layer in layers.iter().filter(|layer| chosen(&layer.name)) {
+    let all = options.only.is_empty();
+    for layer in
+        layers.iter().filter(|layer| all || options.only.iter().any(|name| layer.is_called(name)))
+    {
         good &= layers::run(root, layer, &options)?;
     }
-    if chosen("run") {
+    if all || options.only.iter().any(|name| name == "run") {
         good &= watch::run(root, &options)?;
     }
     Ok(good || !options.gate)

@@ -6,9 +6,16 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool prints")]
 
 mod bench;
+mod book;
+mod dist;
+mod fuzz;
+mod long;
+mod page;
+mod release;
 mod shell;
 mod test;
 mod tidy;
+mod workspace;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -35,30 +42,44 @@ const COMMANDS: &[Command] = &[
         run: tidy::run,
     },
     Command {
+        name: "book",
+        usage: "book",
+        about: "run every command and check every document and link of the pages",
+        run: book::run,
+    },
+    Command {
         name: "bench",
         usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
         about: "figures beside their rivals, into docs/benchmarks.md",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        usage: "fuzz [TARGET].. [--seconds N]",
+        about: "libFuzzer on every parser of outside bytes, 60 s each",
+        run: fuzz::run,
+    },
+    Command {
+        name: "release",
+        usage: "release X.Y.Z [--dry-run]",
+        about: "bump, cut the changelog, package every crate and build it from its package",
+        run: release::run,
+    },
+    Command {
+        name: "dist",
+        usage: "dist",
+        about: "the binary with its papers as a tarball, unpacked and started from an empty folder",
+        run: dist::run,
     },
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = args.split_first() else {
-        print!("{}", help());
-        return ExitCode::from(64);
+        return usage("");
     };
-    if matches!(name.as_str(), "help" | "-h" | "--help") {
-        print!("{}", help());
-        return ExitCode::SUCCESS;
-    }
-    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
-        eprintln!("xtask: no command `{name}`\n\n{}", help());
-        return ExitCode::from(64);
-    };
-    match (command.run)(&root(), rest) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match run(name, rest) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("xtask {name}: {error:#}");
             ExitCode::FAILURE
@@ -66,16 +87,48 @@ fn main() -> ExitCode {
     }
 }
 
+fn run(name: &str, args: &[String]) -> anyhow::Result<ExitCode> {
+    let root = root();
+    if matches!(name, "help" | "-h" | "--help") {
+        print!("{}", help(&root));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(command) = COMMANDS.iter().find(|command| command.name == name) {
+        let good = (command.run)(&root, args)?;
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let members = workspace::members(&root)?;
+    if long::providers(&members, name).next().is_some()
+        && long::SUITES.iter().any(|(suite, _)| *suite == name)
+    {
+        return long::run(&root, &members, name, args);
+    }
+    Ok(usage(&format!("xtask: no command `{name}`\n\n")))
+}
+
+fn usage(complaint: &str) -> ExitCode {
+    eprint!("{complaint}{}", help(&root()));
+    ExitCode::from(64)
+}
+
 /// The workspace this tool was built in. It is run from there by cargo, and nowhere else.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_path_buf()
 }
 
-fn help() -> String {
-    let width = COMMANDS.iter().map(|command| command.usage.len()).max().unwrap_or(0);
+/// What there is. A suite that no crate provides is not listed.
+fn help(root: &Path) -> String {
+    let members = workspace::members(root).unwrap_or_default();
+    let suites =
+        long::SUITES.iter().filter(|(name, _)| long::providers(&members, name).next().is_some());
+    let suites: Vec<_> =
+        suites.map(|(name, about)| (format!("{name} [OPTIONS]"), *about)).collect();
+    let commands = COMMANDS.iter().map(|command| (command.usage.to_owned(), command.about));
+    let lines: Vec<(String, &str)> = commands.chain(suites).collect();
+    let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let mut text = String::from("cargo xtask COMMAND\n\n");
-    for command in COMMANDS {
-        text.push_str(&format!("  {:width$}  {}\n", command.usage, command.about));
+    for (usage, about) in lines {
+        text.push_str(&format!("  {usage:width$}  {about}\n"));
     }
     text
 }

@@ -1,9 +1,9 @@
 //! Running other programs: always by argument list, never through a shell.
 
 use std::ffi::OsStr;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -54,6 +54,27 @@ pub(crate) fn read(command: &mut Command) -> anyhow::Result<String> {
         bail!("`{name}` ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end, passing stdout on line by line; how it ended and what it said there.
+pub(crate) fn echo(command: &mut Command) -> anyhow::Result<(ExitStatus, String)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("failed to start `{name}`"))?;
+    let mut text = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            let line = line.with_context(|| format!("failed to read from `{name}`"))?;
+            println!("{line}");
+            text.push_str(&line);
+            text.push('\n');
+        }
+    }
+    let status = child.wait().with_context(|| format!("failed to wait for `{name}`"))?;
+    Ok((status, text))
 }
 
 /// Whether a program can be started at all.

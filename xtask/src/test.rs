@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::book;
 use crate::shell::{self, Output, cargo};
 use crate::tidy;
 
@@ -47,6 +48,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
         "documentation tests",
         &mut cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]),
     )?;
+    // After the tests, which build the memcli that the pages use.
+    report.check("pages", || book::report(root))?;
     let mut docs = cargo(root, ["doc", "--workspace", "--no-deps", "--document-private-items"]);
     report.step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
 
@@ -116,7 +119,9 @@ impl Report {
         print!("{name:32}");
         std::io::stdout().flush()?;
         let started = Instant::now();
-        let output = check()?;
+        // A step that could not even start has failed, and the next ones still run.
+        let failed = |error| Output { good: false, text: format!("{error:#}") };
+        let output = check().unwrap_or_else(failed);
         let seconds = started.elapsed().as_secs_f64();
         if output.good {
             println!("ok {seconds:7.1} s");
@@ -146,10 +151,10 @@ fn closing_lines(text: &str) -> impl Iterator<Item = &str> {
 /// Adds up what nextest (`Summary [..] 9 tests run: 8 passed, 1 failed`) or libtest (`test result: ok. 8 passed; 1 failed; ..`) counted.
 fn count(text: &str) -> Count {
     let mut count = Count::default();
-    for line in text.lines().map(str::trim) {
-        if !line.starts_with("Summary [") && !line.starts_with("test result: ") {
-            continue;
-        }
+    // Under nextest a failed test's own output holds a result of libtest, too.
+    let nextest = closing_lines(text).next().is_some();
+    let closing = if nextest { "Summary [" } else { "test result: " };
+    for line in text.lines().map(str::trim).filter(|line| line.starts_with(closing)) {
         let words: Vec<&str> = line.split_whitespace().collect();
         for pair in words.windows(2) {
             let Ok(number) = pair[0].parse::<u64>() else { continue };
@@ -172,6 +177,8 @@ mod tests {
     fn nextest_is_counted() {
         let text = "     Summary [   0.1s] 9 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
         assert_eq!(count(text), Count { passed: 6, failed: 3 });
+        let text = format!("    test result: FAILED. 0 passed; 1 failed; 0 ignored\n{text}");
+        assert_eq!(count(&text), Count { passed: 6, failed: 3 });
     }
 
     #[test]

@@ -4,13 +4,13 @@
 
 mod arrows;
 mod budgets;
+mod manifests;
 mod sources;
-mod workspace;
 
 use std::path::Path;
 
 use crate::shell::Output;
-use workspace::Workspace;
+use crate::workspace::Workspace;
 
 /// One rule of the house.
 struct Rule {
@@ -22,7 +22,7 @@ const RULES: &[Rule] = &[
     Rule { name: "crate arrows", check: arrows::crates },
     Rule { name: "the config engine knows no layer", check: arrows::engine },
     Rule { name: "no printing, logging or argument parsing below memcli", check: arrows::silence },
-    Rule { name: "manifests", check: workspace::manifests },
+    Rule { name: "manifests", check: manifests::check },
     Rule { name: "unsafe code", check: sources::unsafe_code },
     Rule { name: "front pages", check: sources::front_pages },
     Rule { name: "file sizes", check: sources::sizes },

@@ -4,6 +4,8 @@
 //! It wires the layers into one pipeline ([`pipeline::Pipeline`]) and shows what comes out. It measures and judges
 //! nothing itself: that is for `memtrack`, `mempressure` and `memleak`.
 
+#![deny(unsafe_code)]
+
 pub mod budget;
 pub mod child;
 pub mod cli;
@@ -12,7 +14,9 @@ pub mod curve;
 pub mod exit;
 pub mod fit;
 pub mod gate;
+pub mod limit;
 pub mod live;
+pub mod look;
 pub mod output;
 pub mod pipeline;
 pub mod recording;
@@ -22,6 +26,7 @@ pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
 pub mod target;
+pub mod top;
 pub mod trace;
 
 use std::ffi::OsString;
@@ -40,14 +45,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let done = match &cli.command {
-        Command::Run(args) => commands::run::run(args),
-        Command::Watch(args) => commands::watch::watch(args),
-        Command::Demo(args) => commands::demo::demo(args),
-        Command::Report(args) => commands::report::report(args),
-        Command::Replay(args) => commands::replay::replay(args),
-        Command::Budget(args) => commands::budget::budget(args),
-        Command::Config(command) => commands::config::config(command),
+    let config = cli.config.as_deref();
+    let Some(command) = &cli.command else {
+        return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
+    };
+    let done = match command {
+        Command::Status(args) => commands::status::status(args, config),
+        Command::Top(args) => commands::top::top(args, config),
+        Command::Leak(args) => commands::leak::leak(args, config),
+        Command::Run(args) => commands::run::run(args, config),
+        Command::Watch(args) => commands::watch::watch(args, config),
+        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Report(args) => commands::report::report(args, config),
+        Command::Replay(args) => commands::replay::replay(args, config),
+        Command::Budget(args) => commands::budget::budget(args, config),
+        Command::Config(command) => commands::config::config(command, config),
+        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Completions(args) => commands::completions::completions(args),
+        Command::Man(args) => commands::man::man(args),
     };
     done.unwrap_or_else(|failure| report(&failure))
 }

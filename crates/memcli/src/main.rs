@@ -1,5 +1,7 @@
 //! The `memcli` binary.
 
+#![deny(unsafe_code)]
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

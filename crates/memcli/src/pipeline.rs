@@ -3,18 +3,16 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use memcfg::live::Reload;
 use memleak::{Change, Detector, LeakConfig, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Transition};
+use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
 
-use crate::live::Reload;
-
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[expect(clippy::large_enum_variant, reason = "events are handed over by reference, one at a time")]
 pub enum Event {
     /// A sample was taken.
     Sample(Sample),
@@ -158,7 +156,7 @@ impl Pipeline {
             self.leak_generation = leak.generation;
         }
         if let Ok(bytes) = self.watched(sample) {
-            let headroom = self.headroom(sample);
+            let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
                 listen(&self.number(Event::Verdict(change)));
@@ -193,6 +191,12 @@ impl Pipeline {
         self.machine.status().level
     }
 
+    /// The level now, what decided it, and what each signal says.
+    #[must_use]
+    pub fn pressure(&self) -> Status {
+        self.machine.status()
+    }
+
     /// What has been seen so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {
@@ -213,8 +217,10 @@ impl Pipeline {
         self.latest.as_ref()
     }
 
-    /// What is left until the first limit stops the growth: of a cgroup, or of the machine.
-    fn headroom(&self, sample: &Sample) -> Option<u64> {
+    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    #[must_use]
+    pub fn headroom(&self) -> Option<u64> {
+        let sample = self.latest.as_ref()?;
         let machine = sample.system.available.ok();
         let cgroup = sample.cgroup.headroom.ok();
         machine.into_iter().chain(cgroup).min()

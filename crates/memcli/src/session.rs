@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, after, never, select};
+use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
+use memcfg::live::Reload;
 use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
@@ -11,13 +12,17 @@ use memtrack::source::LinuxSource;
 use crate::child::{Child, Gone};
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
-use crate::live::{Live, Reload};
+use crate::live::Live;
 use crate::output::screen::Screen;
-use crate::pipeline::{Event, Numbered, Pipeline, Policies, Seen};
+use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::{Header, Recorder};
+
+/// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
+/// by each sample would nearly double it, and nobody reads faster than this.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +43,8 @@ pub struct Session {
     pub duration: Option<Duration>,
     /// What must hold.
     pub gates: Gates,
+    /// Whether a child is ended as soon as a gate has failed for good.
+    pub abort: bool,
     /// Where it is recorded.
     pub recorder: Option<Recorder>,
 }
@@ -72,12 +79,12 @@ impl Session {
     /// When the target cannot be opened or the system gives no thread.
     pub fn watch(
         mut self,
-        live: Live,
+        live: &Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
     ) -> Result<Summary, Failure> {
         let started = Instant::now();
-        let track = live.track.load();
+        let track = live.track().load();
         let header = Header::new(
             &self.target,
             self.command.as_deref(),
@@ -90,16 +97,15 @@ impl Session {
             recorder.begin(&header);
         }
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
-        let policies = Policies { pressure: live.pressure, budget: live.budget, leak: live.leak };
-        let mut pipeline = Pipeline::new(&self.target.watched, policies);
-        let mut sampler = Sampler::new(source, live.track);
+        let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        let mut sampler = Sampler::new(source, live.track());
         let all = sampler.all_within(SAMPLES_WAITING);
         sampler
             .start()
             .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
         let ended =
-            self.wait(&mut pipeline, &all, signals, &live.reloads, &mut listeners, started)?;
+            self.wait(&mut pipeline, &all, signals, live.reloads(), &mut listeners, started)?;
         sampler.stop();
         for update in all.receiver().try_iter() {
             handle(&mut pipeline, &mut listeners, update);
@@ -130,19 +136,38 @@ impl Session {
         listeners: &mut Listeners<'_>,
         started: Instant,
     ) -> Result<Ended, Failure> {
-        let mut updates = all.receiver().clone();
+        let mut sampling = true;
         let mut reloads = reloads.clone();
         let left = |duration: Duration| duration.saturating_sub(started.elapsed());
         let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
-        let mut asked_to_end = false;
+        // What the child was asked to end for, by us.
+        let mut asked_to_end: Option<End> = None;
         loop {
-            select! {
-                recv(updates) -> update => match update {
+            while sampling {
+                match all.receiver().try_recv() {
                     Ok(update) => handle(pipeline, listeners, update),
-                    Err(_) if self.child.is_none() => return Ok(Ended { end: End::TargetEnded, gone: None }),
-                    // The child's last sample; its end is on its way as a signal.
-                    Err(_) => updates = never(),
-                },
+                    Err(TryRecvError::Empty) => break,
+                    // The end of a child is on its way as a signal; that of another target shows only here.
+                    Err(TryRecvError::Disconnected) if self.child.is_some() => sampling = false,
+                    Err(TryRecvError::Disconnected) => {
+                        return Ok(Ended { end: End::TargetEnded, gone: None });
+                    }
+                }
+            }
+            if listeners.screen.failed().is_some() && self.child.is_none() {
+                // Whoever read our output has gone. A child is still watched to its end, for its exit code.
+                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+            }
+            if let Some(child) = &self.child
+                && self.abort
+                && asked_to_end.is_none()
+                && self.gates.failed_for_good(pipeline.seen())
+            {
+                child.signal(libc::SIGTERM);
+                time_up = after(GRACE);
+                asked_to_end = Some(End::Aborted);
+            }
+            select! {
                 recv(signals) -> signal => {
                     let Ok(signal) = signal else {
                         return Err(Failure::new(exit::SOFTWARE, "the signal thread ended"));
@@ -159,27 +184,28 @@ impl Session {
                     let Some(child) = &self.child else {
                         return Ok(Ended { end: End::TimeUp, gone: None });
                     };
-                    child.signal(if asked_to_end { libc::SIGKILL } else { libc::SIGTERM });
-                    time_up = if asked_to_end { never() } else { after(GRACE) };
-                    asked_to_end = true;
+                    child.signal(if asked_to_end.is_some() { libc::SIGKILL } else { libc::SIGTERM });
+                    time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
+                    asked_to_end.get_or_insert(End::TimeUp);
                 }
-            }
-            if listeners.screen.failed().is_some() && self.child.is_none() {
-                // Whoever read our output has gone. A child is still watched to its end, for its exit code.
-                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+                default(LOOK) => {}
             }
         }
     }
 
     /// A child gets the signal first and decides; without one the watch ends here.
-    fn on_signal(&self, signal: Signal, asked_to_end: bool) -> Result<Option<Ended>, Failure> {
+    fn on_signal(
+        &self,
+        signal: Signal,
+        asked_to_end: Option<End>,
+    ) -> Result<Option<Ended>, Failure> {
         match &self.child {
             Some(child) if signal.is_child() => {
                 let gone = child
                     .try_wait()
                     .map_err(|error| Failure::io("failed to wait for the command", error))?;
                 Ok(gone.map(|gone| {
-                    let end = if asked_to_end { End::TimeUp } else { gone.end() };
+                    let end = asked_to_end.unwrap_or_else(|| gone.end());
                     Ended { end, gone: Some(gone) }
                 }))
             }
@@ -199,7 +225,13 @@ impl Session {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
         let peak = peak(seen, &ended);
-        let gates = self.gates.judge(Facts { peak_rss: peak.rss_bytes, verdict: &verdict });
+        let gates = self.gates.judge(Facts {
+            peak_rss: peak.rss_bytes,
+            peak_pss: peak.pss_bytes,
+            verdict: &verdict,
+            level: seen.level,
+            headroom: pipeline.headroom(),
+        });
         let gates_pass = gates.iter().all(|gate| gate.pass);
         let exit_code = match (ended.end, ended.gone) {
             // A child that `--for` ended did as it was told.
@@ -221,6 +253,7 @@ impl Session {
             duration_seconds: duration.as_secs_f64(),
             samples: seen.samples,
             lost,
+            processes: seen.processes,
             peak,
             growth,
             verdict: Judgement::from(&verdict),

@@ -32,6 +32,8 @@ pub struct Summary {
     pub samples: u64,
     /// Samples taken and not looked at, because memcli was too slow.
     pub lost: u64,
+    /// The most processes at one time; `null` when the target is none.
+    pub processes: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
     /// How fast it grew.
@@ -69,6 +71,8 @@ pub enum End {
     },
     /// The time of `--for` was up.
     TimeUp,
+    /// `--abort` ended the command when a gate had failed.
+    Aborted,
     /// Someone interrupted memcli.
     Interrupted {
         /// The signal's number.
@@ -157,7 +161,7 @@ impl From<&Verdict> for Judgement {
         let seconds = |time: Duration| time.as_secs_f64();
         match verdict {
             Verdict::Undecided { watch_for, .. } => {
-                judgement.watch_for_seconds = watch_for.map(seconds)
+                judgement.watch_for_seconds = watch_for.map(seconds);
             }
             Verdict::Steady { plateau, .. } => judgement.plateau_bytes = Some(*plateau),
             Verdict::Growing { rate, watch_for, .. } => {

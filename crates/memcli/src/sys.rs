@@ -123,7 +123,9 @@ pub fn cpu_time() -> Duration {
 }
 
 /// Peak RSS of this process in bytes.
-#[must_use]
+///
+/// # Errors
+/// Why the kernel does not say.
 pub fn own_peak() -> memtrack::Reading<u64> {
     use memtrack::source::{LinuxSource, Source, Target};
     let mut source = LinuxSource::open(&Target::Own).map_err(|_| memtrack::Absent::Unsupported)?;

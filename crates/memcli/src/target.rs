@@ -217,9 +217,8 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_no_input() {
-        let root = proc_with(&[]);
+        let root = proc_with(&[(7, "worker")]);
         assert_eq!(Target::Pid(9).find_at(root.path()).unwrap_err().code, exit::NO_INPUT);
-        fs::create_dir_all(root.path().join("proc")).unwrap();
         assert_eq!(
             Target::Name("nobody".into()).find_at(root.path()).unwrap_err().code,
             exit::NO_INPUT

@@ -58,6 +58,7 @@ prop_compose! {
     fn sample()(
         wholes in vec(whole(), FIELDS.len()),
         shares in vec(share(), SHARES.len()),
+        age in prop_oneof![(0..100_000u64).prop_map(|ms| Ok(Duration::from_millis(ms))), absent().prop_map(Err)],
         step_ms in 1u64..100_000,
         ahead_ms in -1_000_000i64..1_000_000,
         gap: bool,
@@ -70,6 +71,7 @@ prop_compose! {
         for (share, value) in SHARES.iter().zip(shares) {
             *(share.of)(&mut sample) = value;
         }
+        sample.process.pss_age = age;
         (step_ms, ahead_ms, sample)
     }
 }

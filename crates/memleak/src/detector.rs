@@ -7,9 +7,10 @@ use crate::filter::{Clock, Smoother};
 use crate::growth::{Finding, Growth, LEAST_GROWTH, growth};
 use crate::rate::rate_now;
 use crate::season::season;
+use crate::trend::ranks;
 use crate::segment::{Fall, Falls, Past};
 use crate::verdict::{Change, Verdict, Why};
-use crate::window::History;
+use crate::window::{History, POINTS};
 
 /// Windows are the last of these shares of a segment, longest first: the longest that shows growth has the most evidence.
 const SHARES: [f64; 7] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12];
@@ -33,6 +34,10 @@ const RECENT: f64 = 0.35;
 const CLEAR: f64 = 0.08;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
+/// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
+const FALLS: f64 = 1.0;
+/// Growth below this share of that of an equal stretch before is dying down.
+const SLOWS: f64 = 0.6;
 /// Segments that are remembered.
 const PASTS: usize = 16;
 
@@ -242,13 +247,22 @@ impl Detector {
     fn search(&self) -> (Option<(Hit, Growth)>, Option<Growth>) {
         let (span, hold) = (self.history.span(), self.hold());
         let mut recent = None;
+        let whole = self.history.window(self.history.origin());
+        let fallen = whole.as_ref().map_or(0.0, |whole| fall(&whole.low));
         for share in SHARES {
             if span * share < hold {
                 break;
             }
             let from = self.history.end() - span * share;
             let Some(window) = self.history.window(from) else { continue };
-            let found = growth(&window);
+            let mut found = growth(&window);
+            if found.finding == Finding::Grows {
+                if found.bytes < FALLS * fallen {
+                    found.finding = Finding::Small;
+                } else if share <= 0.5 && self.slows(from, window.span, found.bytes) {
+                    found.finding = Finding::Ending;
+                }
+            }
             if found.finding == Finding::Grows {
                 let hit = Hit { from, share, score: found.score, season: None };
                 return (Some((hit, found)), Some(found));
@@ -275,6 +289,12 @@ impl Detector {
             }
         }
         (None, recent)
+    }
+
+    /// Whether the stretch of equal length before a window grew much more than the window did.
+    fn slows(&self, from: f64, span: f64, bytes: f64) -> bool {
+        let Some(before) = self.history.stretch(from - span, from) else { return false };
+        SLOWS * ranks(&before.low).slope.min(ranks(&before.level).slope) > bytes
     }
 
     fn look(&mut self, at: Duration) -> Option<Change> {
@@ -332,7 +352,6 @@ impl Detector {
         }
         let low = self.history.level_since(tail, 0.3).unwrap_or(level);
         let recent = self.history.window(seen.at).map_or(seen.rate, |window| {
-            use crate::trend::ranks;
             ranks(&window.level).slope.min(ranks(&window.low).slope) / window.span
         });
         let goes_on =
@@ -389,4 +408,14 @@ fn quiet(recent: Option<Growth>) -> State {
         Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
         Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
     }
+}
+
+/// The largest fall from any point to a later one.
+fn fall(levels: &[f64; POINTS]) -> f64 {
+    let (mut top, mut fall) = (levels[0], 0.0f64);
+    for level in levels {
+        top = top.max(*level);
+        fall = fall.max(top - level);
+    }
+    fall
 }

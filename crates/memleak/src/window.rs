@@ -44,8 +44,6 @@ pub(crate) struct History {
 /// The end of a history on [`POINTS`] equally spaced points.
 #[derive(Clone, Debug)]
 pub(crate) struct Window {
-    /// Seconds of its start.
-    pub(crate) from: f64,
     /// Seconds it spans.
     pub(crate) span: f64,
     /// Points that had samples of their own; the others are interpolated.
@@ -165,14 +163,21 @@ impl History {
 
     /// The last seconds from `from` on, on equally spaced points; `None` when too few of them have samples.
     pub(crate) fn window(&self, from: f64) -> Option<Window> {
-        let span = self.end - from;
-        if span <= 0.0 {
+        self.stretch(from, self.end)
+    }
+
+    /// The seconds from `from` to `to` on equally spaced points; `None` when too few of them have samples.
+    pub(crate) fn stretch(&self, from: f64, to: f64) -> Option<Window> {
+        let span = to - from;
+        if span <= 0.0 || from < self.origin - 0.5 * span / POINTS as f64 {
             return None;
         }
         let (mut x, mut level, mut low) = ([0.0; POINTS], [0.0; POINTS], [0.0; POINTS]);
         let mut filled = 0;
         let mut scratch = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
         let buckets = self.since(from);
+        let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
+        let buckets = &buckets[..end];
         let point = |bucket: &Bucket| {
             (((self.middle(bucket) - from) / span * POINTS as f64).max(0.0) as usize)
                 .min(POINTS - 1)
@@ -196,7 +201,7 @@ impl History {
         if filled < LEAST_FILLED {
             return None;
         }
-        let mut window = Window { from, span, filled, level: [0.0; POINTS], low: [0.0; POINTS] };
+        let mut window = Window { span, filled, level: [0.0; POINTS], low: [0.0; POINTS] };
         interpolate(&x[..filled], &level[..filled], &mut window.level);
         interpolate(&x[..filled], &low[..filled], &mut window.low);
         Some(window)

@@ -93,6 +93,7 @@ pub struct Machine {
     refusals: Refusals,
     stall: Stall,
     forecast: Forecast,
+    noticed: bool,
     latches: [Latch; 3],
 }
 
@@ -126,6 +127,7 @@ impl Machine {
             refusals: Refusals::default(),
             stall: Stall::default(),
             forecast: Forecast::default(),
+            noticed: false,
             latches: [Latch::default(); 3],
         }
     }
@@ -140,6 +142,12 @@ impl Machine {
     #[must_use]
     pub fn level(&self) -> Level {
         self.status.level
+    }
+
+    /// Somebody outside, such as the service manager, saw tasks stall for lack of memory: on the next step the
+    /// PSI signal, if it is switched on, votes for [`Level::Warning`] at least.
+    pub fn notice(&mut self) {
+        self.noticed = true;
     }
 
     /// Takes one sample, and tells whether the level changed.
@@ -219,6 +227,15 @@ impl Machine {
             stalled.map_err(Abstains::Absent),
             advanced,
         );
+        if std::mem::take(&mut self.noticed) && on[Signal::Psi as usize] {
+            let psi = &mut self.status.signals[Signal::Psi as usize];
+            psi.vote = psi.vote.max(Some(Level::Warning));
+            psi.threshold = psi.threshold.or(Some(stall_threshold(Level::Warning)));
+            if psi.absent.is_some() {
+                // It holds for this sample alone and does not stand in for readings that are missing.
+                self.misses[Signal::Psi as usize] = STALE_SAMPLES;
+            }
+        }
 
         if advanced && reporting != 0 {
             self.forecast.push(now, highest, reporting);
@@ -818,6 +835,20 @@ mod tests {
         world.level(0.0, 99);
         world.pressure.enabled = false;
         assert_eq!(world.level(1.0, 99), Level::Unknown);
+    }
+
+    #[test]
+    fn a_notice_is_a_warning_on_the_next_step() {
+        let mut world = World::new();
+        world.level(0.0, 10);
+        world.machine.notice();
+        let transition = world.step(&machine_at(0.0, 10)).unwrap();
+        assert_eq!((transition.to, transition.signal), (Level::Warning, Some(Signal::Psi)));
+        assert_eq!(world.level(9.9, 10), Level::Warning);
+        assert_eq!(world.level(10.0, 10), Level::Normal);
+        world.pressure.signals = vec![Signal::System];
+        world.machine.notice();
+        assert_eq!(world.level(11.0, 10), Level::Normal, "the signal is switched off");
     }
 
     #[cfg(feature = "serde")]

@@ -4,6 +4,8 @@ use crate::reading::Absent;
 
 /// Why a source gave no sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SourceError {
     /// The process or cgroup is gone, or the recording is over: there will be no further sample.
@@ -42,4 +44,15 @@ pub enum OpenError {
         #[source]
         reason: Absent,
     },
+}
+
+#[cfg(target_os = "linux")]
+impl OpenError {
+    /// The same while a source is already in use.
+    pub(crate) fn as_failed_read(&self) -> SourceError {
+        match self {
+            OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => SourceError::Ended,
+            OpenError::Unreadable { what, reason } => SourceError::Failed { what, reason: *reason },
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-#[cfg(unix)]
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -28,21 +28,34 @@ impl Held {
     /// Kernel files end in a line break. What follows the last one was cut, by a short read or by the end of `buffer`,
     /// and is dropped: the first digits of a number are not that number.
     pub(crate) fn read<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
-        let length = loop {
+        Ok(up_to_last(b'\n', self.read_raw(buffer)?))
+    }
+
+    /// The same for a file of one long line, whose words each end in a blank.
+    pub(crate) fn read_words<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
+        Ok(up_to_last(b' ', self.read_raw(buffer)?))
+    }
+
+    fn read_raw<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
+        loop {
             match self.file.read_at(buffer, 0) {
-                Ok(length) => break length,
+                Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Absent::from(&error)),
             }
-        };
-        let read = buffer.get(..length).unwrap_or_default();
-        Ok(whole_lines(read))
+        }
     }
 }
 
-fn whole_lines(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    text.get(..end).unwrap_or_default()
+impl From<OwnedFd> for Held {
+    fn from(file: OwnedFd) -> Self {
+        Self { file: File::from(file) }
+    }
+}
+
+fn up_to_last(end: u8, text: &[u8]) -> &[u8] {
+    let length = text.iter().rposition(|byte| *byte == end).map_or(0, |last| last + 1);
+    text.get(..length).unwrap_or_default()
 }
 
 /// All of a file that is read rarely and may be long, such as `mountinfo`; what lies past `limit` bytes is left out.

@@ -71,8 +71,11 @@ pub struct ProcessMemory {
     /// Highest RSS so far, kept by the kernel (`VmHWM`), so that spikes between samples are not missed.
     /// Over a tree: the highest of any one process, not the tree's simultaneous peak.
     pub peak: Reading<u64>,
-    /// Resident bytes with every shared page divided among its users.
+    /// Resident bytes with every shared page divided among its users: what the processes of a tree really cost together.
+    /// Measured when its budget allows; in between it is estimated, as RSS times the last measured PSS / RSS.
     pub pss: Reading<u64>,
+    /// How long ago `pss` was measured; above 0 it is an estimate.
+    pub pss_age: Reading<Duration>,
     /// Page faults served without I/O, since the process started.
     pub minor_faults: Reading<u64>,
     /// Page faults that needed I/O, since the process started.
@@ -101,6 +104,7 @@ impl ProcessMemory {
             swap: Err(why),
             peak: Err(why),
             pss: Err(why),
+            pss_age: Err(why),
             minor_faults: Err(why),
             major_faults: Err(why),
             threads: Err(why),
@@ -141,6 +145,8 @@ pub struct SystemMemory {
     pub swap_total: Reading<u64>,
     /// Swap space not in use (`SwapFree`).
     pub swap_free: Reading<u64>,
+    /// RAM that swap on zram takes up: such swap frees less than it holds. Absent without zram.
+    pub zram: Reading<u64>,
 }
 
 impl Default for SystemMemory {
@@ -153,7 +159,13 @@ impl SystemMemory {
     /// All of it absent, for one reason.
     #[must_use]
     pub const fn absent(why: Absent) -> Self {
-        Self { total: Err(why), available: Err(why), swap_total: Err(why), swap_free: Err(why) }
+        Self {
+            total: Err(why),
+            available: Err(why),
+            swap_total: Err(why),
+            swap_free: Err(why),
+            zram: Err(why),
+        }
     }
 }
 

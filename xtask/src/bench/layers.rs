@@ -5,11 +5,10 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use serde_json::Value;
-
-use super::{Options, page};
+use super::Options;
+use crate::page;
 use crate::shell::{self, cargo};
+use crate::workspace;
 
 /// One bench of one layer.
 pub(crate) struct Layer {
@@ -18,20 +17,19 @@ pub(crate) struct Layer {
     example: String,
 }
 
+impl Layer {
+    /// `memleak` is called by its name or as `leak`.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.name.strip_prefix("mem") == Some(name)
+    }
+}
+
 /// The benches that the crates have.
 pub(crate) fn all(root: &Path) -> anyhow::Result<Vec<Layer>> {
-    let metadata = shell::read(&mut cargo(root, ["metadata", "--no-deps", "--format-version=1"]))?;
-    let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let mut layers = Vec::new();
-    for package in list(&metadata["packages"]).iter().filter(|package| package["name"] != "xtask") {
-        for target in list(&package["targets"]) {
-            let name = target["name"].as_str().unwrap_or_default();
-            let example = list(&target["kind"]).iter().any(|kind| kind == "example");
-            if example && name.starts_with("bench") {
-                let package = package["name"].as_str().unwrap_or_default().to_owned();
-                layers.push(Layer { name: package, example: name.to_owned() });
-            }
+    for member in workspace::members(root)?.into_iter().filter(|member| member.name != "xtask") {
+        for example in member.examples.into_iter().filter(|example| example.starts_with("bench")) {
+            layers.push(Layer { name: member.name.clone(), example });
         }
     }
     Ok(layers)
@@ -46,16 +44,12 @@ pub(crate) fn run(root: &Path, layer: &Layer, options: &Options) -> anyhow::Resu
     if options.gate {
         bench.arg("--gate");
     }
-    let output = bench.stderr(std::process::Stdio::inherit()).output();
-    let output =
-        output.with_context(|| format!("failed to start the bench of `{}`", layer.name))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    println!("{text}");
+    let (status, text) = shell::echo(&mut bench)?;
     if !text.trim().is_empty() {
         page::write(root, &layer.name, &text)?;
     }
-    if !output.status.success() {
-        println!("FAILED: {} ended with {}", layer.name, output.status);
+    if !status.success() {
+        println!("FAILED: {} ended with {status}", layer.name);
     }
-    Ok(output.status.success())
+    Ok(status.success())
 }

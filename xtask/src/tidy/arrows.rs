@@ -1,6 +1,6 @@
 //! Who may depend on whom.
 
-use super::workspace::{Dependency, Member, Workspace};
+use crate::workspace::{Dependency, Member, Workspace};
 
 /// One crate of ours and the crates of ours it may depend on, in any section of its manifest.
 struct Arrow {
@@ -18,6 +18,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "memleak", to: &["memtrack"], optional: &["memtrack"] },
     Arrow { from: "memcfg", to: &LAYERS, optional: &LAYERS },
     Arrow { from: "memcli", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
+    Arrow { from: "fuzz", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
     Arrow { from: "xtask", to: &[], optional: &[] },
 ];
 
@@ -79,7 +80,7 @@ pub(crate) fn engine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// Layers are silent and leave arguments and free-form errors to memcli.
 pub(crate) fn silence(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
-    let layers = |member: &&Member| member.name != "memcli" && member.name != "xtask";
+    let layers = |member: &&Member| member.published && member.name != "memcli";
     for member in workspace.members.iter().filter(layers) {
         for dependency in &member.dependencies {
             if dependency.kind == "normal" && ABOVE_ONLY.contains(&dependency.name.as_str()) {
@@ -114,6 +115,10 @@ mod tests {
         Member {
             name: name.to_owned(),
             description: String::new(),
+            published: true,
+            categories: Vec::new(),
+            keywords: Vec::new(),
+            examples: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()

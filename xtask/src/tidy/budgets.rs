@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use anyhow::Context;
 use serde_json::Value;
 
-use super::workspace::Workspace;
 use crate::shell::{self, cargo};
+use crate::workspace::Workspace;
 
 /// The crates that one selection of features links into a program on Linux, without itself and without procedural macros.
 struct Budget {

@@ -1,6 +1,7 @@
 //! `memcli budget`: what limit, thresholds and workers fit, with the TOML to paste.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use memleak::Verdict;
 use memtrack::source::{LinuxSource, Source, Target};
@@ -9,8 +10,9 @@ use serde::Serialize;
 
 use crate::budget::{MOST_WORKERS, Need, Plan, SELDOM, Shares};
 use crate::cli::BudgetArgs;
-use crate::commands::{policies, report};
+use crate::commands;
 use crate::exit::{self, Failure};
+use crate::live::Still;
 use crate::output::{human, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::{self, Recording};
@@ -51,17 +53,19 @@ pub struct Document {
 ///
 /// # Errors
 /// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
-pub fn budget(args: &BudgetArgs) -> Result<u8, Failure> {
+pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, &mut || policies(&args.config), |_, _| {})?);
+        runs.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
     }
-    let document = plan(&runs, args.limit, &policies(&args.config))?;
-    report::done(if args.json {
+    let document = plan(&runs, args.limit, &still.policies())?;
+    commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))
     } else {
         write!(screen::stdout(), "{}", human::budget(&document))
-    })
+    })?;
+    Ok(exit::OK)
 }
 
 fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<Document, Failure> {

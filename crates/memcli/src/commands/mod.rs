@@ -1,31 +1,57 @@
 //! One file a command.
 
 pub mod budget;
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
+pub mod leak;
+pub mod man;
+pub mod overview;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod status;
+pub mod top;
 pub mod watch;
 
 use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
 
-use crate::cli::{ConfigArgs, Watching};
+use memtrack::units::format_duration;
+
+use crate::cli::Watching;
 use crate::exit::Failure;
 use crate::gate::Gates;
 use crate::live::Live;
-use crate::output::{human, json, screen};
-use crate::pipeline::Policies;
+use crate::output::{diagnostic, human, json, screen};
 use crate::summary::Summary;
 use crate::trace::Recorder;
 
+/// Time between samples when neither a flag nor the configuration sets one.
+const INTERVAL: Duration = Duration::from_millis(100);
+
 impl Watching {
     fn gates(&self) -> Gates {
-        Gates { max_rss: self.max_rss, fail_on: self.fail_on.clone() }
+        Gates {
+            max_rss: self.max_rss,
+            max_pss: self.max_pss,
+            max_growth: self.max_growth,
+            fail_on: self.fail_on.clone(),
+        }
     }
 
-    fn live(&self) -> Result<Live, Failure> {
-        Ok(Live::fixed(self.interval))
+    fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
+        let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
+        let flags: Vec<_> = interval.into_iter().chain(limit).collect();
+        let live = Live::start(config, &flags, INTERVAL, events)?;
+        for warning in live.warnings() {
+            // A warning that cannot be written is no reason not to watch.
+            let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
+        }
+        Ok(live)
     }
 
     /// Creates the trace, when one was asked for.
@@ -44,10 +70,14 @@ impl Watching {
     }
 }
 
-/// Today's configuration for a recording.
-fn policies(_config: &ConfigArgs) -> Policies {
-    let live = Live::fixed(std::time::Duration::from_secs(1));
-    Policies { pressure: live.pressure, budget: live.budget, leak: live.leak }
+/// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("failed to write to stdout", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Shows the summary on stderr, as text or as one line of JSON.

@@ -1,6 +1,7 @@
 //! `memcli replay`: yesterday's samples under today's configuration.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,8 +9,9 @@ use memtrack::Span;
 use serde::Serialize;
 
 use crate::cli::{ReplayArgs, Speed};
-use crate::commands::{policies, report};
-use crate::exit::Failure;
+use crate::commands;
+use crate::exit::{self, Failure};
+use crate::live::Still;
 use crate::output::{human, json, screen};
 use crate::pipeline::{Event, Numbered};
 use crate::recording::{self, Recording};
@@ -24,7 +26,8 @@ pub const SCHEMA: &str = "memcli.replay/1";
 ///
 /// # Errors
 /// 65 when the file is no trace, 66 when there is none, 74 when the output cannot be written.
-pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
+pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
     let mut player = Player {
         speed: args.speed,
         json: args.json,
@@ -33,7 +36,7 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         written: Ok(()),
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
-    let runs = recording::read(&args.trace, &mut || policies(&args.config), listen)?;
+    let runs = recording::read(&args.trace, &mut || still.policies(), listen)?;
     let mut written = player.written;
     for run in &runs {
         if written.is_ok() {
@@ -47,7 +50,8 @@ pub fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
     if let Some(damage) = runs.iter().find_map(|run| run.damage.as_ref()) {
         let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", args.trace.display());
     }
-    report::done(written)
+    commands::written(written)?;
+    Ok(exit::OK)
 }
 
 /// Shows changes as they come.

@@ -4,8 +4,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use crate::cli::{Format, ReportArgs};
-use crate::commands::policies;
+use crate::commands;
 use crate::exit::{self, Failure};
+use crate::live::Still;
 use crate::output::{csv, html, human, json, screen};
 use crate::recording::{self, Recording};
 use crate::report::{Report, Run, SCHEMA};
@@ -15,13 +16,14 @@ use crate::trace::{Reader, Row, TraceError};
 ///
 /// # Errors
 /// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
-pub fn report(args: &ReportArgs) -> Result<u8, Failure> {
+pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
     if args.format == Format::Csv {
         return csv_of(&args.traces);
     }
+    let still = Still::load(config)?;
     let mut recordings = Vec::new();
     for path in &args.traces {
-        recordings.extend(recording::read(path, &mut || policies(&args.config), |_, _| {})?);
+        recordings.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
     }
     let runs: Vec<Run> = recordings.iter().map(Run::new).collect();
     let drawn: Vec<(&Run, &Recording)> = runs.iter().zip(&recordings).collect();
@@ -41,7 +43,8 @@ pub fn report(args: &ReportArgs) -> Result<u8, Failure> {
             writeln!(io::stdout().lock(), "{}", json::document(&report))
         }
     };
-    done(written)
+    commands::written(written)?;
+    Ok(exit::OK)
 }
 
 /// Samples as they are: nothing has to be kept, so a trace of any length goes through.
@@ -72,14 +75,6 @@ fn csv_of(paths: &[impl AsRef<Path>]) -> Result<u8, Failure> {
             let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", path.display());
         }
     }
-    done(written.and_then(|()| out.flush()))
-}
-
-/// A reader that has gone (`memcli report .. | head`) is an end like another.
-pub(crate) fn done(written: io::Result<()>) -> Result<u8, Failure> {
-    match written {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(exit::OK),
-        Err(error) => Err(Failure::io("failed to write to stdout", error)),
-        Ok(()) => Ok(exit::OK),
-    }
+    commands::written(written.and_then(|()| out.flush()))?;
+    Ok(exit::OK)
 }

@@ -24,6 +24,9 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const BOLD: Style = Style::new().bold();
 
+/// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
+const WIDTH: usize = 100;
+
 /// A word in a style. The word carries the meaning; the colour only repeats it.
 struct Painted<T>(Style, T);
 
@@ -34,7 +37,7 @@ impl<T: fmt::Display> fmt::Display for Painted<T> {
     }
 }
 
-fn level_style(level: Level) -> Style {
+pub(crate) fn level_style(level: Level) -> Style {
     match level {
         Level::Normal => GOOD,
         Level::Warning | Level::Unknown => WARN,
@@ -42,7 +45,7 @@ fn level_style(level: Level) -> Style {
     }
 }
 
-fn verdict_style(verdict: &str) -> Style {
+pub(crate) fn verdict_style(verdict: &str) -> Style {
     match verdict {
         "steady" => GOOD,
         "leak" => BAD,
@@ -53,7 +56,14 @@ fn verdict_style(verdict: &str) -> Style {
 /// The verdict in a full sentence, with what else it could be and what would decide.
 #[must_use]
 pub fn reason(verdict: &Verdict) -> String {
-    let mut text = verdict.words().to_owned();
+    let kind = verdict.kind();
+    let words = verdict.words();
+    // The kind stands beside the reason wherever it is shown.
+    let mut text = words
+        .strip_prefix(kind)
+        .and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(words)
+        .to_owned();
     let evidence = verdict.evidence();
     let floor = evidence.floor.map(Rate::per_second);
     match verdict {
@@ -99,27 +109,29 @@ pub fn reason(verdict: &Verdict) -> String {
     text
 }
 
-/// `+2.0 MiB/s (95 %: 1.9 to 2.1 MiB/s)`.
+/// `+2.0 MiB/s (95 %: +1.9 to +2.1 MiB/s)`; `none` when it is under half a KiB an hour either way.
 #[must_use]
 pub fn growth(trend: Trend) -> String {
-    let rate = Rate::per_second;
-    format!(
-        "{} (95 %: {} to {})",
-        Signed(rate(trend.bytes_per_second)),
-        Signed(rate(trend.low)),
-        Signed(rate(trend.high))
-    )
+    /// Bytes per second below which a rate shows as nothing: it prints as 0.0 KiB/h.
+    const NOTHING: f64 = 51.2 / 3600.0;
+    let Trend { bytes_per_second: rate, low, high } = trend;
+    if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
+        return "none".into();
+    }
+    let shown = [rate, low, high].map(|bytes| signed(bytes, rate));
+    let [shown, low_shown, high_shown] = shown;
+    if low_shown == high_shown {
+        // Narrower than what one decimal shows.
+        let half = (high - low).abs() / 2.0 / rate.abs() * 100.0;
+        return format!("{shown} (95 %: ±{half:.1} % of it)");
+    }
+    format!("{shown} (95 %: {low_shown} to {high_shown})")
 }
 
-struct Signed(Rate);
-
-impl fmt::Display for Signed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.bytes_per_second() > 0.0 {
-            f.write_str("+")?;
-        }
-        self.0.fmt(f)
-    }
+/// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
+pub(crate) fn signed(rate: f64, reference: f64) -> String {
+    let text = Rate::per_second(rate).shown_like(Rate::per_second(reference));
+    if rate > 0.0 { format!("+{text}") } else { text }
 }
 
 fn size_or_reason(reading: Reading<u64>) -> String {
@@ -127,7 +139,7 @@ fn size_or_reason(reading: Reading<u64>) -> String {
 }
 
 /// `12:03:41Z`.
-fn time_of_day(wall: SystemTime) -> String {
+pub(crate) fn time_of_day(wall: SystemTime) -> String {
     let full = humantime::format_rfc3339_seconds(wall).to_string();
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }
@@ -138,6 +150,12 @@ pub fn event_line(numbered: &Numbered) -> Option<String> {
     let time = time_of_day(numbered.at.wall);
     let text = match &numbered.event {
         Event::Sample(_) | Event::Ended => return None,
+        // What is well from the start is no news.
+        Event::Level(transition)
+            if transition.from == Level::Unknown && transition.to == Level::Normal =>
+        {
+            return None;
+        }
         Event::Level(transition) => {
             format!("level    {}", Painted(level_style(transition.to), transition))
         }
@@ -176,7 +194,7 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
     let level = Painted(level_style(level), level);
     let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
     let trend = verdict.trend().map_or(String::new(), |trend| {
-        format!("  {}", Signed(Rate::per_second(trend.bytes_per_second)))
+        format!("  {}", signed(trend.bytes_per_second, trend.bytes_per_second))
     });
     format!("{label}  {size}  {level}  {kind}{trend}")
 }
@@ -193,7 +211,8 @@ pub fn summary(summary: &Summary) -> String {
         end(summary.end)
     );
     let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
+        let options = textwrap::Options::new(WIDTH).subsequent_indent("            ");
+        let _ = writeln!(text, "{}", textwrap::fill(&format!("  {name:<9} {value}"), options));
     };
     row("peak", peak(summary));
     row(
@@ -486,6 +505,7 @@ fn end(end: End) -> String {
         End::Exited { code } => format!("exited with {code}"),
         End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
         End::TimeUp => "was watched".into(),
+        End::Aborted => "was ended because a gate failed".into(),
         End::Interrupted { signal } => format!("was watched until {}", signal_name(signal)),
         End::TargetEnded => "ended".into(),
     }
@@ -539,4 +559,21 @@ fn judged(gate: &Judged) -> String {
     let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
     let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
     format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_shows_its_interval_however_narrow() {
+        let mib = 1_048_576.0;
+        let shown = |rate: f64, low: f64, high: f64| {
+            growth(Trend { bytes_per_second: rate * mib, low: low * mib, high: high * mib })
+        };
+        assert_eq!(shown(2.0, 1.9, 2.1), "+2.0 MiB/s (95 %: +1.9 MiB/s to +2.1 MiB/s)");
+        assert_eq!(shown(2.0, 1.998, 2.002), "+2.0 MiB/s (95 %: ±0.1 % of it)");
+        assert_eq!(shown(0.0, 0.0, 0.0), "none");
+        assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 MiB/s)");
+    }
 }

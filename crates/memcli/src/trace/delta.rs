@@ -77,8 +77,7 @@ impl Serialize for SampleRow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (mut before, mut now) = (self.before, self.now);
         let mut map = serializer.serialize_map(None)?;
-        let ticks = (now.at.monotonic.as_nanos().saturating_add(TICK / 2)) / TICK;
-        map.serialize_entry("t", &(ticks as f64 / TICKS_PER_SECOND))?;
+        map.serialize_entry("t", &seconds(ticks(now.at.monotonic)))?;
         if let Some(ms) = self.ahead {
             map.serialize_entry("wall", &(ms as f64 / 1e3))?;
         }
@@ -104,11 +103,33 @@ impl Serialize for SampleRow {
             map.serialize_entry(key, &now.ok())?;
             absent.extend(now.err().map(|why| (key, why)));
         }
+        let measured = measured(&now);
+        if measured != self::measured(&before) {
+            map.serialize_entry(PSS_AT, &measured.ok().map(seconds))?;
+            absent.extend(measured.err().map(|why| (PSS_AT, why)));
+        }
         if !absent.is_empty() {
             map.serialize_entry("absent", &Reasons(&absent))?;
         }
         map.end()
     }
+}
+
+/// The key of the time at which the PSS was measured. Its age changes with every sample, this does not.
+const PSS_AT: &str = "pss_at";
+
+/// When the PSS was measured, in ticks; before the beginning of the watch it is negative.
+fn measured(sample: &Sample) -> Reading<i128> {
+    sample.process.pss_age.map(|age| ticks(sample.at.monotonic) - ticks(age))
+}
+
+fn ticks(time: Duration) -> i128 {
+    // At most 2^64 seconds: far within the range.
+    ((time.as_nanos() + TICK / 2) / TICK) as i128
+}
+
+fn seconds(ticks: i128) -> f64 {
+    ticks as f64 / TICKS_PER_SECOND
 }
 
 struct Reasons<'a>(&'a [(&'static str, Absent)]);
@@ -140,6 +161,10 @@ impl<'de> Visitor<'de> for Read<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Sample, A::Error> {
         let state = self.0;
         let (mut t, mut gap) = (None, false);
+        // Until the row says otherwise it is of the time it was.
+        let before = state.last.at.monotonic;
+        let mut pss_at =
+            state.last.process.pss_age.map(|age| before.as_secs_f64() - age.as_secs_f64());
         while let Some(key) = map.next_key_seed(Text)? {
             match &*key {
                 "t" => t = Some(map.next_value::<f64>()?),
@@ -148,7 +173,8 @@ impl<'de> Visitor<'de> for Read<'_> {
                     // `as` saturates, and a wall clock that cannot be is put right below.
                     state.ahead_ms = (map.next_value::<f64>()? * 1e3).round() as i64;
                 }
-                "absent" => map.next_value_seed(ReadReasons(&mut state.last))?,
+                PSS_AT => put(&mut pss_at, map.next_value()?),
+                "absent" => map.next_value_seed(ReadReasons(&mut state.last, &mut pss_at))?,
                 key => {
                     if let Some(reading) = whole(&mut state.last, key) {
                         put(reading, map.next_value()?);
@@ -165,6 +191,11 @@ impl<'de> Visitor<'de> for Read<'_> {
             return Err(A::Error::custom("`t` is no time since the beginning"));
         }
         let monotonic = Duration::from_micros(100 * (seconds * TICKS_PER_SECOND).round() as u64);
+        state.last.process.pss_age = pss_at.map(|at| {
+            let age = (seconds - at) * TICKS_PER_SECOND;
+            // `as` saturates: an age below 0 or beyond all time is put right.
+            Duration::from_micros((age.round() as u64).saturating_mul(100))
+        });
         state.last.at = Stamp { monotonic, wall: state.wall(monotonic), gap };
         Ok(state.last)
     }
@@ -187,7 +218,7 @@ fn put<T>(reading: &mut Reading<T>, value: Option<T>) {
     }
 }
 
-struct ReadReasons<'a>(&'a mut Sample);
+struct ReadReasons<'a>(&'a mut Sample, &'a mut Reading<f64>);
 
 impl<'de> DeserializeSeed<'de> for ReadReasons<'_> {
     type Value = ();
@@ -207,6 +238,9 @@ impl<'de> Visitor<'de> for ReadReasons<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key_seed(Text)? {
             let why = reason(&map.next_value_seed(Text)?);
+            if key == PSS_AT {
+                *self.1 = Err(why);
+            }
             if let Some(reading) = whole(self.0, &key) {
                 *reading = Err(why);
             } else if let Some(reading) = share(self.0, &key) {

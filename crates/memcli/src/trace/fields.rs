@@ -31,7 +31,7 @@ const fn field(
 }
 
 /// The whole numbers of a sample: sizes in bytes, counts, and stalled time in microseconds.
-pub const FIELDS: [Field; 27] = [
+pub const FIELDS: [Field; 28] = [
     field("rss", "rss_bytes", |s| &mut s.process.rss),
     field("anon", "anon_bytes", |s| &mut s.process.anon),
     field("file", "file_bytes", |s| &mut s.process.file),
@@ -47,6 +47,7 @@ pub const FIELDS: [Field; 27] = [
     field("avail", "system_available_bytes", |s| &mut s.system.available),
     field("swap_total", "system_swap_total_bytes", |s| &mut s.system.swap_total),
     field("swap_free", "system_swap_free_bytes", |s| &mut s.system.swap_free),
+    field("zram", "system_zram_bytes", |s| &mut s.system.zram),
     field("cg_usage", "cgroup_usage_bytes", |s| &mut s.cgroup.usage),
     field("cg_idle", "cgroup_inactive_file_bytes", |s| &mut s.cgroup.inactive_file),
     field("cg_limit", "cgroup_limit_bytes", |s| &mut s.cgroup.limit),
@@ -114,14 +115,15 @@ mod tests {
         // Fails when memtrack learns to read more: then a line is missing above.
         let empty = Sample::empty(Stamp::synthetic(Duration::ZERO));
         let readings = format!("{empty:?}").matches("Err(NotRead)").count();
-        assert_eq!(readings, FIELDS.len() + SHARES.len());
+        // The age of the PSS is told by `pss_at`.
+        assert_eq!(readings, FIELDS.len() + SHARES.len() + 1);
     }
 
     #[test]
     fn keys_and_names_are_unique_and_lead_to_different_readings() {
         let mut keys: Vec<_> = FIELDS.iter().map(|field| field.key).collect();
         keys.extend(SHARES.iter().map(|share| share.key));
-        keys.extend(["t", "wall", "gap", "absent"]);
+        keys.extend(["t", "wall", "gap", "absent", "pss_at"]);
         let all = keys.len();
         keys.sort_unstable();
         keys.dedup();

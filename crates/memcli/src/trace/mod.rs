@@ -18,8 +18,8 @@
 //! # Keys of a sample row
 //!
 //! `t` is seconds since the watch began, to a tenth of a millisecond. `wall` is by how many seconds the wall clock is ahead of
-//! `started` + `t`, to the millisecond, when that changed. `gap` is `true` when the time before was not watched. Every
-//! other key is a reading ([`fields::FIELDS`], [`fields::SHARES`]): sizes in bytes, shares from 0 to 1. A key that is
+//! `started` + `t`, to the millisecond, when that changed. `gap` is `true` when the time before was not watched. `pss_at`
+//! is the `t` at which the PSS was measured; since then it is an estimate. Every other key is a reading ([`fields::FIELDS`], [`fields::SHARES`]): sizes in bytes, shares from 0 to 1. A key that is
 //! left out is as it was in the row before; before the first row nothing has been read. A value that could not be had is
 //! `null`, and `absent` says why: `"pss":null,"absent":{"pss":"denied"}`.
 

@@ -266,7 +266,7 @@ impl EventRow {
                         .map(|Trend { bytes_per_second, low, high }| [bytes_per_second, low, high]),
                 });
             }
-            Event::Config(reload) => row.config = Some(reload.lines.clone()),
+            Event::Config(reload) => row.config = Some(vec![crate::output::reload::line(reload)]),
             Event::Failed(failure) => row.failed = Some(failure.to_string()),
             Event::Lost(samples) => row.lost = Some(*samples),
         }

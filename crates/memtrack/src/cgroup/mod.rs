@@ -14,7 +14,7 @@ use group::{Group, Load};
 use locate::{Place, Version};
 
 /// `/proc/PID/cgroup` has one line for each hierarchy, at most some 300 bytes long in practice.
-const MEMBERSHIP_BUFFER: usize = 8192;
+pub(crate) const MEMBERSHIP_BUFFER: usize = 8192;
 
 /// The memory cgroups that a target is charged to, from its own up to the highest that is visible, files held open.
 ///
@@ -197,11 +197,21 @@ impl Hierarchy {
         Ok(true)
     }
 
+    /// The target's own cgroup as `/proc/PID/cgroup` names it, byte for byte.
+    pub(crate) fn name(&self) -> &[u8] {
+        &self.place.name
+    }
+
     /// The directory of the target's own cgroup, as this process reaches it.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.place.directory
     }
+}
+
+/// The path of the memory cgroup in the text of `/proc/PID/cgroup`.
+pub(crate) fn memory_cgroup(membership: &[u8]) -> Option<&[u8]> {
+    locate::membership(membership).map(|(_, path)| path)
 }
 
 fn memory_path<'b>(membership: &Held, buffer: &'b mut [u8]) -> Reading<(Version, &'b [u8])> {

@@ -1,36 +1,41 @@
 //! Samples from the kernel's own files, through descriptors that are held open.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, never};
 
 use crate::cgroup::Hierarchy;
-use crate::config::TrackConfig;
+use crate::config::{Tier, TrackConfig};
 use crate::error::{OpenError, SourceError};
-use crate::held::Held;
-use crate::processes::ProcessId;
-use crate::psi::Psi;
+use crate::processes::{Detail, ProcessId, Processes, Snapshot};
+use crate::procfs::Proc;
+use crate::psi::Trigger;
+use crate::pss::Pss;
 use crate::reading::{Absent, Reading};
-use crate::sample::{CgroupMemory, ProcessMemory, PsiMemory, Sample, SystemMemory};
+use crate::sample::{CgroupMemory, ProcessMemory, Sample};
+use crate::source::machine::Machine;
 use crate::source::{Clock, Source, Target};
-use crate::text::Fields;
 
-/// Holds `status` and `meminfo` whole, with room for the lines that later kernels add.
-const BUFFER: usize = 4096;
+/// How often to ask whether the target was moved to another cgroup: about 2 us each time.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// A target on this machine, read from `/proc` and the cgroup file systems.
 #[derive(Debug)]
 pub struct LinuxSource {
+    root: PathBuf,
+    target: Target,
     clock: Clock,
-    process: Option<ProcessFiles>,
-    meminfo: Reading<Held>,
+    /// Who opened the files: those of the own process stay with the parent across a `fork`.
+    opened_by: u32,
+    processes: Option<Processes>,
+    machine: Machine,
     cgroup: Reading<Hierarchy>,
-    psi: Reading<Psi>,
-}
-
-/// The files of one process. A held descriptor stays bound to its process: once that has ended it answers ESRCH, and
-/// never with the figures of a later process that was given the same pid.
-#[derive(Debug)]
-struct ProcessFiles {
-    status: Held,
+    refreshed: Duration,
+    pss: Pss,
+    /// Armed when a sampler first asks to be woken.
+    trigger: Option<Trigger>,
+    snapshot: Snapshot,
 }
 
 impl LinuxSource {
@@ -49,125 +54,126 @@ impl LinuxSource {
     /// As [`LinuxSource::open`].
     pub fn open_at(root: &Path, target: &Target) -> Result<Self, OpenError> {
         let clock = Clock::start();
-        let (process, cgroup) = match target {
+        let (processes, cgroup) = match target {
             Target::Own => {
-                let files = ProcessFiles::open(root, "self", std::process::id())?;
-                (Some(files), Hierarchy::open(root, "self"))
+                let id = own(root)?;
+                (Some(Processes::of(root, &[id])?), Hierarchy::open(root, "self"))
             }
-            Target::Process(id) | Target::Tree(id) => {
-                let pid = id.pid.to_string();
-                let files = ProcessFiles::open(root, &pid, id.pid)?;
-                let cgroup = Hierarchy::open(root, &pid);
-                // The files are the named process's only if it still runs now that they are open.
-                if ProcessId::read(root, id.pid)? != *id {
-                    return Err(OpenError::NoSuchProcess { pid: id.pid });
-                }
-                (Some(files), cgroup)
+            Target::Process(id) => {
+                let processes = Processes::of(root, &[*id])?;
+                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
+            }
+            Target::Tree(id) => {
+                let processes = Processes::tree(root, *id)?;
+                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
             }
             Target::Cgroup(path) => {
                 let cgroup = Hierarchy::at(root, path).map_err(|_| OpenError::NoSuchCgroup)?;
-                (None, Ok(cgroup))
+                (Some(Processes::cgroup(root, &cgroup)?), Ok(cgroup))
             }
             Target::System => (None, Err(Absent::NotRead)),
         };
-        let meminfo = Held::open(root.join("proc/meminfo"));
-        Ok(Self { clock, process, meminfo, cgroup, psi: Psi::open(root) })
+        Ok(Self {
+            root: root.to_owned(),
+            target: target.clone(),
+            clock,
+            opened_by: std::process::id(),
+            processes,
+            machine: Machine::open(root),
+            cgroup,
+            refreshed: Duration::ZERO,
+            pss: Pss::new(Duration::ZERO),
+            trigger: None,
+            snapshot: Snapshot::default(),
+        })
     }
+
+    /// The processes behind the newest sample. Take it before the source goes into a sampler.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    /// The name of the cgroup `depth` levels above the target's own, as in [`CgroupMemory::depth`].
+    #[must_use]
+    pub fn cgroup_path(&self, depth: u64) -> Option<&str> {
+        self.cgroup.as_ref().ok()?.path(depth)
+    }
+
+    /// After a `fork` the held files of the own process still show the parent: the child opens its own.
+    fn notice_fork(&mut self) -> Result<(), SourceError> {
+        if self.target == Target::Own && std::process::id() != self.opened_by {
+            let (clock, snapshot) = (self.clock, self.snapshot.clone());
+            let reopened = Self::open_at(&self.root, &self.target);
+            *self = reopened.map_err(|error| error.as_failed_read())?;
+            (self.clock, self.snapshot) = (clock, snapshot);
+        }
+        Ok(())
+    }
+
+    fn read_processes(&mut self, tier: Tier, now: Duration) -> Result<ProcessMemory, SourceError> {
+        let Some(processes) = &mut self.processes else { return Ok(ProcessMemory::default()) };
+        let development = tier == Tier::Development;
+        let detail = if development { Detail::Faults } else { Detail::Memory };
+        let mut memory = processes.read(Instant::now(), detail)?;
+        // Where processes share pages, RSS alone misleads in any tier.
+        if development || memory.processes.is_ok_and(|count| count > 1) {
+            let ids = processes.rows().map(|row| row.id);
+            self.pss.fill(&self.root, now, &mut memory, ids);
+        }
+        self.snapshot.replace(processes.rows());
+        Ok(memory)
+    }
+
+    fn read_cgroup(
+        &mut self,
+        machine_total: Reading<u64>,
+        now: Duration,
+    ) -> Result<CgroupMemory, SourceError> {
+        let cgroup = match &mut self.cgroup {
+            Ok(cgroup) => cgroup,
+            Err(why) => return Ok(CgroupMemory::absent(*why)),
+        };
+        if now.saturating_sub(self.refreshed) >= REFRESH {
+            self.refreshed = now;
+            let refreshed = cgroup.refresh();
+            if matches!(self.target, Target::Cgroup(_)) && refreshed == Err(Absent::Gone) {
+                return Err(SourceError::Ended);
+            }
+        }
+        Ok(cgroup.read(machine_total))
+    }
+}
+
+/// The own process under `root`. Asked of `/proc`, whose numbers may be those of another pid namespace.
+fn own(root: &Path) -> Result<ProcessId, OpenError> {
+    let stat = Proc::open(root).and_then(|proc| proc.own_stat());
+    let stat = stat.map_err(|reason| OpenError::process(std::process::id(), reason))?;
+    Ok(ProcessId { pid: stat.pid, start: stat.start })
 }
 
 impl Source for LinuxSource {
-    fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
-        let mut sample = Sample::empty(self.clock.stamp());
-        if let Some(files) = &self.process {
-            sample.process = files.read()?;
+    fn read(&mut self, config: &TrackConfig) -> Result<Sample, SourceError> {
+        self.notice_fork()?;
+        let at = self.clock.stamp();
+        let mut sample = Sample::empty(at);
+        if config.tier == Tier::Disabled {
+            return Ok(sample);
         }
-        sample.system =
-            self.meminfo.as_ref().map_or_else(|why| SystemMemory::absent(*why), read_meminfo);
-        sample.cgroup = match &self.cgroup {
-            Ok(cgroup) => cgroup.read(sample.system.total),
-            Err(why) => CgroupMemory::absent(*why),
-        };
-        sample.psi = match &self.psi {
-            Ok(psi) => psi.read(),
-            Err(why) => PsiMemory::absent(*why),
-        };
+        sample.process = self.read_processes(config.tier, at.monotonic)?;
+        sample.system = self.machine.memory();
+        sample.cgroup = self.read_cgroup(sample.system.total, at.monotonic)?;
+        sample.psi = self.machine.pressure();
         Ok(sample)
     }
-}
 
-impl ProcessFiles {
-    fn open(root: &Path, name: &str, pid: u32) -> Result<Self, OpenError> {
-        let folder: PathBuf = root.join("proc").join(name);
-        let status = Held::open(folder.join("status")).map_err(|reason| match reason {
-            Absent::Unsupported | Absent::Gone => OpenError::NoSuchProcess { pid },
-            reason => OpenError::Unreadable { what: "`status` of the process", reason },
-        })?;
-        Ok(Self { status })
-    }
-
-    fn read(&self) -> Result<ProcessMemory, SourceError> {
-        let mut buffer = [0; BUFFER];
-        let text = match self.status.read(&mut buffer) {
-            Ok(text) => text,
-            Err(Absent::Gone) => return Err(SourceError::Ended),
-            Err(reason) => {
-                return Err(SourceError::Failed { what: "`status` of the process", reason });
-            }
-        };
-        let mut fields = Fields::new(text);
-        if let Some(state) = fields.text(b"State:")
-            && matches!(state.first(), Some(b'Z' | b'X'))
-        {
-            return Err(SourceError::Ended);
+    /// Stalls of the whole machine, by a trigger of `/proc/pressure/memory` where the kernel grants one.
+    fn wake(&mut self) -> Receiver<()> {
+        if self.trigger.is_none() {
+            self.trigger = Trigger::arm(&self.root).ok();
         }
-        // In the order in which the kernel writes them, so that one pass finds all.
-        Ok(ProcessMemory {
-            peak: fields.kb(b"VmHWM:"),
-            rss: fields.kb(b"VmRSS:"),
-            anon: fields.kb(b"RssAnon:"),
-            file: fields.kb(b"RssFile:"),
-            shmem: fields.kb(b"RssShmem:"),
-            swap: fields.kb(b"VmSwap:"),
-            threads: fields.count(b"Threads:"),
-            processes: Ok(1),
-            ..ProcessMemory::default()
-        })
+        self.trigger.as_ref().map_or_else(never, |trigger| trigger.reports().clone())
     }
-}
-
-fn read_meminfo(file: &Held) -> SystemMemory {
-    let mut buffer = [0; BUFFER];
-    match file.read(&mut buffer) {
-        Ok(text) => parse_meminfo(text),
-        Err(why) => SystemMemory::absent(why),
-    }
-}
-
-fn parse_meminfo(text: &[u8]) -> SystemMemory {
-    let mut fields = Fields::new(text);
-    // In the order in which the kernel writes them, so that one pass finds all.
-    let total = match fields.kb(b"MemTotal:") {
-        // No machine runs on nothing; a masked file reads like this.
-        Ok(0) => Err(Absent::Implausible),
-        total => total,
-    };
-    let free = fields.kb(b"MemFree:");
-    let available = match fields.kb(b"MemAvailable:") {
-        Err(Absent::Unsupported) => approximate_available(fields.clone(), free),
-        available => available,
-    };
-    let swap_total = fields.kb(b"SwapTotal:");
-    let swap_free = fields.kb(b"SwapFree:");
-    SystemMemory { total, available, swap_total, swap_free }
-}
-
-/// For kernels before 3.14: what is free, and the page cache without the part of it that is shared memory and cannot be
-/// dropped. The approximation of earlyoom and of procps `free`.
-fn approximate_available(mut fields: Fields<'_>, free: Reading<u64>) -> Reading<u64> {
-    let buffers = fields.kb(b"Buffers:")?;
-    let cached = fields.kb(b"Cached:")?;
-    let shmem = fields.kb(b"Shmem:").unwrap_or(0);
-    Ok(free?.saturating_add(buffers).saturating_add(cached).saturating_sub(shmem))
 }
 
 #[cfg(test)]
@@ -175,7 +181,8 @@ mod tests {
     use super::*;
     use std::fs;
 
-    const STAT: &str = "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 3 0 777 1000 10";
+    const STAT: &str =
+        "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 3 0 777 1000 10\n";
 
     fn fixture(status: &str, meminfo: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -206,15 +213,6 @@ mod tests {
         assert_eq!(sample.system.available, Ok(600 << 10));
         assert_eq!(sample.system.swap_total, Ok(0));
         assert_eq!(sample.psi.some.avg10, Err(Absent::Unsupported));
-    }
-
-    #[test]
-    fn a_kernel_without_mem_available_is_approximated() {
-        let meminfo =
-            "MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n";
-        let sample = read(fixture("VmRSS:\t1 kB\n", meminfo).path()).unwrap();
-        assert_eq!(sample.system.available, Ok(430 << 10));
-        assert_eq!(sample.system.swap_total, Err(Absent::Unsupported));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(target_os = "linux")]
+mod machine;
 mod replay;
 #[cfg(feature = "sysinfo")]
 mod sysinfo;
@@ -15,6 +17,8 @@ pub use replay::Replay;
 
 #[cfg(feature = "sysinfo")]
 pub use self::sysinfo::SysinfoSource;
+use crossbeam_channel::{Receiver, never};
+
 use crate::config::TrackConfig;
 use crate::error::SourceError;
 use crate::processes::ProcessId;
@@ -30,6 +34,13 @@ pub trait Source: Send {
     /// [`SourceError::Ended`] when there is nothing left to watch, [`SourceError::Failed`] when this read gave nothing
     /// at all but a later one may.
     fn read(&mut self, config: &TrackConfig) -> Result<Sample, SourceError>;
+
+    /// Becomes ready when the source has reason to be read before its time: the kernel reported a stall.
+    ///
+    /// Asked for once, when sampling starts. A source that is never in a hurry leaves it as it is.
+    fn wake(&mut self) -> Receiver<()> {
+        never()
+    }
 }
 
 /// What a source watches.
@@ -66,12 +77,14 @@ impl Clock {
 
 /// Whether the time from `before` to `now` went unwatched, when about `interval` was to pass.
 ///
-/// Two ways to see it: more monotonic time than five intervals (the watcher was stopped or starved), or a wall clock
+/// Two ways to see it: more monotonic time than five intervals and a quarter of a second (the watcher was stopped or starved), or a wall clock
 /// that moved by over a second more or less than the monotonic one (the machine slept, or the clock was stepped).
 pub(crate) fn is_gap(before: Stamp, now: Stamp, interval: Duration) -> bool {
     const CLOCK_STEP: Duration = Duration::from_secs(1);
+    // At intervals of some milliseconds a busy machine alone makes five of them.
+    const JITTER: Duration = Duration::from_millis(250);
     let monotonic = now.monotonic.saturating_sub(before.monotonic);
-    if monotonic > interval.saturating_mul(5) {
+    if monotonic > interval.saturating_mul(5).max(JITTER) {
         return true;
     }
     match now.wall.duration_since(before.wall) {

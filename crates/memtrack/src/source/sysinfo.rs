@@ -49,12 +49,12 @@ impl SysinfoSource {
 impl Source for SysinfoSource {
     fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
         let mut sample = Sample::empty(self.clock.stamp());
+        let unsupported = Err(Absent::Unsupported);
         if let Some((pid, start)) = self.pid {
             self.refresh(pid);
             // A pid that was given to another process is not our target any more.
             let process = self.system.process(pid).filter(|process| process.start_time() == start);
             let process = process.ok_or(SourceError::Ended)?;
-            let unsupported = Err(Absent::Unsupported);
             sample.process.rss = known(process.memory());
             sample.process.processes = Ok(1);
             sample.process.anon = unsupported;
@@ -69,6 +69,7 @@ impl Source for SysinfoSource {
             available: known(self.system.available_memory()),
             swap_total: Ok(self.system.total_swap()),
             swap_free: Ok(self.system.free_swap()),
+            zram: unsupported,
         };
         Ok(sample)
     }

@@ -1,0 +1,318 @@
+//! From texts to the typed document: the whole flow, without touching a disk or a clock.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::check::check;
+use crate::decode::decode;
+use crate::diagnostic::{Code, Diagnostic, Label, settle};
+use crate::history::History;
+use crate::merge::{Explanation, explain, merge_into};
+use crate::origin::{Origin, Source, SourceKind};
+use crate::overlay::{Overlay, Override};
+use crate::parse::{parse, text_of};
+use crate::path::KeyPath;
+use crate::schema::Schema;
+use crate::spec::{Document, Spec};
+use crate::value::{self, Node, Table, Value};
+
+/// The content of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// Whether it is the machine's and the user's, or a project's.
+    pub kind: SourceKind,
+    /// Its path.
+    pub path: PathBuf,
+    /// Its bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl Text {
+    /// The content of the file at `path`.
+    #[must_use]
+    pub fn new(kind: SourceKind, path: impl Into<PathBuf>, bytes: impl AsRef<[u8]>) -> Self {
+        Self { kind, path: path.into(), bytes: bytes.as_ref().into() }
+    }
+}
+
+/// Everything a document is made of, beside its defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Inputs {
+    /// The files, the weakest first.
+    pub texts: Vec<Text>,
+    /// The environment: all of it, or the part that matters.
+    pub env: Vec<(String, String)>,
+    /// What the command line sets; it wins over everything else.
+    pub flags: Vec<Override>,
+    /// Where relative paths in the environment and the flags start.
+    pub cwd: Option<PathBuf>,
+}
+
+impl PartialEq for Override {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key && self.text == other.text && self.name == other.name
+    }
+}
+
+/// A document that was accepted, and how it came about.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// The document.
+    pub value: T,
+    /// What is odd about it.
+    pub warnings: Vec<Diagnostic>,
+    /// The overlays, the weakest first.
+    pub overlays: Arc<[Overlay]>,
+    /// All values with their origins.
+    pub merged: Table,
+    schema: Arc<Schema>,
+}
+
+impl<T> Loaded<T> {
+    /// Where the value of `key` comes from and what it hides; nothing for a key that nobody sets.
+    #[must_use]
+    pub fn explain(&self, key: &str) -> Option<Explanation> {
+        let path = KeyPath::parse(key);
+        let mut found = explain(&self.overlays, &path)?;
+        if self.schema.is_secret(&path) {
+            found.effective.value = Value::String("(secret)".to_owned());
+            for setting in &mut found.shadowed {
+                setting.value = Value::String("(secret)".to_owned());
+            }
+        }
+        Some(found)
+    }
+
+    /// The keys that have a value, in their order.
+    #[must_use]
+    pub fn keys(&self) -> Vec<String> {
+        value::leaves(&self.merged).into_iter().map(|(path, _)| path.to_string()).collect()
+    }
+
+    /// The schema it was loaded with.
+    #[must_use]
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+}
+
+/// Makes the document out of its inputs.
+///
+/// # Errors
+/// Everything that is wrong, at most [`crate::MAX_DIAGNOSTICS`], each pointing at its source. Warnings come along.
+pub fn assemble<T: Document>(
+    spec: &Spec<T>,
+    inputs: &Inputs,
+) -> Result<Loaded<T>, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let mut overlays = vec![defaults::<T>()?];
+    let mut readable = true;
+    for text in &inputs.texts {
+        match file(spec, text, &mut found) {
+            Some(overlay) => overlays.push(overlay),
+            None => readable = false,
+        }
+    }
+    let (schema, cwd) = (spec.schema(), inputs.cwd.as_deref());
+    if let Some(prefix) = &spec.env_prefix {
+        let ignored = &spec.env_ignored;
+        let env = Overlay::from_env(prefix, ignored, &inputs.env, cwd, schema, &mut found);
+        overlays.push(env);
+    }
+    overlays.push(Overlay::from_flags(&inputs.flags, cwd, schema, &mut found));
+    let faulty = take_out_faulty(&mut overlays, &found);
+    let mut merged = merge_all(&overlays);
+    for preset in preset_overlays(spec, &merged).into_iter().rev() {
+        overlays.insert(1, preset);
+    }
+    if overlays.iter().any(|overlay| overlay.kind == SourceKind::Preset) {
+        merged = merge_all(&overlays);
+    }
+    // Without one of its files the document is another one, and what can be said of it would mislead.
+    let value = match readable {
+        true => decode(&merged, &overlays, schema, &spec.rules, &faulty, &mut found),
+        false => None,
+    };
+    let warnings = settle(found)?;
+    match value {
+        Some(value) => Ok(Loaded {
+            value,
+            warnings,
+            overlays: overlays.into(),
+            merged,
+            schema: Arc::new(schema.clone()),
+        }),
+        None => Err(vec![Diagnostic::error(Code::Invalid, "the document could not be decoded")]),
+    }
+}
+
+fn merge_all(overlays: &[Overlay]) -> Table {
+    let mut merged = Table::new();
+    for overlay in overlays {
+        merge_into(&mut merged, &overlay.values);
+    }
+    merged
+}
+
+fn defaults<T: Document>() -> Result<Overlay, Vec<Diagnostic>> {
+    let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
+    let table = toml::Table::try_from(T::default()).map_err(|error| {
+        let message = format!("the defaults are no document: {error}");
+        vec![Diagnostic::error(Code::Invalid, message)]
+    })?;
+    let values = value::table_from_toml(table, &source);
+    Ok(Overlay { kind: SourceKind::Default, values, version: None })
+}
+
+fn preset_overlays<T: Document>(spec: &Spec<T>, merged: &Table) -> Vec<Overlay> {
+    let chosen = spec.presets.iter().filter(|preset| {
+        let value = value::get(merged, &preset.key).map(|node| &node.value);
+        matches!(value, Some(Value::String(text)) if text == preset.value)
+    });
+    chosen
+        .map(|preset| {
+            let name = format!("{} = \"{}\"", preset.key, preset.value);
+            let source = Arc::new(Source::new(SourceKind::Preset, name, ""));
+            let values = value::table_from_toml(preset.overlay.clone(), &source);
+            Overlay { kind: SourceKind::Preset, values, version: None }
+        })
+        .collect()
+}
+
+/// One file: text, version, check in its own version, migration, check in the newest.
+fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -> Option<Overlay> {
+    let name = text.path.display().to_string();
+    let content = match text_of(text.kind, &name, text.bytes.to_vec()) {
+        Ok(content) => content,
+        Err(problems) => {
+            found.extend(problems);
+            return None;
+        }
+    };
+    let source = Source::new(text.kind, name, content).with_base(text.path.parent());
+    let source = Arc::new(source);
+    let mut table = match parse(&source) {
+        Ok(table) => table,
+        Err(problems) => {
+            found.extend(problems);
+            return None;
+        }
+    };
+    mask_secrets(&mut table, spec.schema(), &source);
+    // Nested documents have versions of their own and take no part in the outer one's.
+    let mut nested = Vec::new();
+    for (name, history) in &spec.nested {
+        if let Some(node) = table.remove(*name) {
+            nested.push((*name, history, node));
+        }
+    }
+    let (mut values, version) = versioned(&spec.history, table, None, &source, found)?;
+    for (name, history, node) in nested {
+        let Node { value: Value::Table(inner), origin } = node else {
+            values.insert(name.to_owned(), node);
+            continue;
+        };
+        let (inner, _) = versioned(history, inner, Some(name), &source, found)?;
+        values.insert(name.to_owned(), Node { value: Value::Table(inner), origin });
+    }
+    if !source.text.is_empty() && !source.text.ends_with('\n') {
+        let mut label = Label::key(&Origin::whole(&source), "");
+        label.span = Some(source.text.len()..source.text.len());
+        found.push(
+            Diagnostic::warning(Code::Unfinished, "the last line has no line feed")
+                .at(label)
+                .help("the file may have been cut short: check its end and add one"),
+        );
+    }
+    check(&mut values, spec.schema(), found);
+    Some(Overlay { kind: text.kind, values, version: Some(version) })
+}
+
+/// The values of a document in the newest version, whatever version they were written in.
+fn versioned(
+    history: &History,
+    mut table: Table,
+    inside: Option<&str>,
+    source: &Arc<Source>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<(Table, u32)> {
+    let release = match history.identify(&mut table, inside, source) {
+        Ok(release) => release,
+        Err(problem) => {
+            found.push(problem);
+            return None;
+        }
+    };
+    let number = release.number;
+    if number != history.current().number {
+        let mut problems = Vec::new();
+        check(&mut table, &release.schema, &mut problems);
+        let bad = problems.iter().filter(|problem| problem.is_error());
+        for path in bad.filter_map(|problem| problem.key.as_deref()).map(KeyPath::parse) {
+            value::remove(&mut table, &path);
+        }
+        found.extend(problems);
+        table = history.migrate(table, number, found);
+    }
+    Some((table, number))
+}
+
+/// Puts a masked text behind every origin when the document holds a secret: lines are shown in messages.
+fn mask_secrets(table: &mut Table, schema: &Schema, source: &Arc<Source>) {
+    let secrets: Vec<_> = value::leaves(table)
+        .into_iter()
+        .filter(|(path, _)| schema.is_secret(path))
+        .filter_map(|(_, node)| node.origin.value.clone())
+        .collect();
+    if secrets.is_empty() {
+        return;
+    }
+    let mut text = source.text.clone();
+    for span in secrets {
+        let masked: String = text[span.clone()]
+            .chars()
+            .flat_map(|c| {
+                let fill = if c == '\n' { '\n' } else { '*' };
+                std::iter::repeat_n(fill, if c == '\n' { 1 } else { c.len_utf8() })
+            })
+            .collect();
+        text.replace_range(span, &masked);
+    }
+    let masked = Arc::new(Source {
+        kind: source.kind,
+        name: source.name.clone(),
+        text,
+        base: source.base.clone(),
+    });
+    for node in table.values_mut() {
+        set_source(node, &masked);
+    }
+}
+
+fn set_source(node: &mut Node, source: &Arc<Source>) {
+    node.origin.source = Arc::clone(source);
+    match &mut node.value {
+        Value::Array(nodes) => nodes.iter_mut().for_each(|node| set_source(node, source)),
+        Value::Table(table) => table.values_mut().for_each(|node| set_source(node, source)),
+        _ => {}
+    }
+}
+
+/// Removes the values that have been reported, so that the rest can still be looked at.
+fn take_out_faulty(overlays: &mut [Overlay], found: &[Diagnostic]) -> BTreeSet<KeyPath> {
+    let mut faulty = BTreeSet::new();
+    for problem in found.iter().filter(|problem| problem.is_error()) {
+        let Some(key) = &problem.key else { continue };
+        let mut path = KeyPath::parse(key);
+        // A faulty element spoils its array.
+        while matches!(path.0.last(), Some(crate::path::Segment::Index(_))) {
+            path.0.pop();
+        }
+        for overlay in overlays.iter_mut().skip(1) {
+            value::remove(&mut overlay.values, &path);
+        }
+        faulty.insert(path);
+    }
+    faulty
+}
