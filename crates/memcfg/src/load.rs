@@ -107,7 +107,7 @@ pub fn assemble<T: Document>(
     inputs: &Inputs,
 ) -> Result<Loaded<T>, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut overlays = vec![defaults::<T>()?];
+    let mut overlays = vec![defaults(spec)?];
     let mut readable = true;
     for text in &inputs.texts {
         match file(spec, text, &mut found) {
@@ -142,7 +142,7 @@ pub fn assemble<T: Document>(
             warnings,
             overlays: overlays.into(),
             merged,
-            schema: Arc::new(schema.clone()),
+            schema: Arc::clone(schema),
         }),
         None => Err(vec![Diagnostic::error(Code::Invalid, "the document could not be decoded")]),
     }
@@ -156,13 +156,11 @@ fn merge_all(overlays: &[Overlay]) -> Table {
     merged
 }
 
-fn defaults<T: Document>() -> Result<Overlay, Vec<Diagnostic>> {
-    let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
-    let table = toml::Table::try_from(T::default()).map_err(|error| {
+fn defaults<T: Document>(spec: &Spec<T>) -> Result<Overlay, Vec<Diagnostic>> {
+    let values = spec.defaults().map_err(|error| {
         let message = format!("the defaults are no document: {error}");
         vec![Diagnostic::error(Code::Invalid, message)]
     })?;
-    let values = value::table_from_toml(table, &source);
     Ok(Overlay { kind: SourceKind::Default, values, version: None })
 }
 
@@ -261,6 +259,9 @@ fn versioned(
 
 /// Puts a masked text behind every origin when the document holds a secret: lines are shown in messages.
 fn mask_secrets<T: Document>(table: &mut Table, spec: &Spec<T>, source: &Arc<Source>) {
+    if !spec.all_schemas().any(|(_, schema)| schema.secret_names().next().is_some()) {
+        return;
+    }
     let is_secret = |path: &KeyPath| {
         spec.all_schemas().any(|(inside, schema)| match (inside, path.0.split_first()) {
             (None, _) => schema.is_secret(path),
