@@ -1,2 +1,9 @@
-//! Placeholder: replaced by the first commit of the command line.
-fn main() {}
+//! The `memcli` binary.
+
+#![deny(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(memcli::main(std::env::args_os()))
+}

@@ -1,12 +1,79 @@
-//! The streaming detector.
+//! The streaming detector: when to look, what a look concludes, and when a verdict is confirmed or cleared.
 
 use std::time::Duration;
 
 use crate::config::LeakConfig;
-use crate::verdict::{Change, Evidence, Shape, Trend, Verdict, Why};
+use crate::filter::{Clock, Smoother};
+use crate::growth::{Finding, Growth, LEAST_GROWTH};
+use crate::rate::rate_now;
+use crate::saturation::prepare;
+use crate::search::{Hit, Search, grows_now};
+use crate::segment::{Fall, Falls, Past, pause};
+use crate::trend::ranks;
+use crate::verdict::{Change, Verdict, Why};
+use crate::window::History;
 
-/// Growth below which nothing is called growing, in bytes.
-const LEAST_GROWTH: f64 = 5.0 * 1_048_576.0;
+/// A look is taken each time a segment's samples have grown by this share, so that a month has few chances to err.
+const LOOK: f64 = 0.05;
+/// Samples in a segment before its first look.
+pub(crate) const FIRST_LOOK: u64 = 20;
+/// A window spans at least this many sampling intervals,
+const HOLD_SAMPLES: f64 = 50.0;
+/// at least this many seconds,
+const HOLD_LEAST: f64 = 4.0;
+/// and need not span more seconds than this.
+const HOLD_MOST: f64 = 1800.0;
+/// Growth is confirmed when it has gone on for this share of the window that showed it first,
+pub(crate) const CONFIRM: f64 = 0.45;
+/// or for this many shortest windows, if that is less,
+const CONFIRM_MOST: f64 = 8.0;
+/// has gained this share of what its slope predicted,
+const CONTINUES: f64 = 0.5;
+/// and the new stretch alone has this share of the slope.
+const RECENT: f64 = 0.35;
+/// A confirmed leak is cleared when no window has shown growth for this share of the segment.
+const CLEAR: f64 = 0.08;
+/// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
+const SWING: f64 = 0.8;
+/// A leak that ended in a restart stands until the new segment is this share of the old one's age.
+const CARRY: f64 = 1.0;
+/// A leak is confirmed only while the newest part of the window grows by at least this share of the slope,
+const NOW: f64 = 0.5;
+/// and counts as stalled while that grows by less than this share.
+const STALL: f64 = 0.1;
+/// Segments that are remembered.
+const PASTS: usize = 16;
+
+/// Growth that was seen and waits for confirmation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+struct Candidate {
+    /// Seconds when it was first seen.
+    at: f64,
+    /// Seconds that the window spanned.
+    span: f64,
+    /// Bytes per second.
+    rate: f64,
+    /// Level then, in bytes.
+    level: f64,
+}
+
+/// What a detector says, without the figures that a [`Verdict`] computes when it is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum State {
+    /// Too little to look at.
+    #[default]
+    Early,
+    /// Looked, no window grows, and no rise is left unexplained.
+    Steady,
+    /// Looked, no window grows, but something rose.
+    Undecided(Why),
+    /// A window grows.
+    Growing,
+    /// Confirmed.
+    Leak,
+}
 
 /// A verdict on one series, kept up with each sample.
 ///
@@ -15,47 +82,65 @@ const LEAST_GROWTH: f64 = 5.0 * 1_048_576.0;
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Detector {
-    min_samples: u64,
-    limit: Option<u64>,
-    first: Option<f64>,
-    last: f64,
-    n: f64,
-    mean_t: f64,
-    mean_y: f64,
-    stt: f64,
-    sty: f64,
-    syy: f64,
+    pub(crate) min_samples: u64,
+    pub(crate) baseline_window: f64,
+    pub(crate) limit: Option<u64>,
+    pub(crate) clock: Clock,
+    smoother: Smoother,
+    falls: Falls,
+    pub(crate) history: History,
+    pub(crate) pasts: Vec<Past>,
+    pub(crate) restarts: u32,
+    pub(crate) samples: u64,
+    pub(crate) first: Option<f64>,
     next_look: u64,
-    verdict: Verdict,
+    pub(crate) state: State,
+    pub(crate) hit: Option<Hit>,
+    candidate: Option<Candidate>,
+    /// Seconds since when no window has grown, while a leak stands.
+    quiet_since: Option<f64>,
+    /// The last leaking segment's rate, and until when it still counts.
+    pub(crate) carried: Option<(f64, f64)>,
+    /// Seconds of the last sample, repaired.
+    pub(crate) last: f64,
+    /// The verdict when its kind last changed.
+    reported: Verdict,
 }
 
 impl Detector {
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(config: &LeakConfig) -> Self {
-        Self {
-            min_samples: u64::from(config.min_samples),
+        prepare();
+        let mut detector = Self {
+            min_samples: 0,
+            baseline_window: 0.0,
             limit: None,
+            clock: Clock::default(),
+            smoother: Smoother::default(),
+            falls: Falls::default(),
+            history: History::default(),
+            pasts: Vec::new(),
+            restarts: 0,
+            samples: 0,
             first: None,
+            next_look: FIRST_LOOK,
+            state: State::default(),
+            hit: None,
+            candidate: None,
+            quiet_since: None,
+            carried: None,
             last: 0.0,
-            n: 0.0,
-            mean_t: 0.0,
-            mean_y: 0.0,
-            stt: 0.0,
-            sty: 0.0,
-            syy: 0.0,
-            next_look: 1,
-            verdict: Verdict::Undecided {
-                why: Why::TooFewSamples,
-                watch_for: None,
-                evidence: Evidence::default(),
-            },
-        }
+            reported: Verdict::unseen(),
+        };
+        detector.set_config(config);
+        detector
     }
 
     /// Takes new settings; they count from the next look on.
     pub fn set_config(&mut self, config: &LeakConfig) {
         self.min_samples = u64::from(config.min_samples);
+        self.baseline_window = config.baseline_window.as_secs_f64();
     }
 
     /// The size, in bytes, at which the target would fail, for [`Verdict::Leak`]'s `time_to_limit`; `None`: not known.
@@ -67,73 +152,256 @@ impl Detector {
     ///
     /// Returns the change when the verdict becomes one of another kind.
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
-        let t = at.as_secs_f64();
-        let y = bytes as f64;
-        let first = *self.first.get_or_insert(t);
+        let t = self.clock.advance(at.as_secs_f64())?;
+        let interval = self.clock.interval();
+        let t = match pause(&self.history, t, bytes as f64, interval) {
+            Some(pause) => self.clock.skip(t, pause),
+            None => t,
+        };
+        self.samples += 1;
         self.last = t;
-        self.n += 1.0;
-        let (dt, dy) = (t - first - self.mean_t, y - self.mean_y);
-        self.mean_t += dt / self.n;
-        self.mean_y += dy / self.n;
-        self.stt += dt * (t - first - self.mean_t);
-        self.sty += dt * (y - self.mean_y);
-        self.syy += dy * (y - self.mean_y);
-        if (self.n as u64) < self.next_look {
+        self.first.get_or_insert(t);
+        let (t, y) = self.smoother.push(t, bytes as f64)?;
+        match self.falls.push(&self.history, self.state == State::Leak, t, y) {
+            Fall::None => self.history.push(t, y),
+            Fall::Held => return None,
+            Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
+            Fall::New(held) => {
+                self.end_segment(held.last().map_or(0.0, |(_, y)| *y));
+                held.iter().for_each(|(t, y)| self.history.push(*t, *y));
+            }
+        }
+        if self.history.samples() < self.next_look {
             return None;
         }
-        self.next_look = (self.n * 1.05).ceil() as u64;
+        self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
         self.look(at)
     }
 
-    /// Tells that the process started (again) before the next sample: what follows is a new segment.
-    pub fn restarted(&mut self) {}
+    /// Tells that the process has been started (again): the next sample begins a new segment.
+    pub fn restarted(&mut self) {
+        if self.history.samples() > 0 {
+            self.end_segment(self.history.high());
+            self.smoother = Smoother::default();
+            self.falls = Falls::default();
+        }
+    }
+
+    /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
+    /// the last, as a new segment.
+    pub fn resumed(&mut self) {
+        self.restarted();
+        self.clock.rebase();
+    }
+
+    /// Whether a leak stands, without the figures of [`Detector::verdict`].
+    #[must_use]
+    pub fn leaks(&self) -> bool {
+        self.state == State::Leak
+    }
+
+    /// Whether its parts fit together: what was loaded from a file need not have been saved by a detector.
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.history.is_sound()
+            && self.clock.is_sound()
+            && self.falls.is_sound()
+            && self.pasts.len() <= PASTS
+            && self.last.is_finite()
+    }
+
+    /// Bytes of memory that this detector occupies, all of its own. Constant once the history is full.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.history.heap_bytes()
+            + self.clock.heap_bytes()
+            + self.falls.heap_bytes()
+            + self.pasts.capacity() * size_of::<Past>()
+    }
 
     /// Looks now, at everything pushed so far. Call it at the end of a run; while samples come, [`Detector::push`]
     /// looks often enough by itself.
     pub fn conclude(&mut self) -> Option<Change> {
-        let at = Duration::try_from_secs_f64(self.last).unwrap_or_default();
+        let at =
+            Duration::try_from_secs_f64(self.clock.raw(self.history.end())).unwrap_or_default();
         self.look(at)
     }
 
-    /// The verdict of the last look.
+    /// The verdict of the last look, with figures over all samples so far.
     #[must_use]
-    pub fn verdict(&self) -> &Verdict {
-        &self.verdict
+    pub fn verdict(&self) -> Verdict {
+        crate::describe::verdict(self)
+    }
+
+    /// Seconds that a window spans at least.
+    pub(crate) fn hold(&self) -> f64 {
+        (HOLD_SAMPLES * self.clock.interval()).clamp(HOLD_LEAST, HOLD_MOST)
+    }
+
+    /// Ends the present segment; the next begins at `level` bytes.
+    fn end_segment(&mut self, level: f64) {
+        let span = self.history.span();
+        let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
+        let grew = matches!(self.state, State::Leak | State::Growing)
+            && self.hit.is_some_and(|hit| hit.share >= 0.5);
+        if grew && span > 0.3 * whole {
+            let rate = self.rate();
+            self.carried = Some((rate, self.history.end() + CARRY * span));
+        } else if span > 0.3 * whole {
+            self.carried = None;
+        }
+        if self.pasts.len() == PASTS {
+            self.pasts.remove(0);
+        }
+        let top = self.history.level_since(self.history.end() - span / 48.0, 1.0).unwrap_or(0.0);
+        let fell = (top - level).max(0.0);
+        self.pasts.push(Past { span, fell, grew });
+        self.restarts = self.restarts.saturating_add(1);
+        self.history = History::default();
+        self.next_look = FIRST_LOOK;
+        self.candidate = None;
+        self.hit = None;
+    }
+
+    pub(crate) fn rate(&self) -> f64 {
+        match self.hit {
+            Some(Hit { season: Some((_, rate)), .. }) => rate,
+            Some(hit) => {
+                rate_now(&self.history, hit.from).map_or(0.0, |now| now.trend.bytes_per_second)
+            }
+            None => self.carried.map_or(0.0, |(rate, _)| rate),
+        }
+    }
+
+    /// Seconds that growth must go on after it was first seen.
+    fn needs(&self, seen: &Candidate) -> f64 {
+        let share = CONFIRM * seen.span;
+        share.min(CONFIRM_MOST * self.hold())
     }
 
     fn look(&mut self, at: Duration) -> Option<Change> {
-        let mut evidence = Evidence { samples: self.n as u64, ..Evidence::default() };
-        let verdict = if evidence.samples < self.min_samples || self.stt <= 0.0 {
-            Verdict::Undecided { why: Why::TooFewSamples, watch_for: None, evidence }
-        } else {
-            let slope = self.sty / self.stt;
-            let span = self.last - self.first.unwrap_or(self.last);
-            let noise = ((self.syy - slope * self.sty).max(0.0) / (self.n - 2.0)).sqrt();
-            let half = 2.0 * noise / self.stt.sqrt();
-            let rate = Trend { bytes_per_second: slope, low: slope - half, high: slope + half };
-            evidence.watched = Duration::try_from_secs_f64(span).unwrap_or_default();
-            evidence.trend = Some(rate);
-            evidence.noise = Some(noise as u64);
-            evidence.floor = Some((2.0 * half).max(LEAST_GROWTH / span));
-            if slope * span >= LEAST_GROWTH.max(3.5 * noise) && slope > 2.0 * half && span >= 8.0 {
-                Verdict::Leak {
-                    rate,
-                    confidence: 0.9,
-                    since: Duration::try_from_secs_f64(self.last - span).unwrap_or_default(),
-                    leaked: (slope * span) as u64,
-                    shape: Shape::Linear,
-                    time_to_limit: None,
-                    evidence,
-                }
-            } else if slope * span >= LEAST_GROWTH && slope > half {
-                let watch_for = Duration::from_secs(8);
-                Verdict::Growing { rate, watch_for, evidence }
-            } else {
-                Verdict::Steady { plateau: self.mean_y as u64, evidence }
+        let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
+        if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
+            if self.state != State::Leak {
+                self.state = State::Early;
             }
+            return self.settle(at);
+        }
+        let search = Search {
+            history: &self.history,
+            pasts: &self.pasts,
+            hold,
+            leaking: self.state == State::Leak,
         };
-        let changed = verdict.kind() != self.verdict.kind();
-        let from = std::mem::replace(&mut self.verdict, verdict);
-        changed.then(|| Change { at, from, to: self.verdict.clone() })
+        let (mut found, recent) = search.run();
+        if self.state == State::Leak
+            && let Some((hit, growth)) = &found
+            && hit.season.is_none()
+            && !growth.rising_floor
+            && !grows_now(&self.history, growth.rate, hit.share * span, STALL)
+        {
+            found = None;
+        }
+        match found {
+            Some((hit, found)) => {
+                self.hit = Some(hit);
+                self.quiet_since = None;
+                if self.state != State::Leak {
+                    self.state =
+                        if self.confirms(&hit, &found) { State::Leak } else { State::Growing };
+                }
+            }
+            None => {
+                self.candidate = None;
+                if self.state == State::Leak {
+                    let since = *self.quiet_since.get_or_insert(now);
+                    let carried = self.carried.is_some_and(|(_, until)| now < until);
+                    if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
+                        self.state = quiet(recent);
+                        self.quiet_since = None;
+                        self.hit = None;
+                        self.carried = None;
+                    }
+                } else {
+                    self.state = quiet(recent);
+                    self.hit = None;
+                }
+            }
+        }
+        self.settle(at)
+    }
+
+    /// Whether growth seen earlier has gone on long enough since.
+    fn confirms(&mut self, hit: &Hit, found: &Growth) -> bool {
+        let (now, span) = (self.history.end(), self.history.span());
+        let tail = now - (span / 60.0).max(5.0 * self.clock.interval());
+        let Some(level) = self.history.level_since(tail, 0.5) else { return false };
+        let fresh = Candidate { at: now, span: span * hit.share, rate: found.rate, level };
+        let Some(seen) = self.candidate else {
+            self.candidate = Some(fresh);
+            return false;
+        };
+        let waited = now - seen.at;
+        if waited < self.needs(&seen) {
+            return false;
+        }
+        let low = self.history.level_since(tail, 0.3).unwrap_or(level);
+        let recent = self.history.window(seen.at).map_or(seen.rate, |window| {
+            ranks(&window.level).slope.min(ranks(&window.low).slope) / window.span
+        });
+        let goes_on =
+            low - seen.level >= CONTINUES * seen.rate * waited && recent >= RECENT * seen.rate;
+        if !goes_on {
+            self.candidate = Some(fresh);
+        }
+        goes_on && grows_now(&self.history, seen.rate, hit.share * span, NOW)
+    }
+
+    /// Seconds until growth that goes on is confirmed.
+    pub(crate) fn wait(&self) -> Option<f64> {
+        let seen = self.candidate?;
+        Some((seen.at + CONFIRM * seen.span - self.history.end()).max(self.clock.interval()))
+    }
+
+    /// Seconds of the window that first showed the growth.
+    pub(crate) fn seen_over(&self) -> f64 {
+        self.candidate.map_or(self.history.span(), |seen| seen.span)
+    }
+
+    /// The median level over the baseline window of the present segment, in bytes.
+    pub(crate) fn baseline(&self) -> Option<f64> {
+        let origin = self.history.origin();
+        self.history.level_between(origin, origin + self.baseline_window)
+    }
+
+    fn settle(&mut self, at: Duration) -> Option<Change> {
+        let same = matches!(
+            (&self.state, &self.reported),
+            (State::Early | State::Undecided(_), Verdict::Undecided { .. })
+                | (State::Steady, Verdict::Steady { .. })
+                | (State::Growing, Verdict::Growing { .. })
+                | (State::Leak, Verdict::Leak { .. })
+        );
+        if same {
+            return None;
+        }
+        let to = self.verdict();
+        let from = std::mem::replace(&mut self.reported, to.clone());
+        Some(Change { at, from, to })
+    }
+}
+
+/// What to say when no window grows, from the later half of the segment.
+fn quiet(recent: Option<Growth>) -> State {
+    let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
+    if found.bytes < LEAST_GROWTH {
+        return State::Steady;
+    }
+    match found.finding {
+        Finding::Grows | Finding::NoRise => State::Steady,
+        Finding::Chance | Finding::Small if found.rho > SWING => State::Undecided(Why::Swinging),
+        Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
+        Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
     }
 }

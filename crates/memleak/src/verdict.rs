@@ -172,6 +172,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// What is said before the first sample.
+    pub(crate) fn unseen() -> Self {
+        Verdict::Undecided {
+            why: Why::TooFewSamples,
+            watch_for: None,
+            evidence: Evidence::default(),
+        }
+    }
+
     /// `undecided`, `steady`, `growing` or `leak`.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -71,8 +71,11 @@ pub struct ProcessMemory {
     /// Highest RSS so far, kept by the kernel (`VmHWM`), so that spikes between samples are not missed.
     /// Over a tree: the highest of any one process, not the tree's simultaneous peak.
     pub peak: Reading<u64>,
-    /// Resident bytes with every shared page divided among its users.
+    /// Resident bytes with every shared page divided among its users: what the processes of a tree really cost together.
+    /// Measured when its budget allows; in between it is estimated, as RSS times the last measured PSS / RSS.
     pub pss: Reading<u64>,
+    /// How long ago `pss` was measured; above 0 it is an estimate.
+    pub pss_age: Reading<Duration>,
     /// Page faults served without I/O, since the process started.
     pub minor_faults: Reading<u64>,
     /// Page faults that needed I/O, since the process started.
@@ -85,24 +88,30 @@ pub struct ProcessMemory {
 
 impl Default for ProcessMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self {
-            rss: unread,
-            anon: unread,
-            file: unread,
-            shmem: unread,
-            swap: unread,
-            peak: unread,
-            pss: unread,
-            minor_faults: unread,
-            major_faults: unread,
-            threads: unread,
-            processes: unread,
-        }
+        Self::absent(Absent::NotRead)
     }
 }
 
 impl ProcessMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self {
+            rss: Err(why),
+            anon: Err(why),
+            file: Err(why),
+            shmem: Err(why),
+            swap: Err(why),
+            peak: Err(why),
+            pss: Err(why),
+            pss_age: Err(why),
+            minor_faults: Err(why),
+            major_faults: Err(why),
+            threads: Err(why),
+            processes: Err(why),
+        }
+    }
+
     /// What the process costs wherever it lies: RSS + swap. A kernel without swap accounting adds none.
     pub fn footprint(&self) -> Reading<u64> {
         match self.swap {
@@ -136,12 +145,27 @@ pub struct SystemMemory {
     pub swap_total: Reading<u64>,
     /// Swap space not in use (`SwapFree`).
     pub swap_free: Reading<u64>,
+    /// RAM that swap on zram takes up: such swap frees less than it holds. Absent without zram.
+    pub zram: Reading<u64>,
 }
 
 impl Default for SystemMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self { total: unread, available: unread, swap_total: unread, swap_free: unread }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl SystemMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self {
+            total: Err(why),
+            available: Err(why),
+            swap_total: Err(why),
+            swap_free: Err(why),
+            zram: Err(why),
+        }
     }
 }
 
@@ -169,20 +193,25 @@ pub struct CgroupMemory {
 
 impl Default for CgroupMemory {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self {
-            usage: unread,
-            inactive_file: unread,
-            limit: unread,
-            high: unread,
-            headroom: unread,
-            depth: unread,
-            events: CgroupEvents::default(),
-        }
+        Self::absent(Absent::NotRead)
     }
 }
 
 impl CgroupMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self {
+            usage: Err(why),
+            inactive_file: Err(why),
+            limit: Err(why),
+            high: Err(why),
+            headroom: Err(why),
+            depth: Err(why),
+            events: CgroupEvents::absent(why),
+        }
+    }
+
     /// Usage - inactive file: what cannot be dropped at once.
     ///
     /// The two are separate reads; where the pair is impossible (inactive file above usage) the usage stands.
@@ -209,8 +238,15 @@ pub struct CgroupEvents {
 
 impl Default for CgroupEvents {
     fn default() -> Self {
-        let unread = Err(Absent::NotRead);
-        Self { max: unread, high: unread, oom: unread, oom_kill: unread }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl CgroupEvents {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { max: Err(why), high: Err(why), oom: Err(why), oom_kill: Err(why) }
     }
 }
 
@@ -222,6 +258,14 @@ pub struct PsiMemory {
     pub some: PsiLine,
     /// All non-idle tasks waited at once.
     pub full: PsiLine,
+}
+
+impl PsiMemory {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { some: PsiLine::absent(why), full: PsiLine::absent(why) }
+    }
 }
 
 /// One line of pressure stall information.
@@ -240,12 +284,15 @@ pub struct PsiLine {
 
 impl Default for PsiLine {
     fn default() -> Self {
-        Self {
-            avg10: Err(Absent::NotRead),
-            avg60: Err(Absent::NotRead),
-            avg300: Err(Absent::NotRead),
-            total_us: Err(Absent::NotRead),
-        }
+        Self::absent(Absent::NotRead)
+    }
+}
+
+impl PsiLine {
+    /// All of it absent, for one reason.
+    #[must_use]
+    pub const fn absent(why: Absent) -> Self {
+        Self { avg10: Err(why), avg60: Err(why), avg300: Err(why), total_us: Err(why) }
     }
 }
 

@@ -1,0 +1,108 @@
+//! The command that `run` starts and watches. No shell stands between.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+
+use crate::exit::{self, Failure};
+use crate::summary::End;
+use crate::sys;
+
+/// A child that has been started.
+#[derive(Debug)]
+pub struct Child {
+    pid: u32,
+    /// memcli's own peak when it started: what `ru_maxrss` of the child carries through `exec`.
+    inherited_peak: u64,
+}
+
+/// A child that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Its peak RSS in bytes, when the kernel's figure is its own and not memcli's.
+    pub peak_rss: Option<u64>,
+}
+
+impl Child {
+    /// Starts `command`; its streams, working directory and environment are memcli's own.
+    ///
+    /// # Errors
+    /// 127 when there is no such command, 126 when it cannot be executed.
+    pub fn start(command: &[OsString]) -> Result<Self, Failure> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Err(Failure::new(exit::USAGE, "no command to run"));
+        };
+        // Unknown counts as highest: then the child's figure is never taken for its own by mistake.
+        let inherited_peak = sys::own_peak().unwrap_or(u64::MAX);
+        let name = program.to_string_lossy();
+        let child =
+            Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Failure::new(exit::NOT_FOUND, format!("no such command: `{name}`"))
+                }
+                _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
+                    .because(error),
+            })?;
+        Ok(Self { pid: child.id(), inherited_peak })
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Reaps it if it has ended.
+    ///
+    /// # Errors
+    /// When the kernel knows no such child.
+    pub fn try_wait(&self) -> io::Result<Option<Gone>> {
+        let ended = sys::try_wait(self.pid)?;
+        Ok(ended.map(|ended| Gone {
+            status: ended.status,
+            peak_rss: Some(ended.max_rss_bytes).filter(|peak| *peak > self.inherited_peak),
+        }))
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, number: i32) {
+        sys::send_signal(self.pid, number);
+    }
+}
+
+impl Gone {
+    /// The code a shell would give: its own, or 128 + the signal that ended it.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match (self.status.code(), self.status.signal()) {
+            (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(exit::SOFTWARE),
+            (None, Some(signal)) => exit::of_signal(signal),
+            (None, None) => exit::SOFTWARE,
+        }
+    }
+
+    /// How it ended, for the summary.
+    #[must_use]
+    pub fn end(&self) -> End {
+        match self.status.signal() {
+            Some(signal) => End::Killed { signal },
+            None => End::Exited { code: self.status.code().unwrap_or_default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_or_not_executable_exits_as_shells_have_it() {
+        let start = |name: &str| Child::start(&[name.into()]).unwrap_err().code;
+        assert_eq!(start("no-such-command-anywhere"), exit::NOT_FOUND);
+        assert_eq!(start("/etc/passwd"), exit::NOT_EXECUTABLE);
+        assert_eq!(Child::start(&[]).unwrap_err().code, exit::USAGE);
+    }
+}

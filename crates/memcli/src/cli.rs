@@ -1,0 +1,297 @@
+//! The command line: every command, argument and help text, and nothing that acts.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use memtrack::{Rate, Size};
+
+use crate::gate::FailOn;
+use crate::target::Target;
+
+/// How much memory a process uses, how close to the limit it is, and whether it leaks.
+#[derive(Debug, Parser)]
+#[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do; without a command one line on the machine, and what to try next.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Read this configuration file in place of the global ones
+    #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  memcli status redis-server                            how much, how close to the limit
+  memcli top 4321                                       the same, live, with the last minutes as a chart
+  memcli leak 4321 --for 60s                            a verdict, with its evidence
+  memcli demo leak                                      watch a program that leaks, for ten seconds
+  memcli run --max-rss 512MiB --fail-on leak -- ./test  start a command and gate it
+  memcli watch 4321                                     watch what runs already
+
+Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a gate or verdict failed;
+1, 2, 3 only `status --check`; 64 usage; 66 no such target or file; 69 not available here;
+77 permission; 78 configuration; 126, 127 the command cannot be run.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One line for each target: level, size, nearest limit
+    Status(StatusArgs),
+    /// A live view of one target: level, growth, chart, processes, events
+    #[command(aliases = ["live", "dash"])]
+    Top(TopArgs),
+    /// Watch a target for a while and say whether it leaks
+    ///
+    /// Exits with 99 when it does. Growth is not proof: a cache that is still filling looks the same.
+    Leak(LeakArgs),
+    /// Start a command, watch it to its end, and judge it
+    ///
+    /// The command's streams, signals and exit code are its own; the summary goes to stderr when it has ended.
+    Run(RunArgs),
+    /// Watch what runs already
+    #[command(aliases = ["attach", "record"])]
+    Watch(WatchArgs),
+    /// Watch a built-in program of known behaviour
+    Demo(DemoArgs),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Say what works here, what does not, and what to do about it
+    #[command(alias = "check")]
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a directory
+    Man(ManArgs),
+}
+
+/// What `status` takes.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Pids, process names, cgroup:/path, self or system; the machine when there is none
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<Target>,
+    /// Watch this long, such as 10s, and say how fast each grows
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Exit as monitoring plugins do: 0 normal, 1 warning, 2 critical or emergency, 3 unknown
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [NORMAL] where else a coloured dot and the word stand
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `leak` takes.
+#[derive(Debug, Args)]
+pub struct LeakArgs {
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET")]
+    pub target: Target,
+    /// Watch this long
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub duration: Duration,
+    /// Leave out what is seen in the first part of that time, such as a warm-up
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub skip: Duration,
+    /// Time between samples, 5ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
+    pub interval: Duration,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [LEAK] where else a coloured dot and the word stand
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `top` takes.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET", default_value = "system")]
+    pub target: Target,
+    /// Time between samples, 5ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [OK] where else a mark stands
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The shells there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// The usual one
+    Bash,
+    /// The Z shell
+    Zsh,
+    /// The friendly one
+    Fish,
+}
+
+/// What `man` takes.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write memcli.1 and a page for each command here, instead of printing memcli.1
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+    /// The command and its arguments; everything after its name is its own
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CMD"
+    )]
+    pub command: Vec<OsString>,
+}
+
+/// What `watch` takes.
+#[derive(Debug, Args)]
+pub struct WatchArgs {
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET")]
+    pub target: Target,
+}
+
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// The program
+    #[arg(value_enum, value_name = "PROGRAM")]
+    pub program: Program,
+    /// Run the program alone, without watching it
+    #[arg(long)]
+    pub unwatched: bool,
+    /// How fast leak, sawtooth and cache grow
+    #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
+    pub rate: Rate,
+    /// How to watch and what must hold.
+    #[command(flatten)]
+    pub watching: Watching,
+}
+
+/// The built-in programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Program {
+    /// Keeps everything it allocates
+    Leak,
+    /// Allocates and frees the same amount again and again
+    Steady,
+    /// Grows for three seconds and frees it all, again and again
+    Sawtooth,
+    /// Allocates 300 MiB for an instant, once a second
+    Spike,
+    /// Starts four processes that keep 16 MiB each
+    Tree,
+    /// Fills for four seconds, then replaces what it holds
+    Cache,
+}
+
+/// How to watch and what must hold: the options that `run`, `watch` and `demo` share.
+#[derive(Clone, Debug, Args)]
+pub struct Watching {
+    /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// The most memory the target should take: its budget, such as 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
+    #[arg(long)]
+    pub json: bool,
+    /// Write the summary to FILE as JSON
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Fail with 99 when the peak RSS is above SIZE
+    #[arg(long, value_name = "SIZE")]
+    pub max_rss: Option<Size>,
+    /// Fail with 99 when the peak PSS is above SIZE: for trees whose processes share memory
+    #[arg(long, value_name = "SIZE")]
+    pub max_pss: Option<Size>,
+    /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
+    #[arg(long, value_name = "RATE")]
+    pub max_growth: Option<Rate>,
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub fail_on: Vec<FailOn>,
+    /// End the command as soon as a peak or a level has failed its gate
+    #[arg(long)]
+    pub abort: bool,
+}
+
+/// What `config` can do.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration is valid, with every problem where it stands
+    Check(CheckArgs),
+    /// Print the configuration in force
+    Show(ShowArgs),
+}
+
+/// What `config check` takes.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `config show` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ShowArgs {
+    /// Say where each value comes from
+    #[arg(long)]
+    pub origin: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    memtrack::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    use memtrack::config::{MAX_INTERVAL, MIN_INTERVAL};
+    let interval = duration(text)?;
+    if (MIN_INTERVAL..=MAX_INTERVAL).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("an interval is 5ms to 1h".into())
+    }
+}

@@ -1,0 +1,82 @@
+//! One file a command.
+
+pub mod completions;
+pub mod config;
+pub mod demo;
+pub mod doctor;
+pub mod leak;
+pub mod man;
+pub mod overview;
+pub mod run;
+pub mod status;
+pub mod top;
+pub mod watch;
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use memtrack::units::format_duration;
+
+use crate::cli::Watching;
+use crate::exit::Failure;
+use crate::gate::Gates;
+use crate::live::Live;
+use crate::output::{diagnostic, human, json, screen};
+use crate::summary::Summary;
+
+/// Time between samples when neither a flag nor the configuration sets one.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+impl Watching {
+    fn gates(&self) -> Gates {
+        Gates {
+            max_rss: self.max_rss,
+            max_pss: self.max_pss,
+            max_growth: self.max_growth,
+            fail_on: self.fail_on.clone(),
+        }
+    }
+
+    fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
+        let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
+        let flags: Vec<_> = interval.into_iter().chain(limit).collect();
+        let live = Live::start(config, &flags, INTERVAL, events)?;
+        for warning in live.warnings() {
+            // A warning that cannot be written is no reason not to watch.
+            let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
+        }
+        Ok(live)
+    }
+
+    /// Writes the summary to its file, when one was asked for.
+    fn keep(&self, summary: &Summary) -> Result<(), Failure> {
+        let Some(path) = &self.summary else { return Ok(()) };
+        let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
+        let mut text =
+            serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+        text.push('\n');
+        std::fs::write(path, text).map_err(failed)
+    }
+}
+
+/// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("failed to write to stdout", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Shows the summary on stderr, as text or as one line of JSON.
+fn show_on_stderr(summary: &Summary, json: bool) -> Result<(), Failure> {
+    let written = if json {
+        writeln!(screen::stderr(), "{}", json::summary(summary))
+    } else {
+        write!(screen::stderr(), "{}", human::summary(summary))
+    };
+    written.map_err(|error| Failure::io("failed to write the summary", error))
+}

@@ -1,0 +1,49 @@
+//! `memcli watch`: watch what runs already.
+
+use std::io::Write;
+use std::path::Path;
+
+use crate::cli::WatchArgs;
+use crate::exit::{self, Failure};
+use crate::output::screen::{self, Screen, Style};
+use crate::output::{human, json};
+use crate::session::Session;
+use crate::sys;
+
+/// Watches the target until it ends, the time is up, or someone interrupts.
+///
+/// # Errors
+/// When the target cannot be watched or the output cannot be written.
+pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let watching = &args.watching;
+    let target = args.target.find()?;
+    let live = watching.live(config, true)?;
+    let signals =
+        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+    let session = Session {
+        target,
+        command: None,
+        child: None,
+        duration: watching.duration,
+        gates: watching.gates(),
+        abort: watching.abort,
+    };
+    let style = if watching.json { Style::Json } else { Style::Lines };
+    let mut screen = Screen::new(style, &session.target.label);
+    let summary = session.watch(&live, &signals, &mut screen)?;
+    watching.keep(&summary)?;
+    if screen.failed().is_some() {
+        // Nobody reads on (`memcli watch .. | head`): that is an end like another.
+        return Ok(summary.exit_code);
+    }
+    let written = if watching.json {
+        writeln!(screen::stdout(), "{}", json::summary(&summary))
+    } else {
+        write!(screen::stdout(), "{}", human::summary(&summary))
+    };
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::OK),
+        Err(error) => Err(Failure::io("failed to write the summary", error)),
+        Ok(()) => Ok(summary.exit_code),
+    }
+}

@@ -1,0 +1,98 @@
+//! How much memory a process uses, how close to the limit it is, and whether it leaks.
+//!
+//! The library half of the `memcli` command: the only place of this workspace that parses arguments, prints and serves.
+//! It wires the layers into one pipeline ([`pipeline::Pipeline`]) and shows what comes out. It measures and judges
+//! nothing itself: that is for `memtrack`, `mempressure` and `memleak`.
+
+#![deny(unsafe_code)]
+
+pub mod child;
+pub mod cli;
+pub mod commands;
+pub mod exit;
+pub mod gate;
+pub mod limit;
+pub mod live;
+pub mod look;
+pub mod output;
+pub mod pipeline;
+pub mod session;
+pub mod summary;
+#[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
+pub mod sys;
+pub mod target;
+pub mod top;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+
+use crate::cli::{Cli, Command};
+use crate::exit::Failure;
+use crate::output::screen;
+
+/// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let config = cli.config.as_deref();
+    let Some(command) = &cli.command else {
+        return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
+    };
+    let done = match command {
+        Command::Status(args) => commands::status::status(args, config),
+        Command::Top(args) => commands::top::top(args, config),
+        Command::Leak(args) => commands::leak::leak(args, config),
+        Command::Run(args) => commands::run::run(args, config),
+        Command::Watch(args) => commands::watch::watch(args, config),
+        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Config(command) => commands::config::config(command, config),
+        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Completions(args) => commands::completions::completions(args),
+        Command::Man(args) => commands::man::man(args),
+    };
+    done.unwrap_or_else(|failure| report(&failure))
+}
+
+fn report(failure: &Failure) -> u8 {
+    // When stderr is gone too, the exit code is all that is left to say.
+    let _ = writeln!(screen::stderr(), "error: {failure}");
+    failure.code
+}
+
+/// Help and version go to stdout with 0; a mistake goes to stderr with 64, since 2 means something else here.
+fn usage(error: &clap::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            exit::OK
+        }
+        ErrorKind::InvalidSubcommand => {
+            let words = |kind| match error.get(kind) {
+                Some(ContextValue::String(word)) => vec![word.clone()],
+                Some(ContextValue::Strings(words)) => words.clone(),
+                _ => Vec::new(),
+            };
+            let typed = words(ContextKind::InvalidSubcommand).concat();
+            let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
+            // The likest comes last. A hidden alias is no name to learn.
+            let cli = Cli::command();
+            let known =
+                |word: &String| cli.get_subcommands().any(|command| command.get_name() == word);
+            let meant = words(ContextKind::SuggestedSubcommand).into_iter().rfind(known);
+            let failure = match meant {
+                Some(meant) => failure.help(format!("did you mean `{meant}`?")),
+                None => failure.help("`memcli --help` lists the commands"),
+            };
+            report(&failure)
+        }
+        _ => {
+            let _ = error.print();
+            exit::USAGE
+        }
+    }
+}

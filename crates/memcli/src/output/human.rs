@@ -1,0 +1,312 @@
+//! What people read: event lines, the status line, the summary.
+
+use std::fmt::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+use anstyle::{AnsiColor, Style};
+use memleak::{Trend, Verdict};
+use mempressure::Level;
+use memtrack::{Rate, Reading, Sample, Size, Span};
+
+use crate::gate::Judged;
+use crate::pipeline::{Event, Numbered};
+use crate::summary::{End, Summary};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const WARN: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const BOLD: Style = Style::new().bold();
+
+/// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
+const WIDTH: usize = 100;
+
+/// A word in a style. The word carries the meaning; the colour only repeats it.
+struct Painted<T>(Style, T);
+
+impl<T: fmt::Display> fmt::Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(style, text) = self;
+        write!(f, "{style}{text}{style:#}")
+    }
+}
+
+pub(crate) fn level_style(level: Level) -> Style {
+    match level {
+        Level::Normal => GOOD,
+        Level::Warning | Level::Unknown => WARN,
+        Level::Critical | Level::Emergency => BAD,
+    }
+}
+
+pub(crate) fn verdict_style(verdict: &str) -> Style {
+    match verdict {
+        "steady" => GOOD,
+        "leak" => BAD,
+        _ => WARN,
+    }
+}
+
+/// The verdict in a full sentence, with what else it could be and what would decide.
+#[must_use]
+pub fn reason(verdict: &Verdict) -> String {
+    let kind = verdict.kind();
+    let words = verdict.words();
+    // The kind stands beside the reason wherever it is shown.
+    let mut text = words
+        .strip_prefix(kind)
+        .and_then(|rest| rest.strip_prefix(": "))
+        .unwrap_or(words)
+        .to_owned();
+    let evidence = verdict.evidence();
+    let floor = evidence.floor.map(Rate::per_second);
+    match verdict {
+        Verdict::Undecided { watch_for, .. } => {
+            let watched = Span(evidence.watched);
+            let _ = write!(text, "; {watched} watched");
+            if let (Some(watch_for), Some(floor)) = (watch_for, floor) {
+                let _ = write!(
+                    text,
+                    ", {} more would show growth of {floor} or faster",
+                    Span(*watch_for)
+                );
+            } else if let Some(watch_for) = watch_for {
+                let _ = write!(text, ", about {} more would decide", Span(*watch_for));
+            }
+        }
+        Verdict::Steady { plateau, .. } => {
+            let _ = write!(text, "; it stays at {}", Size(*plateau));
+            if let Some(floor) = floor {
+                let _ = write!(text, ", and growth of {floor} or faster would have shown");
+            }
+        }
+        Verdict::Growing { watch_for, .. } => {
+            let _ = write!(
+                text,
+                "; if it goes on like this for {} more, it is called a leak",
+                Span(*watch_for)
+            );
+        }
+        Verdict::Leak { leaked, since, time_to_limit, .. } => {
+            let _ =
+                write!(text, "; it kept {} since {} into the watch", Size(*leaked), Span(*since));
+            if let Some(time) = time_to_limit {
+                let _ = write!(
+                    text,
+                    ", and at this rate the limit is reached in about {}",
+                    Span(*time)
+                );
+            }
+        }
+        _ => {}
+    }
+    text
+}
+
+/// `+2.0 MiB/s (95 %: +1.9 to +2.1 MiB/s)`; `none` when it is under half a KiB an hour either way.
+#[must_use]
+pub fn growth(trend: Trend) -> String {
+    /// Bytes per second below which a rate shows as nothing: it prints as 0.0 KiB/h.
+    const NOTHING: f64 = 51.2 / 3600.0;
+    let Trend { bytes_per_second: rate, low, high } = trend;
+    if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
+        return "none".into();
+    }
+    let shown = [rate, low, high].map(|bytes| signed(bytes, rate));
+    let [shown, low_shown, high_shown] = shown;
+    if low_shown == high_shown {
+        // Narrower than what one decimal shows.
+        let half = (high - low).abs() / 2.0 / rate.abs() * 100.0;
+        return format!("{shown} (95 %: ±{half:.1} % of it)");
+    }
+    format!("{shown} (95 %: {low_shown} to {high_shown})")
+}
+
+/// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
+pub(crate) fn signed(rate: f64, reference: f64) -> String {
+    let text = Rate::per_second(rate).shown_like(Rate::per_second(reference));
+    if rate > 0.0 { format!("+{text}") } else { text }
+}
+
+fn size_or_reason(reading: Reading<u64>) -> String {
+    reading.map_or_else(|why| why.to_string(), |bytes| Size(bytes).to_string())
+}
+
+/// `12:03:41Z`.
+pub(crate) fn time_of_day(wall: SystemTime) -> String {
+    let full = humantime::format_rfc3339_seconds(wall).to_string();
+    full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
+}
+
+/// The line of an event; `None` for those that are not shown one by one.
+#[must_use]
+pub fn event_line(numbered: &Numbered) -> Option<String> {
+    let time = time_of_day(numbered.at.wall);
+    let text = match &numbered.event {
+        Event::Sample(_) | Event::Ended => return None,
+        // What is well from the start is no news.
+        Event::Level(transition)
+            if transition.from == Level::Unknown && transition.to == Level::Normal =>
+        {
+            return None;
+        }
+        Event::Level(transition) => {
+            format!("level    {}", Painted(level_style(transition.to), transition))
+        }
+        Event::Verdict(change) => {
+            let (from, to) = (change.from.kind(), change.to.kind());
+            let trend =
+                change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
+            format!("verdict  {from} -> {}{trend}", Painted(verdict_style(to), to))
+        }
+        Event::Config(reload) => format!("config   {}", crate::output::reload::line(reload)),
+        Event::Failed(failure) => format!("note     {failure}; watching goes on"),
+        Event::Lost(count) => format!("note     {count} samples were lost: memcli did not keep up"),
+    };
+    Some(format!("{time} {text}"))
+}
+
+/// Whether the terminal can take a line back: a dumb one cannot.
+#[must_use]
+pub fn may_redraw() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// One line on how things are now: label, size, level, growth.
+#[must_use]
+pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict) -> String {
+    let size = match sample.process.footprint() {
+        Err(memtrack::Absent::NotRead) => match sample.cgroup.working_set() {
+            Err(memtrack::Absent::NotRead) => sample.system.available.map_or_else(
+                |why| why.to_string(),
+                |available| format!("{} available", Size(available)),
+            ),
+            reading => size_or_reason(reading),
+        },
+        reading => size_or_reason(reading),
+    };
+    let level = Painted(level_style(level), level);
+    let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
+    let trend = verdict.trend().map_or(String::new(), |trend| {
+        format!("  {}", signed(trend.bytes_per_second, trend.bytes_per_second))
+    });
+    format!("{label}  {size}  {level}  {kind}{trend}")
+}
+
+/// The summary at the end of `run` and `watch`.
+#[must_use]
+pub fn summary(summary: &Summary) -> String {
+    let mut text = String::new();
+    let after = Span(Duration::from_secs_f64(summary.duration_seconds.max(0.0)));
+    let _ = writeln!(
+        text,
+        "{BOLD}memcli: {} {} after {after}{BOLD:#}",
+        summary.target,
+        end(summary.end)
+    );
+    let mut row = |name: &str, value: String| {
+        let options = textwrap::Options::new(WIDTH).subsequent_indent("            ");
+        let _ = writeln!(text, "{}", textwrap::fill(&format!("  {name:<9} {value}"), options));
+    };
+    row("peak", peak(summary));
+    row(
+        "growth",
+        match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
+            (Some(bytes_per_second), Some(low), Some(high)) => {
+                growth(Trend { bytes_per_second, low, high })
+            }
+            _ => "unknown: too few samples".into(),
+        },
+    );
+    let kind = summary.verdict.kind;
+    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), summary.verdict.reason));
+    row("level", level(summary));
+    for gate in &summary.gates {
+        row("gate", judged(gate));
+    }
+    let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
+    let memory =
+        summary.cost.max_rss_bytes.map_or("unknown".into(), |bytes| Size(bytes).to_string());
+    row(
+        "watching",
+        format!(
+            "{} samples{lost}; it cost {:.3} CPU s and {memory}",
+            summary.samples, summary.cost.cpu_seconds
+        ),
+    );
+    text
+}
+
+fn end(end: End) -> String {
+    match end {
+        End::Exited { code } => format!("exited with {code}"),
+        End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
+        End::TimeUp => "was watched".into(),
+        End::Aborted => "was ended because a gate failed".into(),
+        End::Interrupted { signal } => format!("was watched until {}", signal_name(signal)),
+        End::TargetEnded => "ended".into(),
+    }
+}
+
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        14 => "SIGALRM",
+        15 => "SIGTERM",
+        _ => return format!("signal {signal}"),
+    };
+    name.into()
+}
+
+fn peak(summary: &Summary) -> String {
+    let Some(rss) = summary.peak.rss_bytes else {
+        let why = summary.absent.get("peak.rss_bytes").map_or("unknown", String::as_str);
+        return format!("unknown: {why}");
+    };
+    let exactness =
+        if summary.peak.exact { "exact" } else { "at least; a spike between samples is not seen" };
+    format!("{} RSS ({exactness})", Size(rss))
+}
+
+fn level(summary: &Summary) -> String {
+    let now = Painted(level_style(summary.level), summary.level);
+    if summary.highest_level > summary.level {
+        format!(
+            "{now}, {} at its highest",
+            Painted(level_style(summary.highest_level), summary.highest_level)
+        )
+    } else {
+        now.to_string()
+    }
+}
+
+fn judged(gate: &Judged) -> String {
+    let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
+    let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
+    format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn growth_shows_its_interval_however_narrow() {
+        let mib = 1_048_576.0;
+        let shown = |rate: f64, low: f64, high: f64| {
+            growth(Trend { bytes_per_second: rate * mib, low: low * mib, high: high * mib })
+        };
+        assert_eq!(shown(2.0, 1.9, 2.1), "+2.0 MiB/s (95 %: +1.9 MiB/s to +2.1 MiB/s)");
+        assert_eq!(shown(2.0, 1.998, 2.002), "+2.0 MiB/s (95 %: ±0.1 % of it)");
+        assert_eq!(shown(0.0, 0.0, 0.0), "none");
+        assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 MiB/s)");
+    }
+}

@@ -1,0 +1,115 @@
+//! Where events go while a watch is on: lines for people, JSON for programs, or nowhere.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anstream::{AutoStream, ColorChoice};
+
+use crate::output::{human, json};
+use crate::pipeline::{Numbered, Pipeline};
+
+/// How often the status line is drawn anew at most.
+const REFRESH: Duration = Duration::from_millis(500);
+
+/// How events are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// Not at all: the streams belong to the child.
+    Silent,
+    /// A line for each event worth one, and a status line when stderr is a terminal.
+    Lines,
+    /// A JSON document for each event, samples included.
+    Json,
+}
+
+/// The screen of one watch. The first write that fails is kept, and nothing is written after it.
+#[derive(Debug)]
+pub struct Screen {
+    style: Style,
+    label: String,
+    live: Option<Instant>,
+    failed: Option<io::Error>,
+}
+
+impl Screen {
+    /// A screen on which nothing is shown yet. `label` names the target in the status line.
+    #[must_use]
+    pub fn new(style: Style, label: &str) -> Self {
+        let terminal = style == Style::Lines && io::stderr().is_terminal() && human::may_redraw();
+        // Drawn with the first sample.
+        let live =
+            terminal.then(|| Instant::now().checked_sub(REFRESH).unwrap_or_else(Instant::now));
+        Self { style, label: label.to_owned(), live, failed: None }
+    }
+
+    /// Shows one event.
+    pub fn event(&mut self, numbered: &Numbered) {
+        let written = match self.style {
+            Style::Silent => return,
+            Style::Json => writeln!(io::stdout().lock(), "{}", json::event(numbered)),
+            Style::Lines => match human::event_line(numbered) {
+                Some(line) => {
+                    self.clear();
+                    writeln!(stdout(), "{line}")
+                }
+                None => return,
+            },
+        };
+        self.keep(written);
+    }
+
+    /// Draws the status line when it is due and there is a terminal for it.
+    pub fn refresh(&mut self, pipeline: &Pipeline) {
+        let (Some(drawn), Some(sample)) = (self.live, pipeline.latest()) else { return };
+        if drawn.elapsed() < REFRESH {
+            return;
+        }
+        self.live = Some(Instant::now());
+        let line = human::status_line(&self.label, sample, pipeline.level(), &pipeline.verdict());
+        let written = write!(stderr(), "\r\x1b[2K{line}");
+        self.keep(written);
+    }
+
+    /// Takes the status line away, so that what comes next starts on a clean one.
+    pub fn clear(&mut self) {
+        if self.live.is_some() {
+            let written = write!(io::stderr().lock(), "\r\x1b[2K");
+            self.keep(written);
+        }
+    }
+
+    /// Whether a write failed: nobody listens any more, or the disk is full.
+    #[must_use]
+    pub fn failed(&self) -> Option<&io::Error> {
+        self.failed.as_ref()
+    }
+
+    fn keep(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            self.style = Style::Silent;
+            self.live = None;
+            self.failed.get_or_insert(error);
+        }
+    }
+}
+
+/// Stdout with colour where it is a terminal that wants it (`NO_COLOR`, `CLICOLOR`, `TERM=dumb` are honoured).
+#[must_use]
+pub fn stdout() -> AutoStream<io::StdoutLock<'static>> {
+    let choice = AutoStream::choice(&io::stdout());
+    AutoStream::new(io::stdout().lock(), plain_unless(choice))
+}
+
+/// Stderr, likewise.
+#[must_use]
+pub fn stderr() -> AutoStream<io::StderrLock<'static>> {
+    let choice = AutoStream::choice(&io::stderr());
+    AutoStream::new(io::stderr().lock(), plain_unless(choice))
+}
+
+fn plain_unless(choice: ColorChoice) -> ColorChoice {
+    match choice {
+        ColorChoice::Auto => ColorChoice::Never,
+        decided => decided,
+    }
+}

@@ -1,0 +1,233 @@
+//! One sample through every layer: level machine, detector, and what they say.
+//!
+//! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
+//! cost of watching.
+
+use memcfg::live::Reload;
+use memleak::{Change, Detector, LeakConfig, Verdict};
+use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
+use memtrack::error::SourceError;
+use memtrack::source::Target;
+use memtrack::{Reading, Sample, Settings, Stamp};
+
+/// What the pipeline tells its listeners.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A sample was taken.
+    Sample(Sample),
+    /// The level changed.
+    Level(Transition),
+    /// The verdict became one of another kind.
+    Verdict(Change),
+    /// An edited configuration was taken up, or refused.
+    Config(Reload),
+    /// A read gave nothing; watching goes on.
+    Failed(SourceError),
+    /// Samples that were taken and not looked at, because this program was too slow.
+    Lost(u64),
+    /// The target ended.
+    Ended,
+}
+
+/// An event with its place in the order of all events.
+#[derive(Clone, Debug)]
+pub struct Numbered {
+    /// Rises by one with each event, from 1.
+    pub seq: u64,
+    /// When it happened: the stamp of the sample that brought it, or of the newest one before it.
+    pub at: Stamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The settings that the pipeline's cores run on.
+#[derive(Debug)]
+pub struct Policies {
+    /// Thresholds, band, hold.
+    pub pressure: Settings<PressureConfig>,
+    /// The target's own budget.
+    pub budget: Settings<BudgetConfig>,
+    /// Windows and rates.
+    pub leak: Settings<LeakConfig>,
+}
+
+/// What has been seen so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Samples looked at.
+    pub samples: u64,
+    /// The first and the last stamp.
+    pub span: Option<(Stamp, Stamp)>,
+    /// The last `VmHWM`, or the highest RSS where there is none.
+    pub peak_rss: Option<u64>,
+    /// The highest RSS of a sample: over a tree, the sum at one time.
+    pub sampled_rss: Option<u64>,
+    /// The highest footprint of a sample.
+    pub footprint: Option<u64>,
+    /// The highest PSS of a sample.
+    pub pss: Option<u64>,
+    /// The most processes at one time.
+    pub processes: Option<u64>,
+    /// The highest level.
+    pub level: Level,
+}
+
+/// The cores and what they have seen.
+#[derive(Debug)]
+pub struct Pipeline {
+    policies: Policies,
+    series: Series,
+    machine: Machine,
+    detector: Detector,
+    leak_generation: u64,
+    seen: Seen,
+    latest: Option<Sample>,
+    seq: u64,
+}
+
+/// Which number of a sample is watched for growth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Series {
+    /// A process: its private memory.
+    Private,
+    /// A cgroup: its working set.
+    WorkingSet,
+    /// The machine: what is not available.
+    Unavailable,
+}
+
+impl Series {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Cgroup(_) => Series::WorkingSet,
+            Target::System => Series::Unavailable,
+            _ => Series::Private,
+        }
+    }
+
+    fn read(self, sample: &Sample) -> Reading<u64> {
+        match self {
+            Series::Private => sample.process.private(),
+            Series::WorkingSet => sample.cgroup.working_set(),
+            Series::Unavailable => {
+                Ok(sample.system.total?.saturating_sub(sample.system.available?))
+            }
+        }
+    }
+}
+
+impl Pipeline {
+    /// A pipeline that has seen nothing of `target` yet.
+    #[must_use]
+    pub fn new(target: &Target, policies: Policies) -> Self {
+        let leak = policies.leak.load();
+        Self {
+            series: Series::of(target),
+            machine: Machine::new(),
+            detector: Detector::new(&leak.value),
+            leak_generation: leak.generation,
+            policies,
+            seen: Seen::default(),
+            latest: None,
+            seq: 0,
+        }
+    }
+
+    /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
+    pub fn push(&mut self, sample: &Sample, mut listen: impl FnMut(&Numbered)) {
+        self.note(sample);
+        listen(&self.number(Event::Sample(*sample)));
+
+        let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
+        let rules = Rules {
+            pressure: &pressure.value,
+            budget: &budget.value,
+            generation: pressure.generation,
+        };
+        if let Some(transition) = self.machine.step(&rules, sample) {
+            self.seen.level = self.seen.level.max(transition.to);
+            listen(&self.number(Event::Level(transition)));
+        }
+
+        let leak = self.policies.leak.load();
+        if leak.generation != self.leak_generation {
+            self.detector.set_config(&leak.value);
+            self.leak_generation = leak.generation;
+        }
+        if let Ok(bytes) = self.series.read(sample) {
+            let headroom = self.headroom();
+            self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
+            if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
+                listen(&self.number(Event::Verdict(change)));
+            }
+        }
+    }
+
+    /// Numbers an event that did not come out of a sample.
+    pub fn number(&mut self, event: Event) -> Numbered {
+        self.seq += 1;
+        let at =
+            self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
+        Numbered { seq: self.seq, at, event }
+    }
+
+    /// Says that there will be no further sample, so that the verdict is judged on all of them.
+    pub fn conclude(&mut self, mut listen: impl FnMut(&Numbered)) {
+        if let Some(change) = self.detector.conclude() {
+            listen(&self.number(Event::Verdict(change)));
+        }
+    }
+
+    /// The verdict now.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.detector.verdict()
+    }
+
+    /// The level now.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.machine.status().level
+    }
+
+    /// The level now, what decided it, and what each signal says.
+    #[must_use]
+    pub fn pressure(&self) -> Status {
+        self.machine.status()
+    }
+
+    /// What has been seen so far.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The newest sample.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Sample> {
+        self.latest.as_ref()
+    }
+
+    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    #[must_use]
+    pub fn headroom(&self) -> Option<u64> {
+        let sample = self.latest.as_ref()?;
+        let machine = sample.system.available.ok();
+        let cgroup = sample.cgroup.headroom.ok();
+        machine.into_iter().chain(cgroup).min()
+    }
+
+    fn note(&mut self, sample: &Sample) {
+        let seen = &mut self.seen;
+        let process = &sample.process;
+        seen.samples += 1;
+        self.latest = Some(*sample);
+        seen.span = Some((seen.span.map_or(sample.at, |(first, _)| first), sample.at));
+        seen.sampled_rss = seen.sampled_rss.max(process.rss.ok());
+        seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
+        seen.footprint = seen.footprint.max(process.footprint().ok());
+        seen.pss = seen.pss.max(process.pss.ok());
+        seen.processes = seen.processes.max(process.processes.ok());
+    }
+}

@@ -1,0 +1,287 @@
+//! One watch from its first sample to its summary: the loop of `run`, `watch` and `demo`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
+use memcfg::live::Reload;
+use memtrack::Absent;
+use memtrack::sampler::{All, Sampler, Update};
+use memtrack::source::LinuxSource;
+
+use crate::child::{Child, Gone};
+use crate::exit::{self, Failure};
+use crate::gate::{Facts, Gates};
+use crate::live::Live;
+use crate::output::screen::Screen;
+use crate::pipeline::{Event, Pipeline, Seen};
+use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
+use crate::sys::{self, Signal};
+use crate::target::{Found, not_opened};
+
+/// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
+/// by each sample would nearly double it, and nobody reads faster than this.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long a child has to end after `--for` asked it to, before it is killed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Room for samples that wait while a line is written to a slow terminal: 100 s at 10 Hz.
+const SAMPLES_WAITING: usize = 1024;
+
+/// One watch that is about to begin.
+#[derive(Debug)]
+pub struct Session {
+    /// What to watch.
+    pub target: Found,
+    /// The command as it was typed, when there is a child.
+    pub command: Option<Vec<String>>,
+    /// The child, when the target is one.
+    pub child: Option<Child>,
+    /// For how long at most.
+    pub duration: Option<Duration>,
+    /// What must hold.
+    pub gates: Gates,
+    /// Whether a child is ended as soon as a gate has failed for good.
+    pub abort: bool,
+}
+
+/// How the loop ended.
+struct Ended {
+    end: End,
+    /// The child, when there was one.
+    gone: Option<Gone>,
+}
+
+impl Session {
+    /// Watches until the end, and sums up. `signals` must have been taken over before a child was started, so that
+    /// its end cannot be missed.
+    ///
+    /// # Errors
+    /// When the target cannot be opened or the system gives no thread.
+    pub fn watch(
+        self,
+        live: &Live,
+        signals: &Receiver<Signal>,
+        screen: &mut Screen,
+    ) -> Result<Summary, Failure> {
+        let started = Instant::now();
+        let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
+        let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        let mut sampler = Sampler::new(source, live.track());
+        let all = sampler.all_within(SAMPLES_WAITING);
+        sampler
+            .start()
+            .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
+
+        let ended = self.wait(&mut pipeline, &all, signals, live.reloads(), screen, started)?;
+        sampler.stop();
+        for update in all.receiver().try_iter() {
+            handle(&mut pipeline, screen, update);
+        }
+        if all.lost() > 0 {
+            screen.event(&pipeline.number(Event::Lost(all.lost())));
+        }
+        pipeline.conclude(|event| screen.event(event));
+        screen.event(&pipeline.number(Event::Ended));
+        screen.clear();
+        Ok(self.sum_up(&pipeline, all.lost(), ended, started.elapsed()))
+    }
+
+    fn wait(
+        &self,
+        pipeline: &mut Pipeline,
+        all: &All,
+        signals: &Receiver<Signal>,
+        reloads: &Receiver<Reload>,
+        screen: &mut Screen,
+        started: Instant,
+    ) -> Result<Ended, Failure> {
+        let mut sampling = true;
+        let mut reloads = reloads.clone();
+        let left = |duration: Duration| duration.saturating_sub(started.elapsed());
+        let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
+        // What the child was asked to end for, by us.
+        let mut asked_to_end: Option<End> = None;
+        loop {
+            while sampling {
+                match all.receiver().try_recv() {
+                    Ok(update) => handle(pipeline, screen, update),
+                    Err(TryRecvError::Empty) => break,
+                    // The end of a child is on its way as a signal; that of another target shows only here.
+                    Err(TryRecvError::Disconnected) if self.child.is_some() => sampling = false,
+                    Err(TryRecvError::Disconnected) => {
+                        return Ok(Ended { end: End::TargetEnded, gone: None });
+                    }
+                }
+            }
+            if screen.failed().is_some() && self.child.is_none() {
+                // Whoever read our output has gone. A child is still watched to its end, for its exit code.
+                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+            }
+            if let Some(child) = &self.child
+                && self.abort
+                && asked_to_end.is_none()
+                && self.gates.failed_for_good(pipeline.seen())
+            {
+                child.signal(libc::SIGTERM);
+                time_up = after(GRACE);
+                asked_to_end = Some(End::Aborted);
+            }
+            select! {
+                recv(signals) -> signal => {
+                    let Ok(signal) = signal else {
+                        return Err(Failure::new(exit::SOFTWARE, "the signal thread ended"));
+                    };
+                    if let Some(ended) = self.on_signal(signal, asked_to_end)? {
+                        return Ok(ended);
+                    }
+                }
+                recv(reloads) -> reload => match reload {
+                    Ok(reload) => screen.event(&pipeline.number(Event::Config(reload))),
+                    Err(_) => reloads = never(),
+                },
+                recv(time_up) -> _ => {
+                    let Some(child) = &self.child else {
+                        return Ok(Ended { end: End::TimeUp, gone: None });
+                    };
+                    child.signal(if asked_to_end.is_some() { libc::SIGKILL } else { libc::SIGTERM });
+                    time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
+                    asked_to_end.get_or_insert(End::TimeUp);
+                }
+                default(LOOK) => {}
+            }
+        }
+    }
+
+    /// A child gets the signal first and decides; without one the watch ends here.
+    fn on_signal(
+        &self,
+        signal: Signal,
+        asked_to_end: Option<End>,
+    ) -> Result<Option<Ended>, Failure> {
+        match &self.child {
+            Some(child) if signal.is_child() => {
+                let gone = child
+                    .try_wait()
+                    .map_err(|error| Failure::io("failed to wait for the command", error))?;
+                Ok(gone.map(|gone| {
+                    let end = asked_to_end.unwrap_or_else(|| gone.end());
+                    Ended { end, gone: Some(gone) }
+                }))
+            }
+            Some(child) => {
+                // Ctrl-C in a terminal reaches the whole foreground group: the child has it already.
+                if !signal.from_terminal {
+                    child.signal(signal.number);
+                }
+                Ok(None)
+            }
+            None if signal.is_child() => Ok(None),
+            None => Ok(Some(Ended { end: End::Interrupted { signal: signal.number }, gone: None })),
+        }
+    }
+
+    fn sum_up(&self, pipeline: &Pipeline, lost: u64, ended: Ended, duration: Duration) -> Summary {
+        let seen = pipeline.seen();
+        let verdict = pipeline.verdict();
+        let peak = peak(seen, &ended);
+        let gates = self.gates.judge(Facts {
+            peak_rss: peak.rss_bytes,
+            peak_pss: peak.pss_bytes,
+            verdict: &verdict,
+            level: seen.level,
+            headroom: pipeline.headroom(),
+        });
+        let gates_pass = gates.iter().all(|gate| gate.pass);
+        let exit_code = match (ended.end, ended.gone) {
+            // A child that `--for` ended did as it was told.
+            (End::Exited { .. } | End::Killed { .. }, Some(gone)) if gone.code() != exit::OK => {
+                gone.code()
+            }
+            (End::Interrupted { signal }, _) if signal != libc::SIGPIPE => exit::of_signal(signal),
+            _ if gates_pass => exit::OK,
+            _ => exit::GATE,
+        };
+        let growth = Growth::from(verdict.trend());
+        let max_rss_bytes = sys::own_peak();
+        Summary {
+            schema: SCHEMA,
+            target: self.target.label.clone(),
+            command: self.command.clone(),
+            exit_code,
+            end: ended.end,
+            duration_seconds: duration.as_secs_f64(),
+            samples: seen.samples,
+            lost,
+            processes: seen.processes,
+            peak,
+            growth,
+            verdict: Judgement::from(&verdict),
+            level: pipeline.level(),
+            highest_level: seen.level,
+            gates,
+            absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
+            cost: Cost {
+                cpu_seconds: sys::cpu_time().as_secs_f64(),
+                max_rss_bytes: max_rss_bytes.ok(),
+            },
+        }
+    }
+}
+
+fn handle(pipeline: &mut Pipeline, screen: &mut Screen, update: Update) {
+    match update {
+        Update::Sample(sample) => pipeline.push(&sample, |event| screen.event(event)),
+        Update::Failed(failure) => {
+            let event = pipeline.number(Event::Failed(failure));
+            screen.event(&event);
+            return;
+        }
+        _ => return,
+    }
+    screen.refresh(pipeline);
+}
+
+/// The peak, and whether it is exact.
+///
+/// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
+/// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over.
+/// Both count one process: over a tree the sum of a sample may be higher, and is never exact.
+fn peak(seen: &Seen, ended: &Ended) -> Peak {
+    let of_child = ended.gone.and_then(|gone| gone.peak_rss);
+    let alone = seen.processes.is_none_or(|processes| processes <= 1);
+    let watched_to_the_end = match ended.end {
+        End::TargetEnded => false,
+        End::Interrupted { .. } => seen.peak_rss.is_some(),
+        End::TimeUp if ended.gone.is_none() => seen.peak_rss.is_some(),
+        _ => of_child.is_some(),
+    };
+    Peak {
+        rss_bytes: seen.peak_rss.max(of_child),
+        exact: alone && watched_to_the_end,
+        footprint_bytes: seen.footprint,
+        pss_bytes: seen.pss,
+    }
+}
+
+fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'static str, String> {
+    let mut absent = BTreeMap::new();
+    let mut note = |missing: bool, path, why: &str| {
+        if missing {
+            absent.insert(path, why.to_owned());
+        }
+    };
+    note(peak.rss_bytes.is_none(), "peak.rss_bytes", "no sample was taken of a process");
+    note(
+        peak.footprint_bytes.is_none(),
+        "peak.footprint_bytes",
+        "no sample was taken of a process",
+    );
+    note(peak.pss_bytes.is_none(), "peak.pss_bytes", "PSS was not read");
+    note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
+    if let Some(why) = cost {
+        absent.insert("cost.max_rss_bytes", why.to_string());
+    }
+    absent
+}

@@ -1,0 +1,190 @@
+//! The summary of one watch: what it saw, what follows, what it cost. The document `memcli.summary/1`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use memleak::{Shape, Trend, Verdict};
+use mempressure::Level;
+use serde::Serialize;
+
+use crate::gate::Judged;
+
+/// The name and version of this document.
+pub const SCHEMA: &str = "memcli.summary/1";
+
+/// What one watch saw. Sizes are in bytes, times in seconds; what is unknown is `null` with its reason in `absent`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// What was watched, in words: `python3(4321)`.
+    pub target: String,
+    /// The command that was started, with its arguments; `null` when the target ran already.
+    pub command: Option<Vec<String>>,
+    /// The code memcli exits with.
+    pub exit_code: u8,
+    /// How the watch came to its end.
+    pub end: End,
+    /// From the start of the watch to its end.
+    pub duration_seconds: f64,
+    /// Samples taken.
+    pub samples: u64,
+    /// Samples taken and not looked at, because memcli was too slow.
+    pub lost: u64,
+    /// The most processes at one time; `null` when the target is none.
+    pub processes: Option<u64>,
+    /// The highest it was.
+    pub peak: Peak,
+    /// How fast it grew.
+    pub growth: Growth,
+    /// Whether it leaks.
+    pub verdict: Judgement,
+    /// The pressure level at the end.
+    pub level: Level,
+    /// The highest pressure level.
+    pub highest_level: Level,
+    /// The gates that were asked for.
+    pub gates: Vec<Judged>,
+    /// What watching cost.
+    pub cost: Cost,
+    /// Why a value above is `null`, by its path.
+    pub absent: BTreeMap<&'static str, String>,
+}
+
+/// How a watch came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum End {
+    /// The command exited by itself.
+    Exited {
+        /// Its own code.
+        code: i32,
+    },
+    /// A signal ended the command.
+    Killed {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The time of `--for` was up.
+    TimeUp,
+    /// `--abort` ended the command when a gate had failed.
+    Aborted,
+    /// Someone interrupted memcli.
+    Interrupted {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The target that ran already has ended.
+    TargetEnded,
+}
+
+/// The highest it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Peak {
+    /// Resident bytes.
+    pub rss_bytes: Option<u64>,
+    /// Whether the kernel kept this peak up to the end. If not it was at least this.
+    pub exact: bool,
+    /// RSS + swap, the highest of the samples.
+    pub footprint_bytes: Option<u64>,
+    /// Proportional share, the highest of its readings.
+    pub pss_bytes: Option<u64>,
+}
+
+/// How fast it grew.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Growth {
+    /// The estimate.
+    pub bytes_per_second: Option<f64>,
+    /// Lower end of the 95 % interval.
+    pub low: Option<f64>,
+    /// Upper end of it.
+    pub high: Option<f64>,
+}
+
+impl From<Option<Trend>> for Growth {
+    fn from(trend: Option<Trend>) -> Self {
+        Self {
+            bytes_per_second: trend.map(|t| t.bytes_per_second),
+            low: trend.map(|t| t.low),
+            high: trend.map(|t| t.high),
+        }
+    }
+}
+
+/// The verdict, flat. What its kind does not have is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Judgement {
+    /// `undecided`, `steady`, `growing` or `leak`.
+    pub kind: &'static str,
+    /// In words, with what else it could be, and what would decide when it is undecided.
+    pub reason: String,
+    /// The growth, when the kind is `growing` or `leak`.
+    pub rate_bytes_per_second: Option<f64>,
+    /// 0 to 1, for a leak.
+    pub confidence: Option<f64>,
+    /// Time into the watch at which the growth began, for a leak.
+    pub since_seconds: Option<f64>,
+    /// Growth since then, for a leak.
+    pub leaked_bytes: Option<u64>,
+    /// How the growth runs, for a leak.
+    pub shape: Option<Shape>,
+    /// Until the nearest limit at this rate, for a leak.
+    pub time_to_limit_seconds: Option<f64>,
+    /// The level it stays at, when steady.
+    pub plateau_bytes: Option<u64>,
+    /// How much longer to watch, when undecided or growing.
+    pub watch_for_seconds: Option<f64>,
+    /// The slowest growth that would have been seen.
+    pub floor_bytes_per_second: Option<f64>,
+}
+
+impl From<&Verdict> for Judgement {
+    fn from(verdict: &Verdict) -> Self {
+        let mut judgement = Self {
+            kind: verdict.kind(),
+            reason: crate::output::human::reason(verdict),
+            rate_bytes_per_second: None,
+            confidence: None,
+            since_seconds: None,
+            leaked_bytes: None,
+            shape: None,
+            time_to_limit_seconds: None,
+            plateau_bytes: None,
+            watch_for_seconds: None,
+            floor_bytes_per_second: verdict.evidence().floor,
+        };
+        let seconds = |time: Duration| time.as_secs_f64();
+        match verdict {
+            Verdict::Undecided { watch_for, .. } => {
+                judgement.watch_for_seconds = watch_for.map(seconds);
+            }
+            Verdict::Steady { plateau, .. } => judgement.plateau_bytes = Some(*plateau),
+            Verdict::Growing { rate, watch_for, .. } => {
+                judgement.rate_bytes_per_second = Some(rate.bytes_per_second);
+                judgement.watch_for_seconds = Some(seconds(*watch_for));
+            }
+            Verdict::Leak { rate, confidence, since, leaked, shape, time_to_limit, .. } => {
+                judgement.rate_bytes_per_second = Some(rate.bytes_per_second);
+                judgement.confidence = Some(*confidence);
+                judgement.since_seconds = Some(seconds(*since));
+                judgement.leaked_bytes = Some(*leaked);
+                judgement.shape = Some(*shape);
+                judgement.time_to_limit_seconds = time_to_limit.map(seconds);
+            }
+            _ => {}
+        }
+        judgement
+    }
+}
+
+/// What watching cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Cost {
+    /// CPU time of memcli, from its start.
+    pub cpu_seconds: f64,
+    /// Peak RSS of memcli.
+    pub max_rss_bytes: Option<u64>,
+}

@@ -1,0 +1,137 @@
+//! The few system calls that no kept crate wraps: `wait4` with the child's figures, and who sent a signal.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded};
+
+/// Signals that memcli waits for.
+const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD];
+
+/// A signal that arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signal {
+    /// Its number.
+    pub number: i32,
+    /// The kernel sent it to everyone in the foreground of the terminal, so a child there has it already.
+    pub from_terminal: bool,
+}
+
+impl Signal {
+    /// A child changed state.
+    #[must_use]
+    pub fn is_child(self) -> bool {
+        self.number == libc::SIGCHLD
+    }
+
+    /// `SIGINT`, `SIGTERM` or `SIGHUP`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.number {
+            libc::SIGINT => "SIGINT",
+            libc::SIGTERM => "SIGTERM",
+            libc::SIGHUP => "SIGHUP",
+            _ => "a signal",
+        }
+    }
+}
+
+/// Takes over the handled signals and delivers them to a channel, on a thread of their own.
+///
+/// # Errors
+/// When the system gives no descriptors, handlers or thread.
+pub fn signals() -> io::Result<Receiver<Signal>> {
+    let (mut read, write) = UnixStream::pair()?;
+    for number in HANDLED {
+        let write = write.try_clone()?;
+        write.set_nonblocking(true)?;
+        let number_byte = u8::try_from(number).unwrap_or_default();
+        let handler = move |info: &libc::siginfo_t| {
+            // A full socket means that plenty of signals already wait to be read: one more says nothing new.
+            let from_kernel = u8::from(info.si_code > 0);
+            let _ = (&write).write(&[number_byte, from_kernel]);
+        };
+        // SAFETY: the handler only calls `write(2)` on a non-blocking socket, which is async-signal-safe; it neither
+        // allocates nor locks.
+        unsafe { signal_hook_registry::register_sigaction(number, handler) }?;
+    }
+    let (send, receive) = bounded(64);
+    thread::Builder::new().name("signals".into()).stack_size(64 * 1024).spawn(move || {
+        let mut pair = [0; 2];
+        while read.read_exact(&mut pair).is_ok() {
+            let [number, from_kernel] = pair;
+            let signal = Signal { number: i32::from(number), from_terminal: from_kernel != 0 };
+            if send.send(signal).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok(receive)
+}
+
+/// What the kernel counted for a child that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub status: ExitStatus,
+    /// Highest RSS in bytes (`ru_maxrss`) of it and of any descendant it waited for; carries the peak of whoever
+    /// forked it through `exec`.
+    pub max_rss_bytes: u64,
+}
+
+/// Reaps the child `pid` if it has ended.
+///
+/// # Errors
+/// When it is not a child of this process, or has been reaped before.
+pub fn try_wait(pid: u32) -> io::Result<Option<Ended>> {
+    let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
+    let mut status = 0;
+    // SAFETY: all-zero bytes are a valid `rusage`.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live, writable values of the right type.
+    let reaped = unsafe { libc::wait4(pid, &raw mut status, libc::WNOHANG, &raw mut usage) };
+    match reaped {
+        0 => Ok(None),
+        -1 => Err(io::Error::last_os_error()),
+        _ => {
+            let max_rss_kib = u64::try_from(usage.ru_maxrss).unwrap_or(0);
+            Ok(Some(Ended {
+                status: ExitStatus::from_raw(status),
+                max_rss_bytes: max_rss_kib.saturating_mul(1024),
+            }))
+        }
+    }
+}
+
+/// Sends a signal to a child that has not been reaped, so that the pid is still its own.
+pub fn send_signal(pid: u32, number: i32) {
+    if let Ok(pid) = libc::pid_t::try_from(pid) {
+        // SAFETY: `kill` reads its two integers and nothing else. That the child may have ended is fine.
+        unsafe { libc::kill(pid, number) };
+    }
+}
+
+/// CPU time this process has used, in user and kernel, all threads.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Peak RSS of this process in bytes.
+///
+/// # Errors
+/// Why the kernel does not say.
+pub fn own_peak() -> memtrack::Reading<u64> {
+    use memtrack::source::{LinuxSource, Source, Target};
+    let mut source = LinuxSource::open(&Target::Own).map_err(|_| memtrack::Absent::Unsupported)?;
+    source
+        .read(&memtrack::TrackConfig::default())
+        .map_err(|_| memtrack::Absent::Unsupported)?
+        .process
+        .peak
+}

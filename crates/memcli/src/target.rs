@@ -1,0 +1,236 @@
+//! The one TARGET grammar of all commands, and what a target turns out to be on this machine.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use memtrack::error::OpenError;
+use memtrack::processes::ProcessId;
+use memtrack::source::Target as Watched;
+
+use crate::exit::{self, Failure};
+
+/// What somebody asked to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A process by its pid.
+    Pid(u32),
+    /// The one process of this command name.
+    Name(String),
+    /// A cgroup by its path below the cgroup mount.
+    Cgroup(PathBuf),
+    /// memcli itself.
+    Own,
+    /// The machine.
+    System,
+}
+
+/// Why a text is no target.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TargetError {
+    /// An empty text.
+    #[error("a target is a pid, a process name, `cgroup:/path`, `self` or `system`")]
+    Empty,
+    /// Digits that are no pid.
+    #[error("`{0}` is no pid: pids are 1 to 4194304")]
+    Pid(String),
+    /// A cgroup path that does not start at the mount.
+    #[error("`{0}` is no cgroup: write `cgroup:/path`, as `/proc/PID/cgroup` shows it")]
+    Cgroup(String),
+}
+
+impl FromStr for Target {
+    type Err = TargetError;
+
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        /// The kernel's highest pid (`PID_MAX_LIMIT` on 64 bits).
+        const MAX_PID: u32 = 1 << 22;
+        match text {
+            "" => Err(TargetError::Empty),
+            "self" => Ok(Target::Own),
+            "system" => Ok(Target::System),
+            _ if text.bytes().all(|b| b.is_ascii_digit()) => match text.parse() {
+                Ok(pid @ 1..=MAX_PID) => Ok(Target::Pid(pid)),
+                _ => Err(TargetError::Pid(text.to_owned())),
+            },
+            _ => match text.strip_prefix("cgroup:") {
+                Some(path) if path.starts_with('/') => Ok(Target::Cgroup(PathBuf::from(path))),
+                Some(_) => Err(TargetError::Cgroup(text.to_owned())),
+                None => Ok(Target::Name(text.to_owned())),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Pid(pid) => write!(f, "{pid}"),
+            Target::Name(name) => f.write_str(name),
+            Target::Cgroup(path) => write!(f, "cgroup:{}", path.display()),
+            Target::Own => f.write_str("self"),
+            Target::System => f.write_str("system"),
+        }
+    }
+}
+
+/// A target that was found: what memtrack is to watch, and what people call it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What memtrack watches.
+    pub watched: Watched,
+    /// `worker(4321)`, `cgroup /app`, `system`.
+    pub label: String,
+}
+
+impl Target {
+    /// Finds the target on this machine: a process with its whole tree.
+    ///
+    /// # Errors
+    /// Exit code 66 when there is no such target, or more than one of that name.
+    pub fn find(&self) -> Result<Found, Failure> {
+        self.find_at(Path::new("/"))
+    }
+
+    fn find_at(&self, root: &Path) -> Result<Found, Failure> {
+        match self {
+            Target::Pid(pid) => find_pid(root, *pid),
+            Target::Name(name) => find_name(root, name),
+            Target::Cgroup(path) => {
+                let label = format!("cgroup {}", path.display());
+                Ok(Found { watched: Watched::Cgroup(path.clone()), label })
+            }
+            Target::Own => find_pid(root, std::process::id()),
+            Target::System => Ok(Found { watched: Watched::System, label: "system".into() }),
+        }
+    }
+}
+
+fn find_pid(root: &Path, pid: u32) -> Result<Found, Failure> {
+    let id = ProcessId::read(root, pid).map_err(not_opened)?;
+    let name = command_name(root, pid).unwrap_or_else(|| "process".into());
+    Ok(Found { watched: Watched::Tree(id), label: format!("{name}({pid})") })
+}
+
+fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
+    let own = std::process::id();
+    let mut pids: Vec<u32> = fs::read_dir(root.join("proc"))
+        .map_err(|error| Failure::io("failed to list the processes", error))?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own && command_name(root, *pid).as_deref() == Some(name))
+        .collect();
+    pids.sort_unstable();
+    match pids.as_slice() {
+        [] => Err(Failure::new(exit::NO_INPUT, format!("no process is called `{name}`"))
+            .help("a name is the command's own, as in `ps -o comm`; a pid always works")),
+        [pid] => find_pid(root, *pid),
+        many => {
+            let listed: Vec<_> = many.iter().take(10).map(u32::to_string).collect();
+            let more = if many.len() > listed.len() { ", ..." } else { "" };
+            Err(Failure::new(
+                exit::NO_INPUT,
+                format!("{} processes are called `{name}`", many.len()),
+            )
+            .help(format!("name one of them by its pid: {}{more}", listed.join(", "))))
+        }
+    }
+}
+
+/// The kernel's short name of a process, with what could upset a terminal left out.
+fn command_name(root: &Path, pid: u32) -> Option<String> {
+    let name = fs::read(root.join(format!("proc/{pid}/comm"))).ok()?;
+    let name = String::from_utf8_lossy(&name);
+    Some(name.trim_end_matches('\n').chars().filter(|c| !c.is_control()).collect())
+}
+
+/// A target that could not be opened, as a failure with the code that fits.
+#[must_use]
+pub fn not_opened(error: OpenError) -> Failure {
+    match error {
+        OpenError::Unreadable { reason: memtrack::Absent::Denied, .. } => {
+            Failure::new(exit::NO_PERMISSION, "the target may not be read")
+                .because(error)
+                .help("try as its owner, or with sudo")
+        }
+        OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => {
+            Failure::new(exit::NO_INPUT, error.to_string())
+        }
+        _ => Failure::new(exit::IO, "failed to open the target").because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_grammar_reads_as_documented() {
+        for (text, target) in [
+            ("1234", Target::Pid(1234)),
+            ("self", Target::Own),
+            ("system", Target::System),
+            ("cgroup:/app/web", Target::Cgroup("/app/web".into())),
+            ("redis-server", Target::Name("redis-server".into())),
+            ("7zip", Target::Name("7zip".into())),
+        ] {
+            assert_eq!(text.parse(), Ok(target));
+        }
+        assert_eq!("".parse::<Target>(), Err(TargetError::Empty));
+        assert!(matches!("0".parse::<Target>(), Err(TargetError::Pid(_))));
+        assert!(matches!("99999999999999999999".parse::<Target>(), Err(TargetError::Pid(_))));
+        assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
+    }
+
+    fn proc_with(names: &[(u32, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (pid, name) in names {
+            let folder = root.path().join(format!("proc/{pid}"));
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+            fs::write(
+                folder.join("stat"),
+                format!("{pid} ({name}) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 77 0 0\n"),
+            )
+            .unwrap();
+        }
+        root
+    }
+
+    #[test]
+    fn a_name_finds_its_only_process() {
+        let root = proc_with(&[(7, "worker"), (8, "other")]);
+        let found = Target::Name("worker".into()).find_at(root.path()).unwrap();
+        assert_eq!(found.label, "worker(7)");
+        assert_eq!(found.watched, Watched::Tree(ProcessId { pid: 7, start: 77 }));
+    }
+
+    #[test]
+    fn an_ambiguous_name_lists_the_candidates() {
+        let root = proc_with(&[(7, "worker"), (8, "worker")]);
+        let failure = Target::Name("worker".into()).find_at(root.path()).unwrap_err();
+        assert_eq!(failure.code, exit::NO_INPUT);
+        assert!(failure.to_string().contains("7, 8"), "{failure}");
+    }
+
+    #[test]
+    fn what_is_not_there_is_no_input() {
+        let root = proc_with(&[(7, "worker")]);
+        assert_eq!(Target::Pid(9).find_at(root.path()).unwrap_err().code, exit::NO_INPUT);
+        assert_eq!(
+            Target::Name("nobody".into()).find_at(root.path()).unwrap_err().code,
+            exit::NO_INPUT
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_reads_back(text in "\\PC*") {
+            if let Ok(target) = text.parse::<Target>() {
+                prop_assert_eq!(target.to_string().parse(), Ok(target));
+            }
+        }
+    }
+}

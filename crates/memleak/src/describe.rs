@@ -1,0 +1,207 @@
+//! From a detector's state to a [`Verdict`] with its figures. Computed when asked, not at every look.
+
+use std::time::Duration;
+
+use crate::detector::{CONFIRM, Detector, FIRST_LOOK, State};
+use crate::growth::{Growth, LEAST_GROWTH, growth};
+use crate::rate::{Now, rate_now};
+use crate::saturation::power;
+use crate::search::Hit;
+use crate::season::season;
+use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
+use crate::window::{History, POINTS, Window, quantile};
+
+/// The verdict of `detector` now.
+pub(crate) fn verdict(detector: &Detector) -> Verdict {
+    let history = &detector.history;
+    let now = rate_now(history, detector.hit.map_or(history.origin(), |hit| hit.from));
+    // Where no window grows, the later half decides.
+    let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
+    let window = history.window(detector.hit.map_or(later, |hit| hit.from));
+    let found = window.as_ref().map(growth);
+    let mut evidence = evidence(detector, now, window.as_ref().zip(found));
+    match detector.state {
+        State::Early => Verdict::Undecided {
+            why: early(detector),
+            watch_for: seconds(wait_of_early(detector)),
+            evidence,
+        },
+        State::Steady => {
+            let end = history.end() - history.span() / 4.0;
+            let plateau = history.level_since(end, 0.5).unwrap_or(0.0) as u64;
+            Verdict::Steady { plateau, evidence }
+        }
+        State::Undecided(why) => {
+            let watch_for = seconds(wait_of_rise(why, history, found.as_ref()));
+            Verdict::Undecided { why, watch_for, evidence }
+        }
+        State::Growing => {
+            let rate = rate(detector, now);
+            evidence.trend = Some(rate);
+            let watch_for = seconds(detector.wait()).unwrap_or_default();
+            Verdict::Growing { rate, watch_for, evidence }
+        }
+        State::Leak => {
+            let rate = rate(detector, now);
+            evidence.trend = Some(rate);
+            leak(detector, rate, window.as_ref(), found, evidence)
+        }
+    }
+}
+
+fn leak(
+    detector: &Detector,
+    rate: Trend,
+    window: Option<&Window>,
+    found: Option<Growth>,
+    evidence: Evidence,
+) -> Verdict {
+    let history = &detector.history;
+    let since = detector.hit.map_or(history.origin(), |hit| onset(history, &hit));
+    let short = (history.span() / 60.0).max(detector.clock.interval() * 5.0);
+    let level = history.level_since(history.end() - short, 0.5).unwrap_or(0.0);
+    let before = history.level_between(since, since + short).unwrap_or(level);
+    let time_to_limit = detector.limit.and_then(|limit| {
+        let left = (limit as f64 - level).max(0.0);
+        seconds((rate.bytes_per_second > 0.0).then(|| left / rate.bytes_per_second))
+    });
+    Verdict::Leak {
+        rate,
+        confidence: confidence(detector, found.as_ref()),
+        since: Duration::try_from_secs_f64(detector.clock.raw(since)).unwrap_or_default(),
+        leaked: (level - before).max(0.0) as u64,
+        shape: window.map_or(Shape::Linear, shape),
+        time_to_limit,
+        evidence,
+    }
+}
+
+/// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time
+/// since it was first seen halves the doubt. What chance alone does is taken from the score (normal tail bound).
+fn confidence(detector: &Detector, found: Option<&Growth>) -> f64 {
+    let lasted = detector.hit.map_or(1.0, |hit| {
+        (detector.history.end() - hit.from) / detector.seen_over().max(f64::MIN_POSITIVE)
+    });
+    let doubt = 0.5 / lasted.max(1.0);
+    let score = found.map_or(3.0, |found| found.score).max(0.0);
+    let chance = 0.5 * (-score * score / 2.0).exp();
+    ((1.0 - doubt) * (1.0 - chance)).clamp(0.0, 0.99)
+}
+
+fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growth)>) -> Evidence {
+    let history = &detector.history;
+    let first = detector.first.unwrap_or_default();
+    let mut out = Evidence {
+        samples: detector.samples,
+        watched: seconds(Some((detector.last - first).max(0.0))).unwrap_or_default(),
+        restarts: detector.restarts,
+        trend: now.map(|now| now.trend),
+        baseline: detector.baseline().map(|bytes| bytes as u64),
+        spread: spread(history),
+        ..Evidence::default()
+    };
+    if let Some((window, found)) = found {
+        out.noise = Some(found.noise as u64);
+        out.score = Some(found.score);
+        out.floor = Some(found.needed.max(LEAST_GROWTH) / window.span);
+    }
+    out.season = match detector.hit {
+        Some(Hit { season, .. }) => season.map(|(period, _)| period),
+        None => season(history).map(|found| found.period),
+    }
+    .and_then(|period| seconds(Some(period)));
+    out
+}
+
+fn rate(detector: &Detector, now: Option<Now>) -> Trend {
+    let flat = |rate: f64, half: f64| Trend {
+        bytes_per_second: rate,
+        low: rate - half,
+        high: rate + half,
+    };
+    let half = now.map_or(0.0, |now| (now.trend.high - now.trend.low) / 2.0);
+    match (detector.hit, detector.carried) {
+        (Some(Hit { season: Some((_, rate)), .. }), _) => flat(rate, half),
+        (Some(_), _) => now.map_or(Trend::default(), |now| now.trend),
+        (None, Some((rate, _))) => flat(rate, rate.abs() / 2.0),
+        (None, None) => now.map_or(Trend::default(), |now| now.trend),
+    }
+}
+
+/// The start of the window that grows, or the bend in it after which it began to.
+fn onset(history: &History, hit: &Hit) -> f64 {
+    let Some(now) = rate_now(history, hit.from).filter(|now| now.from > hit.from) else {
+        return hit.from;
+    };
+    let before = history.level_between(hit.from, now.from).unwrap_or(0.0);
+    let start = history.level_between(hit.from, hit.from + (now.from - hit.from) / 4.0);
+    let risen = 2.0 * (before - start.unwrap_or(before));
+    // Before the bend it hardly rose: the bend is the onset.
+    if risen < 0.2 * now.trend.bytes_per_second * (now.from - hit.from) {
+        now.from
+    } else {
+        hit.from
+    }
+}
+
+fn shape(window: &Window) -> Shape {
+    let y = &window.level;
+    let total = y[POINTS - 1] - y[0];
+    let mut steps: [f64; POINTS - 1] = std::array::from_fn(|k| y[k + 1] - y[k]);
+    steps.sort_unstable_by(|a, b| b.total_cmp(a));
+    // A quarter of the points that make nearly all of the growth are steps.
+    let largest: f64 = steps[..POINTS / 4].iter().sum();
+    if largest > 0.9 * total && steps[POINTS / 2] < 0.25 * total / POINTS as f64 {
+        return Shape::Stepwise;
+    }
+    match power(y) {
+        p if p > 1.0 => Shape::Accelerating,
+        p if p < 1.0 => Shape::Decelerating,
+        _ => Shape::Linear,
+    }
+}
+
+fn spread(history: &History) -> Option<Spread> {
+    let buckets = history.buckets();
+    let mut means: Vec<f64> = buckets.iter().map(|bucket| bucket.mean).collect();
+    (!means.is_empty()).then(|| Spread {
+        min: buckets.iter().map(|bucket| bucket.low).fold(f64::INFINITY, f64::min) as u64,
+        p10: quantile(&mut means, 0.1) as u64,
+        p50: quantile(&mut means, 0.5) as u64,
+        p90: quantile(&mut means, 0.9) as u64,
+        max: history.high() as u64,
+    })
+}
+
+fn early(detector: &Detector) -> Why {
+    if detector.samples < detector.min_samples.max(FIRST_LOOK) {
+        Why::TooFewSamples
+    } else if detector.restarts > 0 {
+        Why::Restarted
+    } else {
+        Why::TooShort
+    }
+}
+
+fn wait_of_early(detector: &Detector) -> Option<f64> {
+    let least = detector.min_samples.max(FIRST_LOOK).saturating_sub(detector.samples) as f64;
+    let missing = detector.hold() - detector.history.span();
+    (detector.samples > 1).then(|| missing.max(least * detector.clock.interval()).max(0.0))
+}
+
+/// How long until growth of this speed would be told from this noise, or a rise that settles has settled.
+fn wait_of_rise(why: Why, history: &History, found: Option<&Growth>) -> Option<f64> {
+    let span = history.span();
+    match (why, found) {
+        (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
+            let wait = (1.0 + CONFIRM) * found.needed.max(LEAST_GROWTH) / found.rate - span;
+            Some(wait.clamp(0.1 * span, 10.0 * span))
+        }
+        // What settles shows it within as long again: the hazard of an end is one over the age.
+        _ => Some(span),
+    }
+}
+
+fn seconds(seconds: Option<f64>) -> Option<Duration> {
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}

@@ -1,0 +1,210 @@
+//! Does a bounded model describe a window better than every unbounded one?
+//!
+//! Each model is a fixed curve on the window's points, free in level and height; all the projections are computed once. A
+//! fit is then one dot product.
+
+use std::sync::LazyLock;
+
+use crate::growth::effective;
+use crate::trend::lag_one;
+use crate::window::POINTS;
+
+type Curve = [f64; POINTS];
+
+/// A bounded curve.
+struct Bounded {
+    /// Centred, of unit length.
+    axis: Curve,
+    /// Slope at the end over the mean slope: 0 for a curve that has gone flat.
+    terminal: f64,
+}
+
+/// A line with a bend at `at` (0 to 1).
+struct Hinge {
+    at: f64,
+    /// Centred, orthogonal to the line, of unit length.
+    axis: Curve,
+}
+
+struct Models {
+    bounded: Vec<Bounded>,
+    /// Powers of time with their curves.
+    unbounded: Vec<(f64, Curve)>,
+    line: Curve,
+    hinges: Vec<Hinge>,
+}
+
+static MODELS: LazyLock<Models> = LazyLock::new(models);
+
+/// Computes the models now rather than at the first look: a push must not pay for it.
+pub(crate) fn prepare() {
+    LazyLock::force(&MODELS);
+}
+
+fn x(k: usize) -> f64 {
+    (k as f64 + 0.5) / POINTS as f64
+}
+
+fn curve(f: impl Fn(f64) -> f64) -> Curve {
+    std::array::from_fn(|k| f(x(k)))
+}
+
+fn dot(a: &Curve, b: &Curve) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn centred(mut c: Curve) -> Curve {
+    let mean = c.iter().sum::<f64>() / POINTS as f64;
+    for v in &mut c {
+        *v -= mean;
+    }
+    c
+}
+
+fn unit(mut c: Curve) -> Curve {
+    let length = dot(&c, &c).sqrt().max(f64::MIN_POSITIVE);
+    for v in &mut c {
+        *v /= length;
+    }
+    c
+}
+
+fn models() -> Models {
+    let axis = |f: &dyn Fn(f64) -> f64| unit(centred(curve(f)));
+    let mut bounded = Vec::new();
+    // Exponential approach with time constants of 4 to 80 % of the window.
+    for step in 0..9 {
+        let tau = 0.04 * 20f64.powf(f64::from(step) / 8.0);
+        let terminal = (-1.0 / tau).exp() / tau / (1.0 - (-1.0 / tau).exp());
+        bounded.push(Bounded { axis: axis(&|x| 1.0 - (-x / tau).exp()), terminal });
+    }
+    // A ramp that has ended.
+    for step in 0..12 {
+        let knee = 0.08 + 0.07 * f64::from(step);
+        bounded.push(Bounded { axis: axis(&|x| x.min(knee)), terminal: 0.0 });
+    }
+    // Flat, a ramp, flat again.
+    for first in 0..5 {
+        let a = 0.1 + 0.15 * f64::from(first);
+        for last in 0..4 {
+            let b = a + 0.1 + (0.9 - a - 0.1) * f64::from(last) / 3.0;
+            bounded.push(Bounded { axis: axis(&|x| (x - a).clamp(0.0, b - a)), terminal: 0.0 });
+        }
+    }
+    // One step.
+    for step in 0..15 {
+        let a = 0.06 + 0.88 * f64::from(step) / 14.0;
+        bounded.push(Bounded { axis: axis(&|x| f64::from(u8::from(x > a))), terminal: 0.0 });
+    }
+    // Fragmentation slows down as a power of time.
+    for tau in [0.03f64, 0.06, 0.12, 0.2] {
+        const POWER: f64 = 1.5;
+        let reached = 1.0 - (1.0 + 1.0 / tau).powf(-POWER);
+        let terminal = POWER / tau * (1.0 + 1.0 / tau).powf(-POWER - 1.0) / reached;
+        bounded.push(Bounded { axis: axis(&|x| 1.0 - (1.0 + x / tau).powf(-POWER)), terminal });
+    }
+    let unbounded =
+        [0.5, 0.65, 0.8, 1.0, 1.5, 2.0, 3.0].map(|p| (p, axis(&|x: f64| x.powf(p)))).into();
+    let line = axis(&|x| x);
+    let hinges = (0..14)
+        .map(|step| {
+            let at = 0.1 + 0.05 * f64::from(step);
+            let mut bend = centred(curve(|x| (x - at).max(0.0)));
+            let along = dot(&bend, &line);
+            for (bend, line) in bend.iter_mut().zip(&line) {
+                *bend -= along * line;
+            }
+            Hinge { at, axis: unit(bend) }
+        })
+        .collect();
+    Models { bounded, unbounded, line, hinges }
+}
+
+/// How much better the best bounded model fits, and what it says of the end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saturation {
+    /// Effective points times the log ratio of the residual sums of squares; above 0 the bounded model fits better.
+    pub(crate) gain: f64,
+    /// Its slope at the end over its mean slope.
+    pub(crate) terminal: f64,
+}
+
+/// Compares the models on a window of which `filled` points had samples.
+///
+/// How many independent points the window is worth comes from what the better of the two fits leaves: around a straight
+/// line every curve would look correlated.
+pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
+    let models = &*MODELS;
+    let y = centred(*y);
+    let total = dot(&y, &y);
+    if total <= 0.0 {
+        return Saturation { gain: 0.0, terminal: 0.0 };
+    }
+    let along = |axis: &Curve| dot(&y, axis).powi(2);
+    let mut free = (f64::NEG_INFINITY, &models.line);
+    for (_, axis) in &models.unbounded {
+        let along = along(axis);
+        if along > free.0 {
+            free = (along, axis);
+        }
+    }
+    let mut bound = (f64::NEG_INFINITY, &models.bounded[0]);
+    for model in &models.bounded {
+        let along = along(&model.axis);
+        if along > bound.0 {
+            bound = (along, model);
+        }
+    }
+    if bound.0 <= free.0 {
+        return Saturation { gain: 0.0, terminal: 1.0 };
+    }
+    let least = total * 1e-12;
+    let ratio = (total - free.0).max(least) / (total - bound.0).max(least);
+    let axis = &bound.1.axis;
+    let height = dot(&y, axis);
+    let left: Curve = std::array::from_fn(|k| y[k] - height * axis[k]);
+    let gain = effective(lag_one(&left), filled) * ratio.ln();
+    Saturation { gain, terminal: bound.1.terminal }
+}
+
+/// The power of time that fits best; 1 unless another is clearly better than a line.
+pub(crate) fn power(y: &Curve) -> f64 {
+    let models = &*MODELS;
+    let y = centred(*y);
+    let total = dot(&y, &y);
+    let rest = |axis: &Curve| {
+        let along = dot(&y, axis);
+        (total - along * along).max(total * 1e-12)
+    };
+    let straight = rest(&models.line);
+    let (power, best) = models
+        .unbounded
+        .iter()
+        .map(|(power, axis)| (*power, rest(axis)))
+        .fold((1.0, straight), |best, next| if next.1 < best.1 { next } else { best });
+    if POINTS as f64 * (straight / best.max(f64::MIN_POSITIVE)).ln() > 8.0 { power } else { 1.0 }
+}
+
+/// The bend that explains most, as its place (0 to 1) and its gain over a straight line.
+pub(crate) fn bend(y: &Curve, effective: impl Fn(&Curve) -> f64) -> Option<(f64, f64)> {
+    let models = &*MODELS;
+    let y = centred(*y);
+    let along = dot(&y, &models.line);
+    let mut left = y;
+    for (left, line) in left.iter_mut().zip(&models.line) {
+        *left -= along * line;
+    }
+    let straight = dot(&left, &left);
+    if straight <= 0.0 {
+        return None;
+    }
+    let (at, rest) = models
+        .hinges
+        .iter()
+        .map(|hinge| {
+            let bent = dot(&left, &hinge.axis);
+            (hinge.at, (straight - bent * bent).max(straight * 1e-12))
+        })
+        .min_by(|a, b| a.1.total_cmp(&b.1))?;
+    Some((at, effective(&left) * (straight / rest).ln()))
+}

@@ -1,0 +1,119 @@
+//! Rank statistics of a window: Theil-Sen slope, Mann-Kendall score, autocorrelation.
+//!
+//! Sources: P. K. Sen, JASA 63 (1968) 1379 for the slope and its rank interval; M. G. Kendall, Rank Correlation Methods
+//! for the score and its variance with ties; the first-order correction of K. H. Hamed and A. R. Rao, J. Hydrology 204
+//! (1998) 182 for samples that resemble their neighbours.
+
+use crate::window::{POINTS, median};
+
+const PAIRS: usize = POINTS * (POINTS - 1) / 2;
+/// Quantile of the normal distribution for a two-sided 95 % interval.
+const Z_95: f64 = 1.96;
+
+/// Slopes over a window are in bytes per window: times 1 / span they are bytes per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ranks {
+    /// Theil-Sen slope.
+    pub(crate) slope: f64,
+    /// Mann-Kendall score in standard deviations of independent points.
+    pub(crate) score: f64,
+}
+
+/// Theil-Sen and Mann-Kendall over equally spaced points.
+pub(crate) fn ranks(y: &[f64; POINTS]) -> Ranks {
+    let (slopes, sum) = pairs(y);
+    let mut slopes = slopes;
+    Ranks { slope: median(&mut slopes), score: score(sum, variance(y)) }
+}
+
+/// Theil-Sen slope with its 95 % rank interval, widened by `inflation` (the ratio of the standard deviations).
+pub(crate) fn slope_interval(y: &[f64; POINTS], inflation: f64) -> (f64, f64, f64) {
+    let (mut slopes, _) = pairs(y);
+    let reach = Z_95 * variance(y).sqrt() * inflation;
+    let half = PAIRS as f64 / 2.0;
+    let at = |rank: f64| rank.round().clamp(0.0, (PAIRS - 1) as f64) as usize;
+    slopes.sort_unstable_by(f64::total_cmp);
+    let middle = f64::midpoint(slopes[PAIRS / 2 - 1], slopes[PAIRS / 2]);
+    (middle, slopes[at(half - reach / 2.0)], slopes[at(half + reach / 2.0)])
+}
+
+fn pairs(y: &[f64; POINTS]) -> ([f64; PAIRS], i64) {
+    let mut slopes = [0.0; PAIRS];
+    let mut at = 0;
+    let mut sum = 0i64;
+    for gap in 1..POINTS {
+        let scale = POINTS as f64 / gap as f64;
+        for i in 0..POINTS - gap {
+            let difference = y[i + gap] - y[i];
+            sum += i64::from(difference > 0.0) - i64::from(difference < 0.0);
+            slopes[at] = difference * scale;
+            at += 1;
+        }
+    }
+    (slopes, sum)
+}
+
+/// Variance of the Mann-Kendall sum, with the correction for ties.
+fn variance(y: &[f64; POINTS]) -> f64 {
+    let term = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
+    let mut sorted = *y;
+    sorted.sort_unstable_by(f64::total_cmp);
+    let ties: f64 = sorted
+        .chunk_by(|a, b| a == b)
+        .filter(|run| run.len() > 1)
+        .map(|run| term(run.len() as f64))
+        .sum();
+    ((term(POINTS as f64) - ties) / 18.0).max(0.0)
+}
+
+fn score(sum: i64, variance: f64) -> f64 {
+    if variance > 0.0 { (sum - sum.signum()) as f64 / variance.sqrt() } else { 0.0 }
+}
+
+/// What is left of `y` when a line of `slope` and the median of the rest are taken out.
+pub(crate) fn residuals(y: &[f64; POINTS], slope: f64) -> [f64; POINTS] {
+    let mut out = [0.0; POINTS];
+    for (k, out) in out.iter_mut().enumerate() {
+        *out = y[k] - slope * (k as f64 + 0.5) / POINTS as f64;
+    }
+    let mut sorted = out;
+    let middle = median(&mut sorted);
+    for out in &mut out {
+        *out -= middle;
+    }
+    out
+}
+
+/// Correlation of neighbours, 0 to 0.97: negative correlation is not allowed to sharpen a test.
+pub(crate) fn lag_one(residuals: &[f64]) -> f64 {
+    let n = residuals.len();
+    if n < 3 {
+        return 0.0;
+    }
+    correlation(&residuals[1..], &residuals[..n - 1]).clamp(0.0, 0.97)
+}
+
+/// Pearson's correlation; 0 where either side does not vary.
+pub(crate) fn correlation(a: &[f64], b: &[f64]) -> f64 {
+    let n = a.len().min(b.len()) as f64;
+    let (ma, mb) = (a.iter().sum::<f64>() / n, b.iter().sum::<f64>() / n);
+    let (mut saa, mut sbb, mut sab) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        saa += (a - ma) * (a - ma);
+        sbb += (b - mb) * (b - mb);
+        sab += (a - ma) * (b - mb);
+    }
+    let r = sab / (saa * sbb).sqrt();
+    if r.is_finite() { r } else { 0.0 }
+}
+
+/// By how much the standard deviation of a mean grows when neighbours correlate by `rho`.
+pub(crate) fn inflation(rho: f64) -> f64 {
+    ((1.0 + rho) / (1.0 - rho)).sqrt()
+}
+
+/// Standard deviation from the median absolute deviation (factor 1.4826 for a normal distribution).
+pub(crate) fn robust_deviation(residuals: &[f64; POINTS]) -> f64 {
+    let mut sizes = residuals.map(f64::abs);
+    1.4826 * median(&mut sizes)
+}

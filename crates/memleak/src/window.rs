@@ -1,0 +1,279 @@
+//! The bounded history of one segment, and equal-time windows over its end.
+
+/// Points in a window. All tests and models work on this many, so their designs are computed once.
+pub(crate) const POINTS: usize = 48;
+/// Buckets in a history: 24 KiB at 24 bytes each.
+pub(crate) const CAPACITY: usize = 1024;
+/// A window with fewer filled points than this is not evidence.
+const LEAST_FILLED: usize = 12;
+
+/// All samples of an equal stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Bucket {
+    /// Which stretch, counted from the origin.
+    pub(crate) index: u32,
+    /// Samples in it.
+    pub(crate) count: u32,
+    /// Their mean, in bytes.
+    pub(crate) mean: f64,
+    /// The lowest of them, in bytes.
+    pub(crate) low: f64,
+}
+
+/// A segment's samples in at most [`CAPACITY`] buckets of equal width.
+///
+/// When time runs past the last bucket, neighbours merge and the width doubles: memory is constant and the cost of a
+/// sample is O(1) amortised, whatever the uptime. Means and minima merge without bias, so that old and new buckets can be
+/// compared; a quantile would not.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct History {
+    /// Seconds of the first sample.
+    origin: f64,
+    /// Seconds of the last sample.
+    end: f64,
+    /// Seconds in a bucket; 0 until a second point in time is known.
+    width: f64,
+    samples: u64,
+    /// The highest level, in bytes.
+    high: f64,
+    buckets: Vec<Bucket>,
+}
+
+/// The end of a history on [`POINTS`] equally spaced points.
+#[derive(Clone, Debug)]
+pub(crate) struct Window {
+    /// Seconds it spans.
+    pub(crate) span: f64,
+    /// Points that had samples of their own; the others are interpolated.
+    pub(crate) filled: usize,
+    /// The middle level at each point, in bytes.
+    pub(crate) level: [f64; POINTS],
+    /// The low level at each point, in bytes.
+    pub(crate) low: [f64; POINTS],
+}
+
+impl History {
+    pub(crate) fn push(&mut self, t: f64, y: f64) {
+        if self.samples == 0 {
+            self.origin = t;
+            self.buckets.push(Bucket { index: 0, count: 0, mean: y, low: y });
+        } else if self.width == 0.0 && t > self.origin {
+            self.width = (t - self.origin).max(1e-3);
+        }
+        self.samples += 1;
+        self.high = self.high.max(y);
+        self.end = t;
+        let mut index = self.index_of(t);
+        while index >= CAPACITY as u64 {
+            self.halve();
+            index = self.index_of(t);
+        }
+        let index = index as u32;
+        match self.buckets.last_mut() {
+            Some(last) if last.index >= index => {
+                last.count = last.count.saturating_add(1);
+                last.mean += (y - last.mean) / f64::from(last.count);
+                last.low = last.low.min(y);
+            }
+            _ => self.buckets.push(Bucket { index, count: 1, mean: y, low: y }),
+        }
+    }
+
+    fn index_of(&self, t: f64) -> u64 {
+        if self.width > 0.0 { ((t - self.origin) / self.width).max(0.0) as u64 } else { 0 }
+    }
+
+    fn halve(&mut self) {
+        self.width *= 2.0;
+        let mut kept = 0;
+        for read in 0..self.buckets.len() {
+            let mut bucket = self.buckets[read];
+            bucket.index /= 2;
+            if kept > 0 && self.buckets[kept - 1].index == bucket.index {
+                let into = &mut self.buckets[kept - 1];
+                let count = into.count.saturating_add(bucket.count);
+                into.mean +=
+                    (bucket.mean - into.mean) * f64::from(bucket.count) / f64::from(count.max(1));
+                into.low = into.low.min(bucket.low);
+                into.count = count;
+            } else {
+                self.buckets[kept] = bucket;
+                kept += 1;
+            }
+        }
+        self.buckets.truncate(kept);
+    }
+
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    pub(crate) fn origin(&self) -> f64 {
+        self.origin
+    }
+
+    pub(crate) fn end(&self) -> f64 {
+        self.end
+    }
+
+    pub(crate) fn span(&self) -> f64 {
+        self.end - self.origin
+    }
+
+    /// The level at its start, in bytes.
+    pub(crate) fn start(&self) -> Option<f64> {
+        self.buckets.first().map(|bucket| bucket.mean)
+    }
+
+    pub(crate) fn high(&self) -> f64 {
+        self.high
+    }
+
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.buckets.len() <= CAPACITY
+            && self.buckets.is_sorted_by(|a, b| a.index < b.index)
+            && self
+                .buckets
+                .iter()
+                .all(|bucket| (bucket.index as usize) < CAPACITY && bucket.count > 0)
+            && self.origin.is_finite()
+            && self.end.is_finite()
+            && self.width.is_finite()
+            && self.width >= 0.0
+            && (self.samples == 0) == self.buckets.is_empty()
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
+    }
+
+    pub(crate) fn buckets(&self) -> &[Bucket] {
+        &self.buckets
+    }
+
+    /// Seconds of the middle of a bucket; the last one is as long as it has been filled.
+    pub(crate) fn middle(&self, bucket: &Bucket) -> f64 {
+        let start = self.origin + f64::from(bucket.index) * self.width;
+        let end = (start + self.width).min(self.end.max(start));
+        f64::midpoint(start, end)
+    }
+
+    /// Buckets whose middle lies at or after `from`.
+    pub(crate) fn since(&self, from: f64) -> &[Bucket] {
+        let start = self.buckets.partition_point(|bucket| self.middle(bucket) < from);
+        &self.buckets[start..]
+    }
+
+    /// The median of the bucket means since `from`, or of the last bucket when there are none.
+    pub(crate) fn level_since(&self, from: f64, share: f64) -> Option<f64> {
+        let mut means: Vec<f64> = self.since(from).iter().map(|bucket| bucket.mean).collect();
+        if means.is_empty() {
+            return self.buckets.last().map(|bucket| bucket.mean);
+        }
+        let at = ((means.len() - 1) as f64 * share.clamp(0.0, 1.0)) as usize;
+        Some(*means.select_nth_unstable_by(at, f64::total_cmp).1)
+    }
+
+    /// The median of the bucket means from `from` up to `to`; `None` when there are none.
+    pub(crate) fn level_between(&self, from: f64, to: f64) -> Option<f64> {
+        let buckets = self.since(from);
+        let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
+        let mut means: Vec<f64> = buckets[..end].iter().map(|bucket| bucket.mean).collect();
+        (!means.is_empty()).then(|| median(&mut means))
+    }
+
+    /// The last seconds from `from` on, on equally spaced points; `None` when too few of them have samples.
+    pub(crate) fn window(&self, from: f64) -> Option<Window> {
+        self.stretch(from, self.end)
+    }
+
+    /// The seconds from `from` to `to` on equally spaced points; `None` when too few of them have samples.
+    pub(crate) fn stretch(&self, from: f64, to: f64) -> Option<Window> {
+        let span = to - from;
+        if span <= 0.0 || from < self.origin - 0.5 * span / POINTS as f64 {
+            return None;
+        }
+        let (mut x, mut level, mut low) = ([0.0; POINTS], [0.0; POINTS], [0.0; POINTS]);
+        let mut filled = 0;
+        let mut scratch = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
+        let buckets = self.since(from);
+        let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
+        let scale = POINTS as f64 / span;
+        let (mut here, mut time, mut least) = (0, 0.0, f64::INFINITY);
+        let mut close = |scratch: &mut Vec<f64>, time: f64, least: f64| {
+            if !scratch.is_empty() {
+                x[filled] = time / scratch.len() as f64;
+                level[filled] = median(scratch);
+                low[filled] = least;
+                filled += 1;
+            }
+            scratch.clear();
+        };
+        for bucket in &buckets[..end] {
+            let place = (self.middle(bucket) - from) * scale;
+            let point = (place.max(0.0) as usize).min(POINTS - 1);
+            if point != here {
+                close(&mut scratch, time, least);
+                (here, time, least) = (point, 0.0, f64::INFINITY);
+            }
+            scratch.push(bucket.mean);
+            time += place;
+            least = least.min(bucket.low);
+        }
+        close(&mut scratch, time, least);
+        if filled < LEAST_FILLED {
+            return None;
+        }
+        let mut window = Window { span, filled, level: [0.0; POINTS], low: [0.0; POINTS] };
+        interpolate(&x[..filled], &level[..filled], &mut window.level);
+        interpolate(&x[..filled], &low[..filled], &mut window.low);
+        Some(window)
+    }
+}
+
+/// Values at the middles of the points; flat beyond the ends.
+fn interpolate(x: &[f64], y: &[f64], out: &mut [f64; POINTS]) {
+    let mut right = 0;
+    for (k, out) in out.iter_mut().enumerate() {
+        let center = k as f64 + 0.5;
+        while right < x.len() && x[right] < center {
+            right += 1;
+        }
+        *out = if right == 0 {
+            y[0]
+        } else if right == x.len() {
+            y[right - 1]
+        } else {
+            let (x0, x1) = (x[right - 1], x[right]);
+            let share = if x1 > x0 { (center - x0) / (x1 - x0) } else { 1.0 };
+            y[right - 1] + (y[right] - y[right - 1]) * share
+        };
+    }
+}
+
+/// The median; the mean of the middle two for an even count; 0 for none.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let middle = values.len() / 2;
+    let even = values.len().is_multiple_of(2);
+    let (left, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    if !even {
+        return upper;
+    }
+    let lower = left.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    f64::midpoint(lower, upper)
+}
+
+/// The value below which `share` of `values` lie, without interpolation; 0 for none.
+pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
+    if values.is_empty() {
+        return 0.0;
+    }
+    let at = ((values.len() - 1) as f64 * share.clamp(0.0, 1.0)).round() as usize;
+    *values.select_nth_unstable_by(at, f64::total_cmp).1
+}

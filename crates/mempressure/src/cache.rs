@@ -1,0 +1,470 @@
+//! What can give memory back: caches, how they are registered, and how each of them is doing.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use memtrack::Size;
+use memtrack::component::Gauge;
+
+use crate::config::Priority;
+use crate::level::Level;
+
+/// Below this share of its own claim in measured bytes, a claim counts as one without effect.
+const EFFECTIVE: f64 = 0.25;
+/// After so many claims in a row without effect a cache is backed off.
+const STRIKES: u32 = 3;
+/// How long a cache is first backed off; each further time twice as long, up to [`MAX_BACK_OFF`].
+const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
+const MAX_BACK_OFF: Duration = Duration::from_secs(600);
+
+/// Anything that can give memory back.
+///
+/// Both methods run on the guard's eviction thread, one call at a time. A panic in them is caught; a call that
+/// does not return within the deadline is left behind, and the cache is not called again until it returns.
+pub trait Cache: Send + Sync {
+    /// Bytes held now; `None` while nobody knows, and then the estimate of the registration stands in.
+    fn used(&self) -> Option<u64>;
+
+    /// Frees about `target` bytes and returns how many were freed as far as the cache can tell.
+    fn evict(&self, target: u64) -> u64;
+}
+
+impl<C: Cache + ?Sized> Cache for Arc<C> {
+    fn used(&self) -> Option<u64> {
+        (**self).used()
+    }
+
+    fn evict(&self, target: u64) -> u64 {
+        (**self).evict(target)
+    }
+}
+
+/// A cache made of two closures.
+pub struct FnCache<U, E> {
+    used: U,
+    evict: E,
+}
+
+impl<U, E> FnCache<U, E>
+where
+    U: Fn() -> Option<u64> + Send + Sync,
+    E: Fn(u64) -> u64 + Send + Sync,
+{
+    /// `used` and `evict` as in [`Cache`].
+    pub fn new(used: U, evict: E) -> Self {
+        Self { used, evict }
+    }
+}
+
+/// A cache that keeps a gauge of `memtrack` up to date; `evict` as in [`Cache`].
+pub fn gauge_cache(gauge: Gauge, evict: impl Fn(u64) -> u64 + Send + Sync) -> impl Cache {
+    FnCache::new(move || Some(gauge.get()), evict)
+}
+
+impl<U, E> Cache for FnCache<U, E>
+where
+    U: Fn() -> Option<u64> + Send + Sync,
+    E: Fn(u64) -> u64 + Send + Sync,
+{
+    fn used(&self) -> Option<u64> {
+        (self.used)()
+    }
+
+    fn evict(&self, target: u64) -> u64 {
+        (self.evict)(target)
+    }
+}
+
+impl<U, E> fmt::Debug for FnCache<U, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FnCache").finish_non_exhaustive()
+    }
+}
+
+/// How a cache wants to be treated.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Registration {
+    /// Its name, in outcomes and status. Two caches may share one, at the cost of telling them apart.
+    pub name: String,
+    /// How much it is worth keeping.
+    pub priority: Priority,
+    /// What it may hold at most, pressure or not.
+    pub ceiling: Option<Size>,
+    /// What it holds as long as [`Cache::used`] does not say; unset, that of the `[project]` section.
+    pub estimate: Option<Size>,
+}
+
+impl Registration {
+    /// Normal priority, no ceiling, the configured estimate.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
+/// The caches of a program. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Caches {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    entries: Mutex<Vec<Arc<Entry>>>,
+    /// The level under which hits and misses are counted.
+    level: AtomicU8,
+}
+
+impl Caches {
+    /// No caches yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registers `cache` until the handle is dropped.
+    pub fn register(&self, registration: Registration, cache: impl Cache + 'static) -> Registered {
+        let entry = Arc::new(Entry {
+            registration,
+            cache: Box::new(cache),
+            counts: Counts::default(),
+            surveyed: AtomicU64::new(0),
+            hung: AtomicBool::new(false),
+            conduct: Mutex::new(Conduct::default()),
+        });
+        lock(&self.shared.entries).push(Arc::clone(&entry));
+        Registered { entry, shared: Arc::clone(&self.shared) }
+    }
+
+    /// How each cache is doing, in the order of registration. Calls [`Cache::used`] on this thread.
+    #[must_use]
+    pub fn status(&self) -> Vec<CacheStatus> {
+        self.entries().iter().map(|entry| entry.status()).collect()
+    }
+
+    /// As [`Caches::status`], with what each cache held at the last plan: calls nobody's code.
+    pub(crate) fn surveyed(&self) -> Vec<CacheStatus> {
+        let known = |entry: &Arc<Entry>| {
+            entry.status_with(entry.surveyed.load(Ordering::Relaxed).checked_sub(1))
+        };
+        self.entries().iter().map(known).collect()
+    }
+
+    pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
+        lock(&self.shared.entries).clone()
+    }
+
+    pub(crate) fn any_ceiling(&self) -> bool {
+        lock(&self.shared.entries).iter().any(|entry| entry.registration.ceiling.is_some())
+    }
+
+    pub(crate) fn set_level(&self, level: Level) {
+        self.shared.level.store(level as u8, Ordering::Relaxed);
+    }
+}
+
+/// A registered cache. Dropping it deregisters the cache; a call that is under way ends first or is left behind.
+#[derive(Debug)]
+pub struct Registered {
+    entry: Arc<Entry>,
+    shared: Arc<Shared>,
+}
+
+impl Registered {
+    /// Counts a hit, under the present level. Lock-free.
+    pub fn hit(&self) {
+        self.count(&self.entry.counts.hits);
+    }
+
+    /// Counts a miss, under the present level. Lock-free.
+    pub fn miss(&self) {
+        self.count(&self.entry.counts.misses);
+    }
+
+    fn count(&self, by_level: &[AtomicU64; 5]) {
+        let level = usize::from(self.shared.level.load(Ordering::Relaxed));
+        if let Some(count) = by_level.get(level) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How it is doing. Calls [`Cache::used`] on this thread.
+    #[must_use]
+    pub fn status(&self) -> CacheStatus {
+        self.entry.status()
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&self.shared.entries).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+    }
+}
+
+/// Hits and misses under one level.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Lookups {
+    /// Found.
+    pub hits: u64,
+    /// Not found.
+    pub misses: u64,
+}
+
+impl Lookups {
+    /// Hits over lookups; `None` when nothing was looked up.
+    #[must_use]
+    pub fn hit_ratio(&self) -> Option<f64> {
+        let all = self.hits.saturating_add(self.misses);
+        (all > 0).then(|| self.hits as f64 / all as f64)
+    }
+}
+
+/// How one cache is doing. Counters never go back.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CacheStatus {
+    /// Its name.
+    pub name: String,
+    /// How much it is worth keeping.
+    pub priority: Priority,
+    /// Bytes it holds, where it says.
+    pub used_bytes: Option<u64>,
+    /// Bytes it may hold at most.
+    pub ceiling_bytes: Option<u64>,
+    /// Lookups by level: unknown, normal, warning, critical, emergency. So the price of eviction can be read.
+    pub lookups: [Lookups; 5],
+    /// Times it was asked to evict.
+    pub evictions: u64,
+    /// Bytes it was asked for.
+    pub asked_bytes: u64,
+    /// Bytes it claimed to have freed.
+    pub claimed_bytes: u64,
+    /// Calls that panicked.
+    pub panics: u64,
+    /// Calls that did not return within the deadline.
+    pub hangs: u64,
+    /// A call has not returned yet after its deadline.
+    pub hung: bool,
+    /// It claimed without effect and is not asked before this time. Seconds in JSON.
+    #[cfg_attr(
+        feature = "serde",
+        serde(rename = "backed_off_until_seconds", with = "crate::seconds::option")
+    )]
+    pub backed_off_until: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    hits: [AtomicU64; 5],
+    misses: [AtomicU64; 5],
+    evictions: AtomicU64,
+    asked: AtomicU64,
+    claimed: AtomicU64,
+    panics: AtomicU64,
+    hangs: AtomicU64,
+}
+
+/// A cache with all that is known about it.
+pub(crate) struct Entry {
+    pub(crate) registration: Registration,
+    cache: Box<dyn Cache>,
+    counts: Counts,
+    /// What it held when it was last asked before a plan, plus one; 0 while it was not.
+    surveyed: AtomicU64,
+    hung: AtomicBool,
+    conduct: Mutex<Conduct>,
+}
+
+/// What came of the claims of a cache.
+#[derive(Debug, Default)]
+struct Conduct {
+    strikes: u32,
+    back_off: Option<Duration>,
+    until: Option<Duration>,
+}
+
+/// A callback panicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked;
+
+impl Entry {
+    /// Bytes it holds. Runs the caller's code.
+    pub(crate) fn used(&self, estimate: Size) -> u64 {
+        let used = catch_unwind(AssertUnwindSafe(|| self.cache.used())).unwrap_or_else(|_| {
+            self.counts.panics.fetch_add(1, Ordering::Relaxed);
+            None
+        });
+        self.surveyed.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
+        used.unwrap_or(self.registration.estimate.unwrap_or(estimate).bytes())
+    }
+
+    /// Asks for `target` bytes. Runs the caller's code.
+    pub(crate) fn evict(&self, target: u64) -> Result<u64, Panicked> {
+        self.counts.evictions.fetch_add(1, Ordering::Relaxed);
+        self.counts.asked.fetch_add(target, Ordering::Relaxed);
+        match catch_unwind(AssertUnwindSafe(|| self.cache.evict(target))) {
+            Ok(claimed) => {
+                self.counts.claimed.fetch_add(claimed, Ordering::Relaxed);
+                Ok(claimed)
+            }
+            Err(_) => {
+                self.counts.panics.fetch_add(1, Ordering::Relaxed);
+                Err(Panicked)
+            }
+        }
+    }
+
+    pub(crate) fn barred(&self, now: Duration) -> bool {
+        self.hung.load(Ordering::Acquire)
+            || lock(&self.conduct).until.is_some_and(|until| now < until)
+    }
+
+    pub(crate) fn set_hung(&self, hung: bool) {
+        if hung {
+            self.counts.hangs.fetch_add(1, Ordering::Relaxed);
+        }
+        self.hung.store(hung, Ordering::Release);
+    }
+
+    /// Judges a claim by the bytes that left with the whole plan. A claim is without effect when not even all
+    /// of them would make up a quarter of it, so that an honest cache does not suffer for a liar beside it.
+    /// Returns whether the cache is now backed off.
+    pub(crate) fn judge(&self, claimed: u64, measured: i64, now: Duration) -> bool {
+        let mut conduct = lock(&self.conduct);
+        if claimed == 0 {
+            return false;
+        }
+        if measured as f64 >= claimed as f64 * EFFECTIVE {
+            *conduct = Conduct::default();
+            return false;
+        }
+        conduct.strikes += 1;
+        if conduct.strikes < STRIKES {
+            return false;
+        }
+        // One more claim without effect after the time is up, and it is backed off for longer.
+        conduct.strikes = STRIKES - 1;
+        let back_off = conduct.back_off.map_or(FIRST_BACK_OFF, |last| (last * 2).min(MAX_BACK_OFF));
+        conduct.back_off = Some(back_off);
+        conduct.until = Some(now.saturating_add(back_off));
+        true
+    }
+
+    fn status(&self) -> CacheStatus {
+        self.status_with(catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten())
+    }
+
+    fn status_with(&self, used_bytes: Option<u64>) -> CacheStatus {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let lookups = std::array::from_fn(|level| Lookups {
+            hits: load(&self.counts.hits[level]),
+            misses: load(&self.counts.misses[level]),
+        });
+        CacheStatus {
+            name: self.registration.name.clone(),
+            priority: self.registration.priority,
+            used_bytes,
+            ceiling_bytes: self.registration.ceiling.map(Size::bytes),
+            lookups,
+            evictions: load(&self.counts.evictions),
+            asked_bytes: load(&self.counts.asked),
+            claimed_bytes: load(&self.counts.claimed),
+            panics: load(&self.counts.panics),
+            hangs: load(&self.counts.hangs),
+            hung: self.hung.load(Ordering::Acquire),
+            backed_off_until: lock(&self.conduct).until,
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("registration", &self.registration).finish_non_exhaustive()
+    }
+}
+
+/// No code of a caller runs under these locks, so a poisoned one still holds a whole value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn entry(cache: impl Cache + 'static) -> Arc<Entry> {
+        let caches = Caches::new();
+        let _registered = caches.register(Registration::new("test"), cache);
+        caches.entries().remove(0)
+    }
+
+    #[test]
+    fn dropping_the_handle_deregisters() {
+        let caches = Caches::new();
+        let a = caches.register(Registration::new("a"), FnCache::new(|| Some(1), |_| 0));
+        let _b = caches.register(Registration::new("b"), FnCache::new(|| Some(2), |_| 0));
+        drop(a);
+        let names: Vec<_> = caches.status().into_iter().map(|status| status.name).collect();
+        assert_eq!(names, ["b"]);
+    }
+
+    #[test]
+    fn lookups_are_counted_by_level() {
+        let caches = Caches::new();
+        let cache = caches.register(Registration::new("a"), FnCache::new(|| None, |_| 0));
+        caches.set_level(Level::Normal);
+        cache.hit();
+        cache.hit();
+        caches.set_level(Level::Critical);
+        cache.hit();
+        cache.miss();
+        let lookups = cache.status().lookups;
+        assert_eq!(lookups[Level::Normal as usize].hit_ratio(), Some(1.0));
+        assert_eq!(lookups[Level::Critical as usize].hit_ratio(), Some(0.5));
+        assert_eq!(lookups[Level::Unknown as usize].hit_ratio(), None);
+    }
+
+    #[test]
+    fn the_estimate_stands_in_until_usage_is_known() {
+        let unknown = entry(FnCache::new(|| None, |_| 0));
+        assert_eq!(unknown.used(Size::mib(256)), 256 * MIB);
+        let known = entry(FnCache::new(|| Some(0), |_| 0));
+        assert_eq!(known.used(Size::mib(256)), 0);
+    }
+
+    #[test]
+    fn a_gauge_says_what_is_used() {
+        let components = memtrack::component::Components::new();
+        let gauge = components.component("index");
+        let entry = entry(gauge_cache(gauge.clone(), |_| 0));
+        gauge.add(5);
+        assert_eq!(entry.used(Size(7)), 5);
+    }
+
+    #[test]
+    fn panics_are_caught_and_counted() {
+        let cache = entry(FnCache::new(|| panic!("used"), |_| panic!("evict")));
+        assert_eq!(cache.used(Size(7)), 7);
+        assert_eq!(cache.evict(1), Err(Panicked));
+        assert_eq!(cache.status().panics, 2);
+    }
+
+    #[test]
+    fn a_cache_that_claims_without_freeing_is_backed_off_for_longer_each_time() {
+        let liar = entry(FnCache::new(|| Some(MIB), |target| target));
+        let at = Duration::from_secs;
+        assert!(!liar.judge(8 * MIB, 0, at(1)) && !liar.judge(8 * MIB, -5, at(2)));
+        assert!(liar.judge(8 * MIB, MIB as i64, at(3)));
+        assert!(liar.barred(at(32)) && !liar.barred(at(33)));
+        assert!(liar.judge(8 * MIB, 0, at(40)));
+        assert!(liar.barred(at(99)) && !liar.barred(at(100)));
+        assert!(!liar.judge(8 * MIB, 2 * MIB as i64, at(110)), "a quarter is an effect");
+        assert!(!liar.barred(at(110)) && !liar.judge(8 * MIB, 0, at(120)));
+    }
+}

@@ -1,0 +1,190 @@
+//! One process: its identity, its held files, what they said last.
+
+use crate::held::Held;
+use crate::processes::{ProcessId, ProcessName};
+use crate::procfs::{Proc, Stat, read_stat};
+use crate::reading::{Absent, Reading};
+use crate::sample::ProcessMemory;
+use crate::text::Fields;
+
+/// Holds `status` whole, with room for the lines that later kernels add.
+const STATUS_BUFFER: usize = 4096;
+/// The pids of a process's children, some 500 of them; a scan finds the rest.
+const CHILDREN_BUFFER: usize = 4096;
+
+/// How much of a process is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// `status` alone.
+    Memory,
+    /// Page faults too, from `stat`.
+    Faults,
+}
+
+/// A process of the watched set.
+///
+/// A held descriptor stays bound to its process: once that has ended it answers ESRCH, and never with the figures of a
+/// later process that was given the same pid. Without one, every read checks the start time.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) id: ProcessId,
+    pub(crate) name: ProcessName,
+    pub(crate) memory: ProcessMemory,
+    status: Option<Held>,
+    stat: Option<Held>,
+    children: Option<Held>,
+}
+
+impl Member {
+    /// The process `pid`, if `accept` says yes to what it is. With `hold`, its `status` is held from here on.
+    pub(crate) fn open(
+        proc: &Proc,
+        pid: u32,
+        hold: bool,
+        accept: impl FnOnce(&Stat) -> bool,
+    ) -> Reading<Self> {
+        let status = proc.file(pid, "status")?;
+        let stat_file = proc.file(pid, "stat")?;
+        let stat = read_stat(&stat_file)?;
+        if !accept(&stat) {
+            return Err(Absent::Gone);
+        }
+        // Both were opened by pid. If that pid changed hands between the two, the first is by now bound to nobody.
+        status.read(&mut [0; 64])?;
+        let id = ProcessId { pid, start: stat.start };
+        Ok(Self {
+            id,
+            name: ProcessName::default(),
+            memory: ProcessMemory::default(),
+            status: hold.then_some(status),
+            stat: None,
+            children: None,
+        })
+    }
+
+    /// Reads the process anew into `memory`; [`Absent::Gone`] when it has ended.
+    pub(crate) fn read(&mut self, proc: &Proc, detail: Detail, hold: bool) -> Reading<()> {
+        let mut buffer = [0; STATUS_BUFFER];
+        let read = match &self.status {
+            Some(status) => status.read(&mut buffer),
+            None => self.read_unheld(proc, &mut buffer),
+        };
+        match read {
+            Ok(text) => {
+                let mut fields = Fields::new(text);
+                self.name = fields.text(b"Name:").map(ProcessName::new).unwrap_or_default();
+                self.memory = parse_status(fields)?;
+            }
+            Err(Absent::Gone) => return Err(Absent::Gone),
+            Err(why) => {
+                // Whatever ails the descriptor, the next read starts from a fresh one.
+                self.status = None;
+                self.memory = ProcessMemory::absent(why);
+                self.memory.processes = Ok(1);
+            }
+        }
+        if hold && self.status.is_none() {
+            self.status =
+                Self::open(proc, self.id.pid, true, |stat| stat.start == self.id.start)?.status;
+        }
+        if detail == Detail::Faults {
+            self.read_faults(proc, hold);
+        }
+        Ok(())
+    }
+
+    fn read_unheld<'b>(&self, proc: &Proc, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
+        let text = proc.file(self.id.pid, "status")?.read(buffer)?;
+        // Still the same process after the read, so it was the same during it.
+        if proc.stat(self.id.pid)?.start == self.id.start { Ok(text) } else { Err(Absent::Gone) }
+    }
+
+    fn read_faults(&mut self, proc: &Proc, hold: bool) {
+        if self.stat.is_none() {
+            match proc.file(self.id.pid, "stat") {
+                Ok(file) => self.stat = Some(file),
+                Err(why) => {
+                    self.memory.minor_faults = Err(why);
+                    self.memory.major_faults = Err(why);
+                    return;
+                }
+            }
+        }
+        let stat = self.stat.as_ref().map_or(Err(Absent::NotRead), read_stat);
+        let stat =
+            stat.and_then(
+                |stat| if stat.start == self.id.start { Ok(stat) } else { Err(Absent::Gone) },
+            );
+        self.memory.minor_faults = stat.map(|stat| stat.minor_faults);
+        self.memory.major_faults = stat.map(|stat| stat.major_faults);
+        if !hold || stat.is_err() {
+            self.stat = None;
+        }
+    }
+
+    /// Calls `visit` with the pid of each child that its first thread has, as far as they fit the buffer.
+    ///
+    /// The kernel may leave out siblings while one of them exits, so this is a quick look and no census.
+    pub(crate) fn children(&mut self, proc: &Proc, hold: bool, mut visit: impl FnMut(u32)) {
+        if self.children.is_none() {
+            let mut name = [0; 32];
+            let name = task_children(&mut name, self.id.pid);
+            self.children = proc.file(self.id.pid, name).ok();
+        }
+        let mut buffer = [0; CHILDREN_BUFFER];
+        if let Some(Ok(text)) = self.children.as_ref().map(|file| file.read_words(&mut buffer)) {
+            let pids = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            pids.filter_map(|word| u32::try_from(crate::text::number(word).ok()?).ok())
+                .for_each(&mut visit);
+        }
+        if !hold {
+            self.children = None;
+        }
+    }
+
+    /// Whether the process is still there, a zombie included.
+    pub(crate) fn lives(&self, proc: &Proc) -> bool {
+        match &self.status {
+            Some(status) => status.read(&mut [0; 64]).is_ok(),
+            None => proc.stat(self.id.pid).is_ok_and(|stat| stat.start == self.id.start),
+        }
+    }
+
+    /// How many descriptors it holds.
+    pub(crate) fn descriptors(&self) -> usize {
+        [&self.status, &self.stat, &self.children].into_iter().flatten().count()
+    }
+
+    /// Gives up its descriptors; reading goes on without.
+    pub(crate) fn release(&mut self) {
+        (self.status, self.stat, self.children) = (None, None, None);
+    }
+}
+
+fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {
+    use std::io::Write;
+    let length = buffer.len();
+    let mut rest = buffer.as_mut_slice();
+    let left = write!(rest, "task/{pid}/children").map(|()| rest.len()).unwrap_or(length);
+    std::str::from_utf8(buffer.get(..length - left).unwrap_or_default()).unwrap_or_default()
+}
+
+/// `status`, in the order in which the kernel writes it, so that one pass finds all.
+pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<ProcessMemory> {
+    if let Some(state) = fields.text(b"State:")
+        && matches!(state.first(), Some(b'Z' | b'X'))
+    {
+        return Err(Absent::Gone);
+    }
+    Ok(ProcessMemory {
+        peak: fields.kb(b"VmHWM:"),
+        rss: fields.kb(b"VmRSS:"),
+        anon: fields.kb(b"RssAnon:"),
+        file: fields.kb(b"RssFile:"),
+        shmem: fields.kb(b"RssShmem:"),
+        swap: fields.kb(b"VmSwap:"),
+        threads: fields.count(b"Threads:"),
+        processes: Ok(1),
+        ..ProcessMemory::default()
+    })
+}

@@ -1,0 +1,167 @@
+//! The process file system, reached through one held directory.
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
+
+use crate::held::Held;
+use crate::reading::{Absent, Reading};
+use crate::text::{column, decimal};
+
+/// `stat` is one line of some 350 bytes; the command name in it is at most 64.
+const STAT_BUFFER: usize = 1024;
+
+/// `proc` under a root, held open.
+#[derive(Debug)]
+pub(crate) struct Proc {
+    dir: OwnedFd,
+}
+
+/// What `/proc/PID/stat` says that nothing cheaper does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    /// Clock ticks since boot.
+    pub(crate) start: u64,
+    pub(crate) minor_faults: u64,
+    pub(crate) major_faults: u64,
+}
+
+impl Proc {
+    pub(crate) fn open(root: &Path) -> Reading<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = openat(CWD, root.join("proc"), flags, Mode::empty()).map_err(absent)?;
+        Ok(Self { dir })
+    }
+
+    /// Opens a file of process `pid`; [`Absent::Gone`] when there is no such process.
+    pub(crate) fn file(&self, pid: u32, name: &str) -> Reading<Held> {
+        let mut path = [0; 64];
+        let length = path.len();
+        let mut rest = path.as_mut_slice();
+        // A pid has at most ten digits and the names are ours; what did not fit would not exist.
+        let written = write!(rest, "{pid}/{name}").map(|()| rest.len());
+        let path = path.get(..length - written.unwrap_or(length)).unwrap_or_default();
+        self.open_file(path).map_err(|why| match why {
+            // The files of a live process are always there, unless the kernel was built without them.
+            Absent::Unsupported if !self.exists(pid) => Absent::Gone,
+            why => why,
+        })
+    }
+
+    /// Opens a file that belongs to no process.
+    pub(crate) fn machine_file(&self, name: &str) -> Reading<Held> {
+        self.open_file(name.as_bytes())
+    }
+
+    fn open_file(&self, path: &[u8]) -> Reading<Held> {
+        #[cfg(test)]
+        crate::held::faults::on_open()?;
+        let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        Ok(Held::from(file.map_err(absent)?))
+    }
+
+    fn exists(&self, pid: u32) -> bool {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let mut path = [0; 16];
+        let length = path.len();
+        let mut rest = path.as_mut_slice();
+        let written = write!(rest, "{pid}").map(|()| rest.len()).unwrap_or(length);
+        openat(&self.dir, path.get(..length - written).unwrap_or_default(), flags, Mode::empty())
+            .is_ok()
+    }
+
+    /// `stat` of a process, read once.
+    pub(crate) fn stat(&self, pid: u32) -> Reading<Stat> {
+        read_stat(&self.file(pid, "stat")?)
+    }
+
+    /// The process that `/proc/self` names.
+    pub(crate) fn own_stat(&self) -> Reading<Stat> {
+        read_stat(&self.machine_file("self/stat")?)
+    }
+
+    /// Calls `visit` with the pid of every process, in rising order and without leaving out one that lives throughout:
+    /// the kernel lists by pid, not by position.
+    pub(crate) fn pids(&self, mut visit: impl FnMut(u32)) -> Reading<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        // A descriptor of its own, since the position in the directory belongs to the descriptor.
+        let dir = openat(&self.dir, ".", flags, Mode::empty()).map_err(absent)?;
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut entries = RawDir::new(dir, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry.map_err(absent)?;
+            if let Some((pid, [])) = decimal(entry.file_name().to_bytes())
+                && let Ok(pid) = u32::try_from(pid)
+            {
+                visit(pid);
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn read_stat(file: &Held) -> Reading<Stat> {
+    let mut buffer = [0; STAT_BUFFER];
+    parse_stat(file.read(&mut buffer)?)
+}
+
+/// Fields as numbered in proc(5): 1 pid, 4 ppid, 10 minflt, 12 majflt, 22 starttime.
+fn parse_stat(text: &[u8]) -> Reading<Stat> {
+    let (pid, _) = decimal(text).ok_or(Absent::Malformed)?;
+    // The command name in brackets may itself hold brackets and blanks: fields count from the last bracket.
+    let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Absent::Malformed)?;
+    let fields = text.get(name_end + 1..).unwrap_or_default();
+    let field = |number: usize| column(fields, number - 3);
+    let narrow = |value: u64| u32::try_from(value).map_err(|_| Absent::Malformed);
+    Ok(Stat {
+        pid: narrow(pid)?,
+        parent: narrow(field(4)?)?,
+        minor_faults: field(10)?,
+        major_faults: field(12)?,
+        start: field(22)?,
+    })
+}
+
+fn absent(errno: rustix::io::Errno) -> Absent {
+    Absent::from(&std::io::Error::from(errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn stat_is_read_whatever_the_process_is_called() {
+        let line =
+            b"42 (a (b) c) 1) S 7 42 42 0 -1 4194304 100 5 3 6 1 2 0 0 20 0 3 0 777 1000 10\n";
+        let stat = Stat { pid: 42, parent: 7, start: 777, minor_faults: 100, major_faults: 3 };
+        assert_eq!(parse_stat(line), Ok(stat));
+        assert_eq!(parse_stat(b"42 (cut) S 7 42\n"), Err(Absent::Malformed));
+        assert_eq!(parse_stat(b""), Err(Absent::Malformed));
+    }
+
+    #[test]
+    fn own_process_is_among_the_listed() {
+        let proc = Proc::open(Path::new("/")).unwrap();
+        let own = proc.own_stat().unwrap();
+        let mut seen = Vec::new();
+        proc.pids(|pid| seen.push(pid)).unwrap();
+        assert!(seen.contains(&own.pid));
+        assert!(seen.is_sorted());
+        assert_eq!(proc.stat(own.pid).unwrap().start, own.start);
+        assert_eq!(proc.file(u32::MAX, "stat").unwrap_err(), Absent::Gone);
+        assert_eq!(proc.file(own.pid, "no_such_file").unwrap_err(), Absent::Unsupported);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(text: Vec<u8>, line in "[0-9]{0,5} [()a-z ]{0,9}[0-9 -]{0,90}") {
+            let _ = (parse_stat(&text), parse_stat(line.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! How long to wait until the next sample.
+
+use std::time::Duration;
+
+use crate::config::{MIN_INTERVAL, TrackConfig};
+use crate::sample::{Sample, Stamp};
+
+/// With less time than this until the headroom is used up, sampling is as close as it gets.
+const URGENT: Duration = Duration::from_secs(2);
+/// Otherwise there are to be this many looks before the headroom is used up.
+const LOOKS: u32 = 20;
+/// Growth that is not seen again counts half after this time.
+const HALF_LIFE: Duration = Duration::from_secs(1);
+/// After the kernel reported a stall, sampling goes on this closely ...
+const AFTER_STALL: Duration = Duration::from_millis(100);
+/// ... for one window of the report.
+const STALL_WINDOW: Duration = Duration::from_secs(2);
+
+/// Shortens the interval while the headroom would not last long at the growth just seen. Pure.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pace {
+    before: Option<(Stamp, Option<u64>, Option<u64>)>,
+    /// Bytes each second; 0 or more.
+    growth: f64,
+    stalled: bool,
+    hurry_until: Duration,
+}
+
+impl Pace {
+    /// The time from this sample to the next.
+    pub(crate) fn next(&mut self, sample: &Sample, config: &TrackConfig) -> Duration {
+        let base = config.base_interval();
+        let headroom = headroom(sample);
+        let footprint = sample.process.footprint().ok();
+        self.see(sample.at, headroom, footprint);
+        if !config.adaptive {
+            return base;
+        }
+        let mut interval = base;
+        if std::mem::take(&mut self.stalled) {
+            self.hurry_until = sample.at.monotonic.saturating_add(STALL_WINDOW);
+        }
+        if sample.at.monotonic < self.hurry_until {
+            interval = interval.min(AFTER_STALL);
+        }
+        if let Some(headroom) = headroom
+            && self.growth > 0.0
+        {
+            let lasts = headroom as f64 / self.growth;
+            let wanted = if lasts < URGENT.as_secs_f64() { 0.0 } else { lasts / f64::from(LOOKS) };
+            // Above the base it does not matter by how much; beyond what a `Duration` holds it would panic.
+            if wanted < base.as_secs_f64() {
+                interval = interval.min(Duration::from_secs_f64(wanted));
+            }
+        }
+        interval.clamp(MIN_INTERVAL.min(base), base)
+    }
+
+    /// The kernel reported a stall; the next sample says when.
+    pub(crate) fn stalled(&mut self) {
+        self.stalled = true;
+    }
+
+    fn see(&mut self, at: Stamp, headroom: Option<u64>, footprint: Option<u64>) {
+        let before = self.before.replace((at, headroom, footprint));
+        let Some((then, had, was)) = before else { return };
+        let seconds = at.monotonic.saturating_sub(then.monotonic).as_secs_f64();
+        if at.gap || seconds <= 0.0 {
+            // What happened while nobody looked is no rate.
+            self.growth = 0.0;
+            return;
+        }
+        let shrunk = had.zip(headroom).map_or(0, |(had, has)| had.saturating_sub(has));
+        let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
+        let seen = shrunk.max(grown) as f64 / seconds;
+        self.growth = seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()));
+        // What halves for ever is as good as nothing below a page each second.
+        if self.growth < 4096.0 {
+            self.growth = 0.0;
+        }
+    }
+}
+
+/// What may still be taken before the first limit, be it the cgroup's or the machine's.
+fn headroom(sample: &Sample) -> Option<u64> {
+    let machine = sample.system.available.ok();
+    let cgroup = sample.cgroup.headroom.ok();
+    machine.into_iter().chain(cgroup).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn sample(ms: u64, headroom: u64) -> Sample {
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(ms)));
+        sample.cgroup.headroom = Ok(headroom);
+        sample
+    }
+
+    fn config() -> TrackConfig {
+        TrackConfig::default()
+    }
+
+    #[test]
+    fn growth_towards_a_limit_brings_closer_looks_and_calm_brings_back_the_base() {
+        let mut pace = Pace::default();
+        let base = config().base_interval();
+        assert_eq!(pace.next(&sample(0, 1000 * MIB), &config()), base);
+        // 10 MiB/s with 900 MiB left: 90 s, twenty looks.
+        assert_eq!(pace.next(&sample(10_000, 900 * MIB), &config()), Duration::from_millis(4500));
+        // 100 MiB/s with 100 MiB left: one second.
+        assert_eq!(pace.next(&sample(18_000, 100 * MIB), &config()), MIN_INTERVAL);
+        let mut calm = Duration::ZERO;
+        for second in 19..60 {
+            calm = pace.next(&sample(second * 1000, 100 * MIB), &config());
+        }
+        assert_eq!(calm, base);
+    }
+
+    #[test]
+    fn switched_off_it_keeps_the_base() {
+        let config = TrackConfig { adaptive: false, ..config() };
+        let mut pace = Pace::default();
+        pace.next(&sample(0, 1000 * MIB), &config);
+        pace.stalled();
+        assert_eq!(pace.next(&sample(1000, 0), &config), config.base_interval());
+    }
+
+    #[test]
+    fn a_reported_stall_brings_closer_looks_for_a_while() {
+        let mut pace = Pace::default();
+        pace.stalled();
+        assert_eq!(pace.next(&sample(1_000, MIB), &config()), AFTER_STALL);
+        assert_eq!(pace.next(&sample(3_000, MIB), &config()), config().base_interval());
+    }
+
+    #[test]
+    fn what_a_gap_hides_is_no_growth() {
+        let mut pace = Pace::default();
+        pace.next(&sample(0, 1000 * MIB), &config());
+        let mut after = sample(100, 10 * MIB);
+        after.at.gap = true;
+        assert_eq!(pace.next(&after, &config()), config().base_interval());
+    }
+
+    proptest! {
+        #[test]
+        fn always_between_the_shortest_and_the_base(
+            steps in prop::collection::vec((0u64..100_000, any::<u64>(), any::<bool>()), 0..50),
+            base_ms in 5u64..3_600_000,
+        ) {
+            let base = Duration::from_millis(base_ms);
+            let config = TrackConfig { interval: Some(base), ..TrackConfig::default() };
+            let (mut pace, mut ms) = (Pace::default(), 0);
+            for (wait, headroom, stalled) in steps {
+                ms += wait;
+                if stalled {
+                    pace.stalled();
+                }
+                let next = pace.next(&sample(ms, headroom), &config);
+                prop_assert!(next >= MIN_INTERVAL && next <= base, "{next:?}");
+            }
+        }
+
+        #[test]
+        fn less_headroom_never_means_a_longer_wait(a in 0u64..1 << 40, b in 0u64..1 << 40, step in 0u64..1 << 36) {
+            let wait = |left: u64| {
+                let mut pace = Pace::default();
+                pace.next(&sample(0, left + step), &config());
+                pace.next(&sample(1000, left), &config())
+            };
+            prop_assert!(wait(a.min(b)) <= wait(a.max(b)));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Samples from the kernel's own files, through descriptors that are held open.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, never};
+
+use crate::cgroup::Hierarchy;
+use crate::config::{Tier, TrackConfig};
+use crate::error::{OpenError, SourceError};
+use crate::processes::{Detail, ProcessId, Processes, Snapshot};
+use crate::procfs::Proc;
+use crate::psi::Trigger;
+use crate::pss::Pss;
+use crate::reading::{Absent, Reading};
+use crate::sample::{CgroupMemory, ProcessMemory, Sample};
+use crate::source::machine::Machine;
+use crate::source::{Clock, Source, Target};
+
+/// How often to ask whether the target was moved to another cgroup: about 2 us each time.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// A target on this machine, read from `/proc` and the cgroup file systems.
+#[derive(Debug)]
+pub struct LinuxSource {
+    root: PathBuf,
+    target: Target,
+    clock: Clock,
+    /// Who opened the files: those of the own process stay with the parent across a `fork`.
+    opened_by: u32,
+    processes: Option<Processes>,
+    machine: Machine,
+    cgroup: Reading<Hierarchy>,
+    refreshed: Duration,
+    pss: Pss,
+    /// Armed when a sampler first asks to be woken.
+    trigger: Option<Trigger>,
+    snapshot: Snapshot,
+}
+
+impl LinuxSource {
+    /// Opens `target` on this machine.
+    ///
+    /// # Errors
+    /// When the target does not exist or may not be read. A missing cgroup or pressure file is no error: its readings
+    /// say why they are absent.
+    pub fn open(target: &Target) -> Result<Self, OpenError> {
+        Self::open_at(Path::new("/"), target)
+    }
+
+    /// Opens `target` under another root, such as a fixture tree with `proc` and `sys/fs/cgroup` in it.
+    ///
+    /// # Errors
+    /// As [`LinuxSource::open`].
+    pub fn open_at(root: &Path, target: &Target) -> Result<Self, OpenError> {
+        let clock = Clock::start();
+        let (processes, cgroup) = match target {
+            Target::Own => {
+                let id = own(root)?;
+                (Some(Processes::of(root, &[id])?), Hierarchy::open(root, "self"))
+            }
+            Target::Process(id) => {
+                let processes = Processes::of(root, &[*id])?;
+                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
+            }
+            Target::Tree(id) => {
+                let processes = Processes::tree(root, *id)?;
+                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
+            }
+            Target::Cgroup(path) => {
+                let cgroup = Hierarchy::at(root, path).map_err(|_| OpenError::NoSuchCgroup)?;
+                (Some(Processes::cgroup(root, &cgroup)?), Ok(cgroup))
+            }
+            Target::System => (None, Err(Absent::NotRead)),
+        };
+        Ok(Self {
+            root: root.to_owned(),
+            target: target.clone(),
+            clock,
+            opened_by: std::process::id(),
+            processes,
+            machine: Machine::open(root),
+            cgroup,
+            refreshed: Duration::ZERO,
+            pss: Pss::new(Duration::ZERO),
+            trigger: None,
+            snapshot: Snapshot::default(),
+        })
+    }
+
+    /// The processes behind the newest sample. Take it before the source goes into a sampler.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.snapshot.clone()
+    }
+
+    /// The name of the cgroup `depth` levels above the target's own, as in [`CgroupMemory::depth`].
+    #[must_use]
+    pub fn cgroup_path(&self, depth: u64) -> Option<&str> {
+        self.cgroup.as_ref().ok()?.path(depth)
+    }
+
+    /// After a `fork` the held files of the own process still show the parent: the child opens its own.
+    fn notice_fork(&mut self) -> Result<(), SourceError> {
+        if self.target == Target::Own && std::process::id() != self.opened_by {
+            let (clock, snapshot) = (self.clock, self.snapshot.clone());
+            let reopened = Self::open_at(&self.root, &self.target);
+            *self = reopened.map_err(|error| error.as_failed_read())?;
+            (self.clock, self.snapshot) = (clock, snapshot);
+        }
+        Ok(())
+    }
+
+    fn read_processes(&mut self, tier: Tier, now: Duration) -> Result<ProcessMemory, SourceError> {
+        let Some(processes) = &mut self.processes else { return Ok(ProcessMemory::default()) };
+        let development = tier == Tier::Development;
+        let detail = if development { Detail::Faults } else { Detail::Memory };
+        let mut memory = processes.read(Instant::now(), detail)?;
+        // Where processes share pages, RSS alone misleads in any tier.
+        if development || memory.processes.is_ok_and(|count| count > 1) {
+            let ids = processes.rows().map(|row| row.id);
+            self.pss.fill(&self.root, now, &mut memory, ids);
+        }
+        self.snapshot.replace(processes.rows());
+        Ok(memory)
+    }
+
+    fn read_cgroup(
+        &mut self,
+        machine_total: Reading<u64>,
+        now: Duration,
+    ) -> Result<CgroupMemory, SourceError> {
+        let cgroup = match &mut self.cgroup {
+            Ok(cgroup) => cgroup,
+            Err(why) => return Ok(CgroupMemory::absent(*why)),
+        };
+        if now.saturating_sub(self.refreshed) >= REFRESH {
+            self.refreshed = now;
+            let refreshed = cgroup.refresh();
+            if matches!(self.target, Target::Cgroup(_)) && refreshed == Err(Absent::Gone) {
+                return Err(SourceError::Ended);
+            }
+        }
+        Ok(cgroup.read(machine_total))
+    }
+}
+
+/// The own process under `root`. Asked of `/proc`, whose numbers may be those of another pid namespace.
+fn own(root: &Path) -> Result<ProcessId, OpenError> {
+    let stat = Proc::open(root).and_then(|proc| proc.own_stat());
+    let stat = stat.map_err(|reason| OpenError::process(std::process::id(), reason))?;
+    Ok(ProcessId { pid: stat.pid, start: stat.start })
+}
+
+impl Source for LinuxSource {
+    fn read(&mut self, config: &TrackConfig) -> Result<Sample, SourceError> {
+        self.notice_fork()?;
+        let at = self.clock.stamp();
+        let mut sample = Sample::empty(at);
+        if config.tier == Tier::Disabled {
+            return Ok(sample);
+        }
+        sample.process = self.read_processes(config.tier, at.monotonic)?;
+        sample.system = self.machine.memory();
+        sample.cgroup = self.read_cgroup(sample.system.total, at.monotonic)?;
+        sample.psi = self.machine.pressure();
+        Ok(sample)
+    }
+
+    /// Stalls of the whole machine, by a trigger of `/proc/pressure/memory` where the kernel grants one.
+    fn wake(&mut self) -> Receiver<()> {
+        if self.trigger.is_none() {
+            self.trigger = Trigger::arm(&self.root).ok();
+        }
+        self.trigger.as_ref().map_or_else(never, |trigger| trigger.reports().clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const STAT: &str =
+        "42 (a (b) c) S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 3 0 777 1000 10\n";
+
+    fn fixture(status: &str, meminfo: &str) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("proc/42")).unwrap();
+        fs::write(root.path().join("proc/42/status"), status).unwrap();
+        fs::write(root.path().join("proc/42/stat"), STAT).unwrap();
+        fs::write(root.path().join("proc/meminfo"), meminfo).unwrap();
+        root
+    }
+
+    fn sleeper() -> std::io::Result<std::process::Child> {
+        // Not our output: whoever reads it would wait for the sleeper when a test fails.
+        std::process::Command::new("sleep").arg("1000").stdout(std::process::Stdio::null()).spawn()
+    }
+
+    fn read(root: &Path) -> Result<Sample, SourceError> {
+        let id = ProcessId::read(root, 42).unwrap();
+        LinuxSource::open_at(root, &Target::Process(id)).unwrap().read(&TrackConfig::default())
+    }
+
+    const MEMINFO: &str = "MemTotal: 1000 kB\nMemFree: 100 kB\nMemAvailable: 600 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n";
+
+    #[test]
+    fn a_process_and_its_machine_are_read() {
+        let status = "Name:\tx\nState:\tS (sleeping)\nVmHWM:\t900 kB\nVmRSS:\t800 kB\nRssAnon:\t500 kB\n\
+                      RssFile:\t200 kB\nRssShmem:\t100 kB\nVmSwap:\t50 kB\nThreads:\t3\n";
+        let sample = read(fixture(status, MEMINFO).path()).unwrap();
+        assert_eq!(sample.process.rss, Ok(800 << 10));
+        assert_eq!(sample.process.footprint(), Ok(850 << 10));
+        assert_eq!(sample.process.private(), Ok(550 << 10));
+        assert_eq!(sample.process.peak, Ok(900 << 10));
+        assert_eq!(sample.process.threads, Ok(3));
+        assert_eq!(sample.system.available, Ok(600 << 10));
+        assert_eq!(sample.system.swap_total, Ok(0));
+        assert_eq!(sample.psi.some.avg10, Err(Absent::Unsupported));
+    }
+
+    #[test]
+    fn garbage_is_a_reason_and_never_a_zero() {
+        let sample = read(fixture("VmRSS:\tmany kB\n", "MemTotal: 0 kB\n").path()).unwrap();
+        assert_eq!(sample.process.rss, Err(Absent::Malformed));
+        assert_eq!(sample.process.anon, Err(Absent::Unsupported));
+        assert_eq!(sample.system.total, Err(Absent::Implausible));
+        assert_eq!(sample.system.available, Err(Absent::Unsupported));
+    }
+
+    #[test]
+    fn a_zombie_has_ended() {
+        let root = fixture("Name:\tx\nState:\tZ (zombie)\nThreads:\t1\n", MEMINFO);
+        assert_eq!(read(root.path()).unwrap_err(), SourceError::Ended);
+    }
+
+    #[test]
+    fn a_reused_pid_is_refused() {
+        let root = fixture("VmRSS:\t1 kB\n", MEMINFO);
+        let earlier = ProcessId { pid: 42, start: 776 };
+        let opened = LinuxSource::open_at(root.path(), &Target::Process(earlier));
+        assert_eq!(opened.unwrap_err(), OpenError::NoSuchProcess { pid: 42 });
+    }
+
+    #[test]
+    fn own_process_agrees_with_itself() {
+        let mut source = LinuxSource::open(&Target::Own).unwrap();
+        let sample = source.read(&TrackConfig::default()).unwrap();
+        let process = sample.process;
+        assert!(process.rss.unwrap() > 0);
+        assert!(process.peak.unwrap() >= process.anon.unwrap());
+        assert!(sample.system.available.unwrap() < sample.system.total.unwrap());
+    }
+
+    #[test]
+    fn a_process_that_ended_ends_its_series() {
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
+        assert!(source.read(&TrackConfig::default()).is_ok());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(source.read(&TrackConfig::default()), Err(SourceError::Ended));
+        assert_eq!(
+            LinuxSource::open(&Target::Process(id)).unwrap_err(),
+            OpenError::NoSuchProcess { pid: id.pid }
+        );
+    }
+
+    #[test]
+    fn after_a_fork_the_own_files_are_opened_anew() {
+        let mut source = LinuxSource::open(&Target::Own).unwrap();
+        let before = source.read(&TrackConfig::default()).unwrap().at;
+        // As if another process had opened them: these files show one that has ended.
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        source.processes = Some(Processes::of(Path::new("/"), &[id]).unwrap());
+        source.opened_by = child.id();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let sample = source.read(&TrackConfig::default()).unwrap();
+        assert!(sample.process.rss.is_ok());
+        assert!(sample.at.monotonic >= before.monotonic, "the clock goes on");
+    }
+
+    #[test]
+    fn a_process_that_is_killed_while_it_is_read_ends_and_gives_no_other_error() {
+        for _ in 0..20 {
+            let mut child = sleeper().unwrap();
+            let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+            let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
+            assert!(source.read(&TrackConfig::default()).is_ok());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                });
+                loop {
+                    match source.read(&TrackConfig::default()) {
+                        Ok(sample) => assert_eq!(sample.process.processes, Ok(1)),
+                        Err(end) => break assert_eq!(end, SourceError::Ended),
+                    }
+                }
+            });
+        }
+    }
+
+    /// The parts of a sample in which `now` lacks what `whole` has.
+    fn parts_lost(whole: &Sample, now: &Sample) -> Vec<&'static str> {
+        let mut lost = Vec::new();
+        let is_lost = |had: Reading<u64>, has: Reading<u64>| had.is_ok() && has.is_err();
+        if is_lost(whole.process.rss, now.process.rss)
+            || is_lost(whole.process.threads, now.process.threads)
+        {
+            lost.push("process");
+        }
+        if is_lost(whole.system.total, now.system.total)
+            || is_lost(whole.system.available, now.system.available)
+        {
+            lost.push("system");
+        }
+        if is_lost(whole.cgroup.usage, now.cgroup.usage)
+            || is_lost(whole.cgroup.events.oom_kill, now.cgroup.events.oom_kill)
+        {
+            lost.push("cgroup");
+        }
+        if is_lost(whole.psi.some.total_us, now.psi.some.total_us) {
+            lost.push("psi");
+        }
+        lost
+    }
+
+    #[test]
+    fn whichever_read_fails_only_its_own_part_is_lost_and_comes_back() {
+        use crate::held::faults::{Fault, arm, disarm};
+        let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        let (eio, enoent, eacces) = (Fault::Error(5), Fault::Error(2), Fault::Error(13));
+        for target in [Target::Own, Target::Process(id), Target::Tree(id)] {
+            for fault in [eio, enoent, eacces, Fault::Short(0), Fault::Short(3), Fault::Short(40)] {
+                let mut source = LinuxSource::open(&target).unwrap();
+                let whole = source.read(&config).unwrap();
+                let mut k = 0;
+                loop {
+                    arm(k, fault);
+                    let struck = source.read(&config).unwrap();
+                    let passed_clean = disarm();
+                    let lost = parts_lost(&whole, &struck);
+                    assert!(lost.len() <= 1, "{target:?} {fault:?} {k}: {lost:?}");
+                    // At the latest the second read after it is whole again.
+                    source.read(&config).unwrap();
+                    let healed = source.read(&config).unwrap();
+                    assert_eq!(
+                        parts_lost(&whole, &healed),
+                        Vec::<&str>::new(),
+                        "{target:?} {fault:?} {k}"
+                    );
+                    if passed_clean {
+                        break;
+                    }
+                    k += 1;
+                }
+                assert!(k >= 5, "{target:?}: {k} reads were struck");
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn whichever_step_of_opening_fails_is_an_error_or_an_absence() {
+        use crate::held::faults::{Fault, arm, disarm};
+        for fault in [Fault::Error(5), Fault::Error(2), Fault::Error(13), Fault::Short(3)] {
+            let mut k = 0;
+            loop {
+                arm(k, fault);
+                let opened = LinuxSource::open(&Target::Own);
+                let passed_clean = disarm();
+                if let Ok(mut source) = opened {
+                    assert!(source.read(&TrackConfig::default()).unwrap().process.rss.is_ok());
+                }
+                if passed_clean {
+                    break;
+                }
+                k += 1;
+            }
+            assert!(k >= 5, "{k} steps were struck");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The machine as a whole: `meminfo`, compressed swap, pressure.
+
+use std::path::Path;
+
+use crate::held::Held;
+use crate::psi::Psi;
+use crate::reading::{Absent, Reading};
+use crate::sample::{PsiMemory, SystemMemory};
+use crate::text::{Fields, column};
+
+/// `meminfo` is some 1,600 bytes.
+const BUFFER: usize = 4096;
+/// More zram devices than this are not looked for.
+const MAX_ZRAM: usize = 8;
+
+/// The files of the machine, held open.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    meminfo: Reading<Held>,
+    zram: Vec<Held>,
+    psi: Reading<Psi>,
+}
+
+impl Machine {
+    pub(crate) fn open(root: &Path) -> Self {
+        let device = |n| Held::open(root.join(format!("sys/block/zram{n}/mm_stat"))).ok();
+        Self {
+            meminfo: Held::open(root.join("proc/meminfo")),
+            zram: (0..MAX_ZRAM).map_while(device).collect(),
+            psi: Psi::open(root),
+        }
+    }
+
+    pub(crate) fn memory(&self) -> SystemMemory {
+        let mut buffer = [0; BUFFER];
+        let text =
+            self.meminfo.as_ref().map_err(|why| *why).and_then(|file| file.read(&mut buffer));
+        let mut system = match text {
+            Ok(text) => parse_meminfo(text),
+            Err(why) => SystemMemory::absent(why),
+        };
+        system.zram = self.zram_used();
+        system
+    }
+
+    pub(crate) fn pressure(&self) -> PsiMemory {
+        self.psi.as_ref().map_or_else(|why| PsiMemory::absent(*why), Psi::read)
+    }
+
+    /// `mem_used_total`, the third number of `mm_stat` (kernel, `Documentation/admin-guide/blockdev/zram.rst`).
+    fn zram_used(&self) -> Reading<u64> {
+        let mut sum = Err(Absent::Unsupported);
+        for device in &self.zram {
+            let used = column(device.read(&mut [0; 256])?, 2)?;
+            sum = Ok(sum.unwrap_or(0u64).saturating_add(used));
+        }
+        sum
+    }
+}
+
+/// `meminfo`, in the order in which the kernel writes it, so that one pass finds all.
+fn parse_meminfo(text: &[u8]) -> SystemMemory {
+    let mut fields = Fields::new(text);
+    let total = match fields.kb(b"MemTotal:") {
+        // No machine runs on nothing; a masked file reads like this.
+        Ok(0) => Err(Absent::Implausible),
+        total => total,
+    };
+    let free = fields.kb(b"MemFree:");
+    let available = match fields.kb(b"MemAvailable:") {
+        Err(Absent::Unsupported) => approximate_available(fields.clone(), free),
+        available => available,
+    };
+    let swap_total = fields.kb(b"SwapTotal:");
+    let swap_free = fields.kb(b"SwapFree:");
+    SystemMemory { total, available, swap_total, swap_free, ..SystemMemory::default() }
+}
+
+/// For kernels before 3.14: what is free, and the page cache without the part of it that is shared memory and cannot be
+/// dropped. The approximation of earlyoom and of procps `free`.
+fn approximate_available(mut fields: Fields<'_>, free: Reading<u64>) -> Reading<u64> {
+    let buffers = fields.kb(b"Buffers:")?;
+    let cached = fields.kb(b"Cached:")?;
+    let shmem = fields.kb(b"Shmem:").unwrap_or(0);
+    Ok(free?.saturating_add(buffers).saturating_add(cached).saturating_sub(shmem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_kernel_without_mem_available_is_approximated() {
+        let system = parse_meminfo(
+            b"MemTotal: 1000 kB\nMemFree: 100 kB\nBuffers: 50 kB\nCached: 300 kB\nShmem: 20 kB\n",
+        );
+        assert_eq!(system.available, Ok(430 << 10));
+        assert_eq!(system.swap_total, Err(Absent::Unsupported));
+    }
+
+    #[test]
+    fn garbage_is_a_reason_and_never_a_zero() {
+        let system = parse_meminfo(
+            b"MemTotal: 0 kB\nMemFree: 1 kB\nMemAvailable: many kB\nSwapTotal: 0 kB\n",
+        );
+        assert_eq!(system.total, Err(Absent::Implausible));
+        assert_eq!(system.available, Err(Absent::Malformed));
+        assert_eq!(system.swap_total, Ok(0), "no swap is a fact");
+    }
+
+    #[test]
+    fn compressed_swap_is_summed_over_its_devices() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(Machine::open(root.path()).memory().zram, Err(Absent::Unsupported));
+        for (n, used) in [(0, 4096), (1, 8192)] {
+            let dir = root.path().join(format!("sys/block/zram{n}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(dir.join("mm_stat"), format!(" 100 50 {used} 0 9 0 0 0 0\n")).unwrap();
+        }
+        assert_eq!(Machine::open(root.path()).memory().zram, Ok(12288));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(text: Vec<u8>, lines in "((Mem|Swap)(Total|Free|Available): {0,3}[0-9]{0,22} kB\n){0,6}") {
+            parse_meminfo(&text);
+            parse_meminfo(lines.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Real processes: trees, forks, spikes, `exec`, stop and continue, early ends.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic here is a failed test")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use memtrack::error::SourceError;
+use memtrack::processes::ProcessId;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Sample, Tier, TrackConfig};
+
+const MIB: u64 = 1 << 20;
+
+/// A child that does a step for each line it is sent, and says when it has done it.
+struct Actor {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output) }
+    }
+
+    fn python(script: &str) -> Option<Self> {
+        let found =
+            Command::new("python3").arg("-c").arg("").status().is_ok_and(|status| status.success());
+        if !found {
+            eprintln!("skipped: this test needs python3");
+            return None;
+        }
+        Some(Self::spawn(Command::new("python3").args(["-u", "-c", script])))
+    }
+
+    fn id(&self) -> ProcessId {
+        ProcessId::read(Path::new("/"), self.child.id()).unwrap()
+    }
+
+    /// Waits until it has said `line`.
+    fn hear(&mut self, line: &str) {
+        let mut heard = String::new();
+        self.output.read_line(&mut heard).unwrap();
+        assert_eq!(heard.trim(), line);
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn config(tier: Tier) -> TrackConfig {
+    TrackConfig { tier, ..TrackConfig::default() }
+}
+
+fn read(source: &mut LinuxSource) -> Sample {
+    source.read(&config(Tier::Production)).unwrap()
+}
+
+/// Samples until `enough` is content with one; fails after a time that no machine needs.
+fn sample_until(source: &mut LinuxSource, enough: impl Fn(&Sample) -> bool) -> Sample {
+    let start = Instant::now();
+    loop {
+        let sample = read(source);
+        if enough(&sample) {
+            return sample;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{sample:?}");
+        std::thread::yield_now();
+    }
+}
+
+/// The kernel's own figure, by another way than the one under test.
+fn proportional(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("Pss:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn forks_that_share_memory_count_it_once() {
+    let script = "\
+import os, mmap, sys
+shared = mmap.mmap(-1, 200 << 20)
+for page in range(0, 200 << 20, 4096): shared[page] = 1
+pids = []
+for _ in range(4):
+    pid = os.fork()
+    if pid == 0:
+        for page in range(0, 200 << 20, 4096): shared[page]
+        os.write(1, b'ready\\n')
+        os.read(0, 1)
+        os._exit(0)
+    pids.append(pid)
+os.read(0, 1)
+";
+    let Some(mut parent) = Actor::python(script) else { return };
+    for _ in 0..4 {
+        parent.hear("ready");
+    }
+    let mut source = LinuxSource::open(&Target::Tree(parent.id())).unwrap();
+    let sample = sample_until(&mut source, |sample| {
+        sample.process.processes == Ok(5) && sample.process.pss.is_ok()
+    });
+    let process = sample.process;
+    assert!(process.rss.unwrap() > 1000 * MIB, "each of the five maps all of it");
+    let rows = source.snapshot().rows();
+    let truth: u64 = rows.iter().map(|row| proportional(row.id.pid)).sum();
+    let pss = process.pss.unwrap();
+    assert!(pss.abs_diff(truth) <= truth / 50, "{} of {} MiB", pss / MIB, truth / MIB);
+    assert!(pss > 200 * MIB && pss < 220 * MIB, "{} MiB with the interpreters", pss / MIB);
+    assert_eq!(rows.len(), 5);
+}
+
+#[test]
+fn grandchildren_are_found_and_stay_when_their_parents_end() {
+    // The shell starts a shell that starts a sleeper; then the middle one is killed.
+    let script = "sh -c 'sleep 1000 & echo $$; read line; wait' & wait";
+    let mut top = Actor::spawn(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()));
+    let mut line = String::new();
+    top.output.read_line(&mut line).unwrap();
+    let middle: u32 = line.trim().parse().unwrap();
+    let mut source = LinuxSource::open(&Target::Tree(top.id())).unwrap();
+    let all = sample_until(&mut source, |sample| sample.process.processes == Ok(3));
+    assert!(all.process.rss.unwrap() > 0);
+    let kill = |pid: u32| Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    kill(middle);
+    let rows = source.snapshot();
+    sample_until(&mut source, |_| !rows.rows().iter().any(|row| row.id.pid == middle));
+    let left = rows.rows();
+    let sleeper = left.iter().find(|row| row.name.to_string() == "sleep").unwrap();
+    top.child.kill().unwrap();
+    top.child.wait().unwrap();
+    let orphan = sample_until(&mut source, |sample| sample.process.processes == Ok(1));
+    assert!(orphan.process.rss.unwrap() > 0);
+    kill(sleeper.id.pid);
+    let start = Instant::now();
+    while source.read(&config(Tier::Production)) != Err(SourceError::Ended) {
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+}
+
+#[test]
+fn a_spike_between_samples_is_in_the_peak() {
+    let script = "\
+import sys
+print('ready')
+sys.stdin.readline()
+spike = bytearray(300 << 20)
+del spike
+print('done')
+sys.stdin.readline()
+";
+    let Some(mut spiky) = Actor::python(script) else { return };
+    spiky.hear("ready");
+    let mut source = LinuxSource::open(&Target::Process(spiky.id())).unwrap();
+    let before = read(&mut source).process.rss.unwrap();
+    spiky.tell("");
+    spiky.hear("done");
+    let after = read(&mut source).process;
+    assert!(after.rss.unwrap() < before + 100 * MIB, "the spike is over");
+    let peak = after.peak.unwrap();
+    assert!(
+        peak.abs_diff(before + 300 * MIB) <= MIB,
+        "{} + {}",
+        before / MIB,
+        (peak - before) / MIB
+    );
+}
+
+#[test]
+fn a_process_that_execs_stays_the_same_target() {
+    let mut actor =
+        Actor::spawn(Command::new("sh").args(["-c", "echo before; read line; exec cat"]));
+    actor.hear("before");
+    let id = actor.id();
+    let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
+    assert_eq!(source.snapshot().rows().len(), 0);
+    read(&mut source);
+    assert_eq!(source.snapshot().rows()[0].name.to_string(), "sh");
+    actor.tell("go");
+    actor.tell("echoed");
+    actor.hear("echoed");
+    let sample = read(&mut source);
+    assert!(sample.process.rss.unwrap() > 0);
+    let row = source.snapshot().rows()[0];
+    assert_eq!((row.id, row.name.to_string().as_str()), (id, "cat"));
+}
+
+#[test]
+fn a_stopped_process_is_read_and_goes_on() {
+    let mut actor = Actor::spawn(&mut Command::new("cat"));
+    let mut source = LinuxSource::open(&Target::Process(actor.id())).unwrap();
+    let signal = |name: &str| {
+        Command::new("kill").args([name, &actor.child.id().to_string()]).status().unwrap();
+    };
+    signal("-STOP");
+    assert!(read(&mut source).process.rss.unwrap() > 0);
+    signal("-CONT");
+    actor.tell("awake");
+    actor.hear("awake");
+    assert!(read(&mut source).process.rss.unwrap() > 0);
+}
+
+#[test]
+fn many_short_lived_children_leave_nothing_behind() {
+    let mut actor = Actor::spawn(Command::new("sh").args([
+        "-c",
+        "read line; i=0; while [ $i -lt 500 ]; do /bin/true; i=$((i+1)); done; echo done; read line",
+    ]));
+    let mut source = LinuxSource::open(&Target::Tree(actor.id())).unwrap();
+    actor.tell("go");
+    let pid = actor.child.id();
+    let (heard, done) = std::sync::mpsc::channel();
+    let samples = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            actor.hear("done");
+            heard.send(()).unwrap();
+        });
+        let mut samples = 0u64;
+        while done.try_recv().is_err() {
+            let sample = read(&mut source);
+            assert!(sample.process.processes.unwrap() >= 1);
+            samples += 1;
+        }
+        samples
+    });
+    assert!(samples > 0);
+    let rows = source.snapshot();
+    sample_until(&mut source, |_| rows.rows().iter().all(|row| row.id.pid == pid));
+    let held = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(held < 100, "{held} descriptors");
+}
+
+#[test]
+fn the_development_tier_adds_faults_and_pss_and_tiers_switch_live() {
+    let mut source = LinuxSource::open(&Target::Own).unwrap();
+    let plain = read(&mut source).process;
+    assert!(plain.minor_faults.is_err() && plain.pss.is_err());
+    let mut detailed = source.read(&config(Tier::Development)).unwrap().process;
+    assert!(detailed.minor_faults.unwrap() > 0);
+    let start = Instant::now();
+    while detailed.pss.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(30));
+        detailed = source.read(&config(Tier::Development)).unwrap().process;
+    }
+    let (pss, rss) = (detailed.pss.unwrap(), detailed.rss.unwrap());
+    assert!(pss > 0 && pss <= rss, "{pss} of {rss}");
+    assert!(detailed.threads.unwrap() >= 2);
+    assert!(read(&mut source).process.minor_faults.is_err());
+    let nothing = source.read(&config(Tier::Disabled)).unwrap();
+    assert!(nothing.process.rss.is_err() && nothing.system.total.is_err());
+}
+
+#[test]
+fn a_child_that_another_thread_started_is_found_by_the_scan() {
+    let script = "\
+import threading, subprocess, sys
+def start():
+    subprocess.Popen(['sleep', '1000'], stdout=subprocess.DEVNULL)
+    print('started')
+    threading.Event().wait()
+threading.Thread(target=start, daemon=True).start()
+sys.stdin.readline()
+";
+    let Some(mut parent) = Actor::python(script) else { return };
+    parent.hear("started");
+    let mut source = LinuxSource::open(&Target::Tree(parent.id())).unwrap();
+    sample_until(&mut source, |sample| sample.process.processes == Ok(2));
+    let rows = source.snapshot().rows();
+    let sleeper = rows.iter().find(|row| row.id.pid != parent.child.id()).unwrap();
+    Command::new("kill").arg(sleeper.id.pid.to_string()).status().unwrap();
+}

@@ -1,0 +1,178 @@
+//! `cargo xtask dist`: the command line program as a tarball that runs on any Linux of the same processor.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::shell::{self, cargo};
+
+/// The shells that completions are made for.
+const SHELLS: [(&str, &str); 3] =
+    [("bash", "memcli.bash"), ("zsh", "_memcli"), ("fish", "memcli.fish")];
+
+pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
+    crate::no_arguments(args)?;
+    let host = host()?;
+    let (program, linkage) = build(root, &host)?;
+    let version = shell::read(Command::new(&program).arg("--version"))?;
+    let version = version.split_whitespace().last().context("memcli says no version")?.to_owned();
+    let name = format!("memcli-{version}-{host}");
+    let dist = root.join("target/dist");
+    let folder = dist.join(&name);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("failed to clear `{}`", folder.display()))?;
+    }
+    fill(root, &folder, &program)?;
+    let archive = pack(&dist, &name)?;
+    let bytes = std::fs::metadata(&archive)?.len();
+    try_it(&archive, &name, &version)?;
+    println!(
+        "{} ({} KiB, {linkage}); unpacked and started from an empty folder",
+        archive.display(),
+        bytes.div_ceil(1024)
+    );
+    Ok(true)
+}
+
+fn host() -> anyhow::Result<String> {
+    let version = shell::read(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc names no host")?.to_owned())
+}
+
+/// Builds with the C library linked in, or else, and saying so, with the system's.
+fn build(root: &Path, host: &str) -> anyhow::Result<(PathBuf, &'static str)> {
+    // Naming the target keeps the flag away from build scripts and procedural macros.
+    let arguments = ["build", "--release", "--locked", "--package=memcli", "--target", host];
+    let own = root.join("target/dist-build");
+    let program = own.join(host).join("release/memcli");
+    let build = |flags: &str| {
+        shell::capture(cargo(root, arguments).env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &own))
+    };
+    if build("-C target-feature=+crt-static")?.good {
+        return Ok((program, "static"));
+    }
+    println!("a static program cannot be linked here; linking with the system's C library");
+    let output = build("")?;
+    if !output.good {
+        bail!("the build failed:\n{}", output.text);
+    }
+    Ok((program, "dynamic"))
+}
+
+/// Puts the program and its papers together.
+fn fill(root: &Path, folder: &Path, program: &Path) -> anyhow::Result<()> {
+    make(folder)?;
+    let copy = |from: &Path, name: &str| {
+        std::fs::copy(from, folder.join(name))
+            .with_context(|| format!("failed to copy `{}`", from.display()))
+    };
+    copy(program, "memcli")?;
+    for paper in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+        copy(&root.join(paper), paper)?;
+    }
+    // What the program can say of itself, it says; a command that it does not have is not asked for.
+    let help = shell::read(Command::new(program).arg("--help"))?;
+    let has =
+        |command: &str| help.lines().any(|line| line.split_whitespace().next() == Some(command));
+    if has("completions") {
+        make(&folder.join("completions"))?;
+        for (shell, file) in SHELLS {
+            let text = shell::read(Command::new(program).args(["completions", shell]))?;
+            std::fs::write(folder.join("completions").join(file), text)?;
+        }
+    }
+    if has("man") {
+        make(&folder.join("man"))?;
+        shell::read(Command::new(program).arg("man").arg(folder.join("man")))?;
+    }
+    for absent in ["completions", "man"].iter().filter(|command| !has(command)) {
+        println!("without {absent}: `memcli {absent}` does not exist");
+    }
+    let mut files = Vec::new();
+    list(folder, folder, &mut files)?;
+    files.sort();
+    let sums = shell::read(Command::new("sha256sum").current_dir(folder).args(&files))?;
+    std::fs::write(folder.join("SHA256SUMS"), sums)?;
+    Ok(())
+}
+
+fn make(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("failed to make `{}`", folder.display()))
+}
+
+fn list(top: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(top, &path, files)?;
+        } else {
+            files.push(path.strip_prefix(top)?.to_path_buf());
+        }
+    }
+    Ok(())
+}
+
+/// The same bytes from the same files: no owner, no time, sorted names.
+fn pack(dist: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let archive = dist.join(format!("{name}.tar.gz"));
+    let mut tar = Command::new("tar");
+    tar.current_dir(dist).args([
+        "--sort=name",
+        "--mtime=@0",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+    ]);
+    tar.args(["--use-compress-program=gzip --no-name --best", "--create", "--file"])
+        .arg(&archive)
+        .arg(name);
+    shell::read(&mut tar)?;
+    let sums =
+        shell::read(Command::new("sha256sum").current_dir(dist).arg(format!("{name}.tar.gz")))?;
+    std::fs::write(dist.join(format!("{name}.tar.gz.sha256")), sums)?;
+    Ok(archive)
+}
+
+/// Unpacks into an empty folder and starts it there, with an empty environment.
+fn try_it(archive: &Path, name: &str, version: &str) -> anyhow::Result<()> {
+    let empty = std::env::temp_dir().join(format!("memcli-dist-{}", std::process::id()));
+    std::fs::create_dir(&empty).with_context(|| format!("failed to make `{}`", empty.display()))?;
+    let tried = try_in(&empty, archive, name, version);
+    std::fs::remove_dir_all(&empty)
+        .with_context(|| format!("failed to remove `{}`", empty.display()))?;
+    tried
+}
+
+fn try_in(empty: &Path, archive: &Path, name: &str, version: &str) -> anyhow::Result<()> {
+    shell::read(Command::new("tar").current_dir(empty).args(["--extract", "--file"]).arg(archive))?;
+    let folder = empty.join(name);
+    shell::read(Command::new("sha256sum").current_dir(&folder).args([
+        "--check",
+        "--strict",
+        "--quiet",
+        "SHA256SUMS",
+    ]))?;
+    let memcli = || {
+        let mut memcli = Command::new(folder.join("memcli"));
+        memcli.current_dir(empty).env_clear();
+        memcli
+    };
+    let said = shell::read(memcli().arg("--version"))?;
+    if said.split_whitespace().last() != Some(version) {
+        bail!("the unpacked program says it is `{}`", said.trim());
+    }
+    // The main job, on a real child, through the table of exit codes.
+    let status = memcli()
+        .args(["run", "--", "sh", "-c", "exit 7"])
+        .env("PATH", "/usr/bin:/bin")
+        .output()?
+        .status;
+    if status.code() != Some(7) {
+        bail!("`memcli run -- sh -c 'exit 7'` ended with {status}");
+    }
+    Ok(())
+}

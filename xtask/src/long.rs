@@ -1,0 +1,98 @@
+//! Suites that take minutes: examples of the crates.
+//!
+//! A suite prints its table to stdout and ends with 0 when every figure is as promised, 77 when this machine cannot run it (it then says why), anything
+//! else when a promise is broken.
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::bail;
+
+use crate::page;
+use crate::shell::{self, cargo};
+use crate::workspace::Member;
+
+/// A command and the example that drives it; a crate that has the example provides the suite.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    example: &'static str,
+}
+
+pub(crate) const SUITES: [Suite; 3] = [
+    Suite {
+        name: "survive",
+        about: "a service under a real cgroup limit, with the guard and without",
+        example: "survive_bench",
+    },
+    Suite { name: "faults", about: "the table of injected faults", example: "faults" },
+    Suite { name: "soak", about: "30 simulated days through the whole pipeline", example: "soak" },
+];
+
+/// The suite of a name, if a crate provides it.
+pub(crate) fn provided(members: &[Member], name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name && suite.providers(members).next().is_some())
+}
+
+impl Suite {
+    /// The crates that provide it.
+    pub(crate) fn providers<'a>(&self, members: &'a [Member]) -> impl Iterator<Item = &'a Member> {
+        let example = self.example;
+        members.iter().filter(move |member| member.examples.iter().any(|name| name == example))
+    }
+}
+
+/// How a suite ends that cannot run here.
+const SKIPPED: u8 = 77;
+
+/// Runs a suite in every crate that provides it; the worst end is ours. A suite that was skipped is never a success.
+///
+/// The table of a whole run, one without arguments, goes into `docs/benchmarks.md`.
+pub(crate) fn run(
+    root: &Path,
+    members: &[Member],
+    suite: &Suite,
+    args: &[String],
+) -> anyhow::Result<ExitCode> {
+    let mut worst = 0;
+    let mut tables = String::new();
+    for member in suite.providers(members) {
+        // All examples of the crate: the driver starts others of them.
+        let build = ["build", "--release", "--package", &member.name, "--examples"];
+        let built = shell::capture(&mut cargo(root, build))?;
+        if !built.good {
+            bail!("the examples of `{}` do not build:\n{}", member.name, built.text);
+        }
+        let driver = root.join("target/release/examples").join(suite.example);
+        let (status, table) = shell::echo(Command::new(driver).current_dir(root).args(args))?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
+        println!("{}: {} ended with {status}", member.name, suite.name);
+        tables.push_str(&table);
+        worst = worse(worst, code);
+    }
+    if args.is_empty() && worst != SKIPPED {
+        page::write(root, suite.name, &tables)?;
+    }
+    Ok(ExitCode::from(worst))
+}
+
+/// A failure is worse than a skip, and a skip worse than success.
+fn worse(one: u8, other: u8) -> u8 {
+    match (one, other) {
+        (0, code) | (code, 0) => code,
+        (SKIPPED, code) | (code, _) => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_end_wins() {
+        assert_eq!(worse(0, 77), 77);
+        assert_eq!(worse(77, 1), 1);
+        assert_eq!(worse(2, 77), 2);
+        assert_eq!(worse(0, 0), 0);
+    }
+}
