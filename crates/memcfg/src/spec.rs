@@ -178,7 +178,7 @@ pub struct Spec<T> {
     /// Documents inside this one, each with versions of its own.
     pub nested: Vec<(&'static str, History)>,
     schema: Arc<Schema>,
-    defaults: OnceLock<Table>,
+    defaults: OnceLock<Arc<Table>>,
 }
 
 impl<T: Document> Spec<T> {
@@ -259,12 +259,12 @@ impl<T: Document> Spec<T> {
     }
 
     /// The values of `T::default()`, worked out once.
-    pub(crate) fn defaults(&self) -> Result<Table, toml::ser::Error> {
+    pub(crate) fn defaults(&self) -> Result<Arc<Table>, toml::ser::Error> {
         if let Some(defaults) = self.defaults.get() {
-            return Ok(defaults.clone());
+            return Ok(Arc::clone(defaults));
         }
         let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
         let table = value::table_from_toml(toml::Table::try_from(T::default())?, &source);
-        Ok(self.defaults.get_or_init(|| table).clone())
+        Ok(Arc::clone(self.defaults.get_or_init(|| Arc::new(table))))
     }
 }
