@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS};
 use crate::origin::{Origin, SourceKind};
 use crate::path::KeyPath;
 use crate::schema::{Key, Kind, Lookup, Schema, Scope};
@@ -50,7 +50,9 @@ impl Checker<'_> {
         let mut problem = Diagnostic::error(Code::UnknownKey, format!("unknown key `{path}`"))
             .about(path)
             .at(Label::key(origin, ""));
-        if let Some(meant) = self.schema.suggest(path) {
+        // Past what is shown anyhow, ten thousand unknown keys need no ten thousand searches.
+        let shown = self.found.len() < MAX_DIAGNOSTICS;
+        if let Some(meant) = shown.then(|| self.schema.suggest(path)).flatten() {
             problem = problem.help(format!("did you mean `{meant}`?"));
         }
         self.found.push(problem);
