@@ -44,7 +44,7 @@ fn near(a: f64, b: f64, share: f64, slack: f64) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn hostile_samples_never_panic(
