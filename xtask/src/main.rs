@@ -8,6 +8,8 @@
 mod bench;
 mod book;
 mod dist;
+mod fuzz;
+mod generate;
 mod long;
 mod page;
 mod release;
@@ -47,10 +49,22 @@ const COMMANDS: &[Command] = &[
         run: book::run,
     },
     Command {
+        name: "gen",
+        usage: "gen [--check]",
+        about: "write, or only compare, the files that are made from the code",
+        run: generate::run,
+    },
+    Command {
         name: "bench",
         usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
         about: "figures beside their rivals, into docs/benchmarks.md",
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        usage: "fuzz [TARGET].. [--seconds N]",
+        about: "libFuzzer on every parser of outside bytes, 60 s each",
+        run: fuzz::run,
     },
     Command {
         name: "release",
@@ -91,10 +105,8 @@ fn run(name: &str, args: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let members = workspace::members(&root)?;
-    if long::providers(&members, name).next().is_some()
-        && long::SUITES.iter().any(|(suite, _)| *suite == name)
-    {
-        return long::run(&root, &members, name, args);
+    if let Some(suite) = long::provided(&members, name) {
+        return long::run(&root, &members, suite, args);
     }
     Ok(usage(&format!("xtask: no command `{name}`\n\n")))
 }
@@ -112,10 +124,9 @@ fn root() -> PathBuf {
 /// What there is. A suite that no crate provides is not listed.
 fn help(root: &Path) -> String {
     let members = workspace::members(root).unwrap_or_default();
-    let suites =
-        long::SUITES.iter().filter(|(name, _)| long::providers(&members, name).next().is_some());
+    let suites = long::SUITES.iter().filter(|suite| suite.providers(&members).next().is_some());
     let suites: Vec<_> =
-        suites.map(|(name, about)| (format!("{name} [OPTIONS]"), *about)).collect();
+        suites.map(|suite| (format!("{} [OPTIONS]", suite.name), suite.about)).collect();
     let commands = COMMANDS.iter().map(|command| (command.usage.to_owned(), command.about));
     let lines: Vec<(String, &str)> = commands.chain(suites).collect();
     let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);

@@ -151,10 +151,10 @@ fn closing_lines(text: &str) -> impl Iterator<Item = &str> {
 /// Adds up what nextest (`Summary [..] 9 tests run: 8 passed, 1 failed`) or libtest (`test result: ok. 8 passed; 1 failed; ..`) counted.
 fn count(text: &str) -> Count {
     let mut count = Count::default();
-    for line in text.lines().map(str::trim) {
-        if !line.starts_with("Summary [") && !line.starts_with("test result: ") {
-            continue;
-        }
+    // Under nextest a failed test's own output holds a result of libtest, too.
+    let nextest = closing_lines(text).next().is_some();
+    let closing = if nextest { "Summary [" } else { "test result: " };
+    for line in text.lines().map(str::trim).filter(|line| line.starts_with(closing)) {
         let words: Vec<&str> = line.split_whitespace().collect();
         for pair in words.windows(2) {
             let Ok(number) = pair[0].parse::<u64>() else { continue };
@@ -177,6 +177,8 @@ mod tests {
     fn nextest_is_counted() {
         let text = "     Summary [   0.1s] 9 tests run: 6 passed (1 slow), 2 failed, 1 timed out, 3 skipped\n";
         assert_eq!(count(text), Count { passed: 6, failed: 3 });
+        let text = format!("    test result: FAILED. 0 passed; 1 failed; 0 ignored\n{text}");
+        assert_eq!(count(&text), Count { passed: 6, failed: 3 });
     }
 
     #[test]

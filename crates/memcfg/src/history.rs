@@ -87,6 +87,12 @@ impl Op {
         }
     }
 
+    /// The first new place of `path`, or `path` itself when it is dropped; `None` when this is not about `path`.
+    pub(crate) fn destination(&self, path: &KeyPath) -> Option<KeyPath> {
+        let name = matches(self.reads()?, path)?;
+        Some(self.writes().first().map_or_else(|| path.clone(), |to| fill(to, &name)))
+    }
+
     /// The new places and values of the value at `path`; `Ok(None)` when this is not about `path`.
     ///
     /// # Errors

@@ -109,7 +109,7 @@ impl fmt::Display for KeyPath {
                     if !text.is_empty() {
                         text.push('.');
                     }
-                    if is_bare(key) {
+                    if is_bare(key) || key == crate::schema::ANY {
                         text.push_str(key);
                     } else {
                         text.push_str(&format!("\"{key}\""));

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -13,40 +14,159 @@ use crate::target::Target;
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
 #[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
-#[command(
-    disable_help_subcommand = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
+#[command(disable_help_subcommand = true)]
 pub struct Cli {
-    /// What to do.
+    /// What to do; without a command one line on the machine, and what to try next.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// Read this configuration file in place of the global ones
+    #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  memcli status redis-server                            how much, how close to the limit
+  memcli top 4321                                       the same, live, with the last minutes as a chart
+  memcli leak 4321 --for 60s                            a verdict, with its evidence
   memcli demo leak                                      watch a program that leaks, for ten seconds
   memcli run --max-rss 512MiB --fail-on leak -- ./test  start a command and gate it
   memcli watch 4321                                     watch what runs already
 
-Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a gate failed; 64 usage;
-66 no such target or file; 77 permission; 78 configuration; 126, 127 the command cannot be run.";
+Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a gate or verdict failed;
+1, 2, 3 only `status --check`; 64 usage; 66 no such target or file; 69 not available here;
+77 permission; 78 configuration; 126, 127 the command cannot be run.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// One line for each target: level, size, nearest limit
+    Status(StatusArgs),
+    /// A live view of one target: level, growth, chart, processes, events
+    #[command(aliases = ["live", "dash"])]
+    Top(TopArgs),
+    /// Watch a target for a while and say whether it leaks
+    ///
+    /// Exits with 99 when it does. Growth is not proof: a cache that is still filling looks the same.
+    Leak(LeakArgs),
     /// Start a command, watch it to its end, and judge it
     ///
     /// The command's streams, signals and exit code are its own; the summary goes to stderr when it has ended.
     Run(RunArgs),
     /// Watch what runs already
+    #[command(aliases = ["attach", "record"])]
     Watch(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
+    /// Report on a trace: chart, growth, verdict, percentiles
+    #[command(visible_alias = "plot")]
+    Report(ReportArgs),
+    /// Put a trace through today's configuration: which level and verdict, when
+    Replay(ReplayArgs),
+    /// Plan limits, thresholds and workers from recordings, with the TOML to paste
+    Budget(BudgetArgs),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Say what works here, what does not, and what to do about it
+    #[command(alias = "check")]
+    Doctor(DoctorArgs),
+    /// Print the completion script of a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands to a directory
+    Man(ManArgs),
+}
+
+/// What `status` takes.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Pids, process names, cgroup:/path, self or system; the machine when there is none
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<Target>,
+    /// Watch this long, such as 10s, and say how fast each grows
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    /// Exit as monitoring plugins do: 0 normal, 1 warning, 2 critical or emergency, 3 unknown
+    #[arg(long)]
+    pub check: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [NORMAL] where else a coloured dot and the word stand
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `leak` takes.
+#[derive(Debug, Args)]
+pub struct LeakArgs {
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET")]
+    pub target: Target,
+    /// Watch this long
+    #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub duration: Duration,
+    /// Leave out what is seen in the first part of that time, such as a warm-up
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    pub skip: Duration,
+    /// Time between samples, 5ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
+    pub interval: Duration,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [LEAK] where else a coloured dot and the word stand
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `top` takes.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// A pid, a process name, cgroup:/path, self or system
+    #[arg(value_name = "TARGET", default_value = "system")]
+    pub target: Target,
+    /// Time between samples, 5ms to 1h
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+}
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Write [YES] where else a coloured dot and the word stand
+    #[arg(long)]
+    pub no_emoji: bool,
+}
+
+/// What `completions` takes.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// The shells there are completions for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// The usual one
+    Bash,
+    /// The Z shell
+    Zsh,
+    /// The friendly one
+    Fish,
+}
+
+/// What `man` takes.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write memcli.1 and a page for each command here, instead of printing memcli.1
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// What `run` takes.
@@ -116,12 +236,18 @@ pub struct Watching {
     /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between samples, 5ms to 1h
-    #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
-    pub interval: Duration,
+    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    #[arg(long, value_name = "TIME", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// The most memory the target should take: its budget, such as 2GiB
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
+    #[arg(short = 'o', long, value_name = "TRACE")]
+    pub output: Option<PathBuf>,
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
@@ -140,34 +266,103 @@ pub struct Watching {
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
-    /// Read this configuration file in place of the global ones
-    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
-    pub config: Option<PathBuf>,
+}
+
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Traces of `run -o` and `watch -o`, an mprof .dat, a psrecord log, or CSV with t_s,rss_bytes
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// As text with a chart, as JSON, the samples as CSV, or one self-contained page
+    #[arg(short, long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// How fast: max, or times real time, such as 1x or 60x
+    #[arg(long, default_value = "max")]
+    pub speed: Speed,
+    /// An event a line as JSON, and what it came to as the last
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `budget` takes.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// Recordings of one worker; without any, only the limit here is told
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Plan for this limit in place of the recorded one
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// As the document memcli.budget/1
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How fast a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// As fast as it can.
+    Max,
+    /// So many times as fast as it was.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        match text.strip_suffix('x').unwrap_or(text).parse::<f64>() {
+            Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+            _ => Err("a speed is `max`, or a number above 0 such as 1x or 60x".into()),
+        }
+    }
+}
+
+/// The formats of `report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text with a chart
+    Human,
+    /// The document memcli.report/1
+    Json,
+    /// Every sample, a column for each reading
+    Csv,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// What `config` can do.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Say whether the configuration is valid, with every problem where it stands
-    Check(ConfigArgs),
+    Check(CheckArgs),
     /// Print the configuration in force
     Show(ShowArgs),
 }
 
-/// Which configuration.
+/// What `config check` takes.
 #[derive(Clone, Debug, Args)]
-pub struct ConfigArgs {
-    /// Read this configuration file in place of the global ones
-    #[arg(long, value_name = "FILE", env = "MEMCLI_CONFIG")]
-    pub config: Option<PathBuf>,
+pub struct CheckArgs {
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What `config show` takes.
 #[derive(Clone, Debug, Args)]
 pub struct ShowArgs {
-    /// Which configuration.
-    #[command(flatten)]
-    pub source: ConfigArgs,
     /// Say where each value comes from
     #[arg(long)]
     pub origin: bool,

@@ -2,10 +2,18 @@
 
 use std::fmt;
 
+use mempressure::Level;
+
 /// Done; gates and verdict good.
 pub const OK: u8 = 0;
 /// A gate or a verdict failed.
 pub const GATE: u8 = 99;
+/// `status --check`: the level is warning (monitoring plugins' convention, as the two below).
+pub const CHECK_WARNING: u8 = 1;
+/// `status --check`: the level is critical or emergency.
+pub const CHECK_CRITICAL: u8 = 2;
+/// `status --check`: nothing is known.
+pub const CHECK_UNKNOWN: u8 = 3;
 /// The command line was wrong (sysexits `EX_USAGE`).
 pub const USAGE: u8 = 64;
 /// A trace could not be read (`EX_DATAERR`).
@@ -31,6 +39,17 @@ pub const NOT_FOUND: u8 = 127;
 #[must_use]
 pub fn of_signal(signal: i32) -> u8 {
     u8::try_from(128 + (signal & 0x7f)).unwrap_or(u8::MAX)
+}
+
+/// What `status --check` exits with at this level.
+#[must_use]
+pub fn of_level(level: Level) -> u8 {
+    match level {
+        Level::Normal => OK,
+        Level::Warning => CHECK_WARNING,
+        Level::Critical | Level::Emergency => CHECK_CRITICAL,
+        Level::Unknown => CHECK_UNKNOWN,
+    }
 }
 
 /// Why a command could not do its work: what to say, and the code to exit with.

@@ -6,25 +6,35 @@
 
 #![deny(unsafe_code)]
 
+pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
+pub mod curve;
 pub mod exit;
+pub mod fit;
 pub mod gate;
+pub mod limit;
 pub mod live;
+pub mod look;
 pub mod output;
 pub mod pipeline;
+pub mod recording;
+pub mod report;
 pub mod session;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
 pub mod target;
+pub mod top;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -36,11 +46,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let done = match &cli.command {
-        Command::Run(args) => commands::run::run(args),
-        Command::Watch(args) => commands::watch::watch(args),
-        Command::Demo(args) => commands::demo::demo(args),
-        Command::Config(command) => commands::config::config(command),
+    let config = cli.config.as_deref();
+    let Some(command) = &cli.command else {
+        return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
+    };
+    let done = match command {
+        Command::Status(args) => commands::status::status(args, config),
+        Command::Top(args) => commands::top::top(args, config),
+        Command::Leak(args) => commands::leak::leak(args, config),
+        Command::Run(args) => commands::run::run(args, config),
+        Command::Watch(args) => commands::watch::watch(args, config),
+        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Report(args) => commands::report::report(args, config),
+        Command::Replay(args) => commands::replay::replay(args, config),
+        Command::Budget(args) => commands::budget::budget(args, config),
+        Command::Config(command) => commands::config::config(command, config),
+        Command::Doctor(args) => commands::doctor::doctor(args, config),
+        Command::Completions(args) => commands::completions::completions(args),
+        Command::Man(args) => commands::man::man(args),
     };
     done.unwrap_or_else(|failure| report(&failure))
 }
@@ -59,14 +82,19 @@ fn usage(error: &clap::Error) -> u8 {
             exit::OK
         }
         ErrorKind::InvalidSubcommand => {
-            let word = |kind| match error.get(kind) {
-                Some(ContextValue::String(word)) => Some(word.clone()),
-                Some(ContextValue::Strings(words)) => words.first().cloned(),
-                _ => None,
+            let words = |kind| match error.get(kind) {
+                Some(ContextValue::String(word)) => vec![word.clone()],
+                Some(ContextValue::Strings(words)) => words.clone(),
+                _ => Vec::new(),
             };
-            let typed = word(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let typed = words(ContextKind::InvalidSubcommand).concat();
             let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
-            let failure = match word(ContextKind::SuggestedSubcommand) {
+            // The likest comes last. A hidden alias is no name to learn.
+            let cli = Cli::command();
+            let known =
+                |word: &String| cli.get_subcommands().any(|command| command.get_name() == word);
+            let meant = words(ContextKind::SuggestedSubcommand).into_iter().rfind(known);
+            let failure = match meant {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
                 None => failure.help("`memcli --help` lists the commands"),
             };

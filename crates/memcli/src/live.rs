@@ -1,47 +1,192 @@
 //! The configuration, live: what each core runs on, and word of every edit.
 
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, never};
-use memleak::LeakConfig;
-use mempressure::{BudgetConfig, PressureConfig};
-use memtrack::{Settings, TrackConfig};
+use crossbeam_channel::Receiver;
+use memcfg::Diagnostic;
+use memcfg::document::{self, Places};
+use memcfg::files::Sources;
+use memcfg::live::{LiveOptions, Reload};
+use memcfg::load::Loaded;
+use memcfg::origin::SourceKind;
+use mempressure::{PressureConfig, Signal};
+use memtrack::{Current, Settings, TrackConfig};
 
-/// An edited configuration was taken up, or refused.
-#[derive(Clone, Debug)]
-pub struct Reload {
-    /// The lines to show.
-    pub lines: Vec<String>,
-}
+use crate::exit::{self, Failure};
+use crate::output::diagnostic;
+use crate::pipeline::Policies;
 
-/// The settings of every core, and word of every edit.
+/// The live document of one command.
 #[derive(Debug)]
 pub struct Live {
-    /// Tier, interval.
-    pub track: Settings<TrackConfig>,
-    /// Thresholds, band, hold.
-    pub pressure: Settings<PressureConfig>,
-    /// The target's own budget.
-    pub budget: Settings<BudgetConfig>,
-    /// Windows and rates.
-    pub leak: Settings<LeakConfig>,
-    /// One item for each edit.
-    pub reloads: Receiver<Reload>,
+    document: Arc<document::Live>,
+    /// Time between samples when neither a flag nor a file sets one.
+    interval: Duration,
+}
+
+/// Where the document comes from: the usual files, or `explicit` in place of the global ones, and the environment.
+///
+/// # Errors
+/// When there is no working directory to start from.
+pub fn places() -> Result<Places, Failure> {
+    let cwd = std::env::current_dir()
+        .map_err(|error| Failure::io("failed to find the working directory", error))?;
+    // A variable that is not text can be none of ours.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // These two name a file and a format of this program; they are no keys of the document.
+    let keys = env.filter(|(name, _)| name != "MEMCLI_CONFIG");
+    Ok(Places::new(keys, cwd))
+}
+
+/// All that is wrong with a document, as a failure that shows each problem where it stands.
+#[must_use]
+pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
+    let shown: Vec<_> = diagnostics.iter().map(diagnostic::render).collect();
+    let problems = match diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count() {
+        1 => "a problem".to_owned(),
+        count => format!("{count} problems"),
+    };
+    Failure::new(
+        exit::CONFIG,
+        format!("the configuration has {problems}\n\n{}", shown.join("\n\n")),
+    )
 }
 
 impl Live {
-    /// Defaults with the command's own interval.
+    /// Loads the document and follows its files. `interval` holds when nobody sets another one. With `events` an edit is seen
+    /// at once, for the price of one more thread; without, within two seconds.
+    ///
+    /// # Errors
+    /// 78 when the document is not valid.
+    pub fn start(
+        explicit: Option<&Path>,
+        flags: &[(&str, String)],
+        interval: Duration,
+        events: bool,
+    ) -> Result<Self, Failure> {
+        let places = places()?;
+        let sources =
+            flags.iter().fold(places.sources(explicit), |sources: Sources, (key, value)| {
+                sources.flag(key, value)
+            });
+        let mut options = LiveOptions::default();
+        // Without a state directory no copy of an earlier run steps in: whoever types a command sees that the file is bad.
+        options.events = events;
+        let document =
+            document::Live::start_with(sources, options).map_err(|problems| refused(&problems))?;
+        Ok(Self { document: Arc::new(document), interval })
+    }
+
+    /// What the sampler runs on.
     #[must_use]
-    pub fn fixed(interval: Duration) -> Self {
-        Self {
-            track: Settings::fixed(TrackConfig {
-                interval: Some(interval),
-                ..TrackConfig::default()
-            }),
-            pressure: Settings::fixed(PressureConfig::default()),
-            budget: Settings::fixed(BudgetConfig::default()),
-            leak: Settings::fixed(LeakConfig::default()),
-            reloads: never(),
+    pub fn track(&self) -> Settings<TrackConfig> {
+        let interval = self.interval;
+        follow(self.document.track(), move |track, _| {
+            let interval = track.interval.or(Some(interval));
+            TrackConfig { interval, ..track.clone() }
+        })
+    }
+
+    /// What the cores run on.
+    #[must_use]
+    pub fn policies(&self) -> Policies {
+        let document = Arc::clone(&self.document);
+        let pressure = follow(self.document.pressure(), move |pressure, _| {
+            without_foreign_budget(pressure, &document.load().loaded)
+        });
+        Policies { pressure, budget: self.document.budget(), leak: self.document.leak() }
+    }
+
+    /// What becomes of each edit.
+    #[must_use]
+    pub fn reloads(&self) -> &Receiver<Reload> {
+        self.document.reloads()
+    }
+
+    /// What is odd about the document as it was loaded.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        self.document.load().loaded.warnings.clone()
+    }
+}
+
+/// The document as it is now, for a command that takes one look.
+#[derive(Debug)]
+pub struct Still {
+    loaded: Loaded<document::Config>,
+}
+
+impl Still {
+    /// Loads the document once.
+    ///
+    /// # Errors
+    /// 78 when the document is not valid.
+    pub fn load(explicit: Option<&Path>) -> Result<Self, Failure> {
+        let loaded =
+            document::load(&places()?.sources(explicit)).map_err(|problems| refused(&problems))?;
+        Ok(Self { loaded })
+    }
+
+    /// What the cores run on.
+    #[must_use]
+    pub fn policies(&self) -> Policies {
+        let config = &self.loaded.value;
+        Policies {
+            pressure: Settings::fixed(without_foreign_budget(&config.pressure, &self.loaded)),
+            budget: Settings::fixed((*config.budget).clone()),
+            leak: Settings::fixed((*config.leak).clone()),
         }
     }
+
+    /// What the sampler runs on.
+    #[must_use]
+    pub fn track(&self) -> &TrackConfig {
+        &self.loaded.value.track
+    }
+}
+
+/// The default budget is that of a program that embeds the layers. A process that somebody points memcli at has no budget
+/// until somebody sets one.
+fn without_foreign_budget(
+    pressure: &PressureConfig,
+    loaded: &Loaded<document::Config>,
+) -> PressureConfig {
+    let is_set = loaded.explain("budget.total").is_some_and(|total| {
+        !matches!(total.effective.origin.source.kind, SourceKind::Default | SourceKind::Preset)
+    });
+    let mut pressure = pressure.clone();
+    if !is_set {
+        pressure.signals.retain(|signal| *signal != Signal::Budget);
+    }
+    pressure
+}
+
+/// Settings that `make` derives from others, once for each generation.
+fn follow<T, U>(
+    settings: Settings<T>,
+    make: impl Fn(&T, u64) -> U + Send + Sync + 'static,
+) -> Settings<U>
+where
+    T: Send + Sync + 'static,
+    U: Send + Sync + 'static,
+{
+    let bell = settings.changed().clone();
+    let made: Mutex<Option<Current<U>>> = Mutex::new(None);
+    Settings::live(
+        move || {
+            let current = settings.load();
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*made {
+                Some(made) if made.generation == current.generation => made.clone(),
+                _ => {
+                    let value = Arc::new(make(&current.value, current.generation));
+                    made.insert(Current { generation: current.generation, value }).clone()
+                }
+            }
+        },
+        bell,
+    )
 }

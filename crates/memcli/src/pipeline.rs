@@ -3,13 +3,12 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use memcfg::live::Reload;
 use memleak::{Change, Detector, LeakConfig, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Transition};
+use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
-
-use crate::live::Reload;
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -156,7 +155,7 @@ impl Pipeline {
             self.detector.set_config(&leak.value);
             self.leak_generation = leak.generation;
         }
-        if let Ok(bytes) = self.series.read(sample) {
+        if let Ok(bytes) = self.watched(sample) {
             let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
@@ -192,10 +191,24 @@ impl Pipeline {
         self.machine.status().level
     }
 
+    /// The level now, what decided it, and what each signal says.
+    #[must_use]
+    pub fn pressure(&self) -> Status {
+        self.machine.status()
+    }
+
     /// What has been seen so far.
     #[must_use]
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// The number of `sample` that is watched for growth.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn watched(&self, sample: &Sample) -> Reading<u64> {
+        self.series.read(sample)
     }
 
     /// The newest sample.

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use memtrack::Size;
+use memtrack::component::Gauge;
 
 use crate::config::Priority;
 use crate::level::Level;
@@ -56,6 +57,11 @@ where
     pub fn new(used: U, evict: E) -> Self {
         Self { used, evict }
     }
+}
+
+/// A cache that keeps a gauge of `memtrack` up to date; `evict` as in [`Cache`].
+pub fn gauge_cache(gauge: Gauge, evict: impl Fn(u64) -> u64 + Send + Sync) -> impl Cache {
+    FnCache::new(move || Some(gauge.get()), evict)
 }
 
 impl<U, E> Cache for FnCache<U, E>
@@ -125,6 +131,7 @@ impl Caches {
             registration,
             cache: Box::new(cache),
             counts: Counts::default(),
+            surveyed: AtomicU64::new(0),
             hung: AtomicBool::new(false),
             conduct: Mutex::new(Conduct::default()),
         });
@@ -136,6 +143,14 @@ impl Caches {
     #[must_use]
     pub fn status(&self) -> Vec<CacheStatus> {
         self.entries().iter().map(|entry| entry.status()).collect()
+    }
+
+    /// As [`Caches::status`], with what each cache held at the last plan: calls nobody's code.
+    pub(crate) fn surveyed(&self) -> Vec<CacheStatus> {
+        let known = |entry: &Arc<Entry>| {
+            entry.status_with(entry.surveyed.load(Ordering::Relaxed).checked_sub(1))
+        };
+        self.entries().iter().map(known).collect()
     }
 
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
@@ -258,6 +273,8 @@ pub(crate) struct Entry {
     pub(crate) registration: Registration,
     cache: Box<dyn Cache>,
     counts: Counts,
+    /// What it held when it was last asked before a plan, plus one; 0 while it was not.
+    surveyed: AtomicU64,
     hung: AtomicBool,
     conduct: Mutex<Conduct>,
 }
@@ -281,6 +298,7 @@ impl Entry {
             self.counts.panics.fetch_add(1, Ordering::Relaxed);
             None
         });
+        self.surveyed.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
         used.unwrap_or(self.registration.estimate.unwrap_or(estimate).bytes())
     }
 
@@ -337,6 +355,10 @@ impl Entry {
     }
 
     fn status(&self) -> CacheStatus {
+        self.status_with(catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten())
+    }
+
+    fn status_with(&self, used_bytes: Option<u64>) -> CacheStatus {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let lookups = std::array::from_fn(|level| Lookups {
             hits: load(&self.counts.hits[level]),
@@ -345,7 +367,7 @@ impl Entry {
         CacheStatus {
             name: self.registration.name.clone(),
             priority: self.registration.priority,
-            used_bytes: catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten(),
+            used_bytes,
             ceiling_bytes: self.registration.ceiling.map(Size::bytes),
             lookups,
             evictions: load(&self.counts.evictions),
@@ -414,6 +436,15 @@ mod tests {
         assert_eq!(unknown.used(Size::mib(256)), 256 * MIB);
         let known = entry(FnCache::new(|| Some(0), |_| 0));
         assert_eq!(known.used(Size::mib(256)), 0);
+    }
+
+    #[test]
+    fn a_gauge_says_what_is_used() {
+        let components = memtrack::component::Components::new();
+        let gauge = components.component("index");
+        let entry = entry(gauge_cache(gauge.clone(), |_| 0));
+        gauge.add(5);
+        assert_eq!(entry.used(Size(7)), 5);
     }
 
     #[test]

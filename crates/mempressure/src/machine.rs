@@ -93,6 +93,8 @@ pub struct Machine {
     refusals: Refusals,
     stall: Stall,
     forecast: Forecast,
+    noticed: bool,
+    evicted: bool,
     latches: [Latch; 3],
 }
 
@@ -126,6 +128,8 @@ impl Machine {
             refusals: Refusals::default(),
             stall: Stall::default(),
             forecast: Forecast::default(),
+            noticed: false,
+            evicted: false,
             latches: [Latch::default(); 3],
         }
     }
@@ -140,6 +144,18 @@ impl Machine {
     #[must_use]
     pub fn level(&self) -> Level {
         self.status.level
+    }
+
+    /// Somebody outside, such as the service manager, saw tasks stall for lack of memory: on the next step the
+    /// PSI signal, if it is switched on, votes for [`Level::Warning`] at least.
+    pub fn notice(&mut self) {
+        self.noticed = true;
+    }
+
+    /// Memory was evicted since the last step: what the ratios fell by until the next one says nothing about how
+    /// fast they rise, so the forecast leaves it out.
+    pub fn evicted(&mut self) {
+        self.evicted = true;
     }
 
     /// Takes one sample, and tells whether the level changed.
@@ -165,11 +181,10 @@ impl Machine {
         self.decide(rules, now, advanced)
     }
 
-    /// The time before this sample was not watched: what was measured over time begins anew, and so does
-    /// the wait before a level may be left.
+    /// The time before this sample was not watched: what counts since the last sample begins anew, and so does
+    /// the wait before a level may be left. The forecast goes on, since its points carry their times.
     fn forget_the_past(&mut self, now: Duration) {
         self.stall.forget();
-        self.forecast.forget();
         self.refusals = Refusals::default();
         self.misses = [STALE_SAMPLES; 5];
         for latch in self.latches.iter_mut().filter(|latch| latch.set) {
@@ -219,9 +234,18 @@ impl Machine {
             stalled.map_err(Abstains::Absent),
             advanced,
         );
+        if std::mem::take(&mut self.noticed) && on[Signal::Psi as usize] {
+            let psi = &mut self.status.signals[Signal::Psi as usize];
+            psi.vote = psi.vote.max(Some(Level::Warning));
+            psi.threshold = psi.threshold.or(Some(stall_threshold(Level::Warning)));
+            if psi.absent.is_some() {
+                // It holds for this sample alone and does not stand in for readings that are missing.
+                self.misses[Signal::Psi as usize] = STALE_SAMPLES;
+            }
+        }
 
         if advanced && reporting != 0 {
-            self.forecast.push(now, highest, reporting);
+            self.forecast.push(now, highest, reporting, std::mem::take(&mut self.evicted));
         }
         let forecast = match self.forecast.vote() {
             _ if reporting == 0 => Err(Abstains::Absent(Absent::NotRead)),
@@ -782,7 +806,29 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_restarts_the_wait_and_the_forecast() {
+    fn room_that_was_made_does_not_hide_how_fast_it_fills() {
+        let mut forecasts = [0; 2];
+        for (i, tell) in [false, true].into_iter().enumerate() {
+            let mut world = World::new();
+            let mut used = 60;
+            for tick in 0..200 {
+                used += 1;
+                if used > 80 {
+                    used = 73;
+                    if tell {
+                        world.machine.evicted();
+                    }
+                }
+                world.level(f64::from(tick) * 0.01, used);
+                let vote = world.machine.status().of(Signal::Forecast).vote;
+                forecasts[i] += u32::from(tick > 20 && vote > Some(Level::Normal));
+            }
+        }
+        assert!(forecasts[0] < 20 && forecasts[1] > 170, "{forecasts:?}");
+    }
+
+    #[test]
+    fn a_gap_restarts_the_wait() {
         let mut world = World::new();
         world.level(0.0, 85);
         world.level(1.0, 10);
@@ -818,6 +864,20 @@ mod tests {
         world.level(0.0, 99);
         world.pressure.enabled = false;
         assert_eq!(world.level(1.0, 99), Level::Unknown);
+    }
+
+    #[test]
+    fn a_notice_is_a_warning_on_the_next_step() {
+        let mut world = World::new();
+        world.level(0.0, 10);
+        world.machine.notice();
+        let transition = world.step(&machine_at(0.0, 10)).unwrap();
+        assert_eq!((transition.to, transition.signal), (Level::Warning, Some(Signal::Psi)));
+        assert_eq!(world.level(9.9, 10), Level::Warning);
+        assert_eq!(world.level(10.0, 10), Level::Normal);
+        world.pressure.signals = vec![Signal::System];
+        world.machine.notice();
+        assert_eq!(world.level(11.0, 10), Level::Normal, "the signal is switched off");
     }
 
     #[cfg(feature = "serde")]

@@ -6,12 +6,19 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, never};
 
 /// A value together with the count of accepted configurations it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Current<T> {
     /// Rises by one with every accepted configuration; 0 for settings that never change.
     pub generation: u64,
     /// The value. Hold it for one unit of work, then load again.
     pub value: Arc<T>,
+}
+
+impl<T> Clone for Current<T> {
+    /// Shares the value: it need not be `Clone` itself.
+    fn clone(&self) -> Self {
+        Self { generation: self.generation, value: Arc::clone(&self.value) }
+    }
 }
 
 /// A layer's view of its own settings, wherever they come from.

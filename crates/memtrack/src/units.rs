@@ -175,15 +175,26 @@ impl Rate {
     }
 }
 
-impl fmt::Display for Rate {
-    /// In the unit of time that reads best: the first of s, min, h in which at least 1 MiB moves, else KiB/h.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Rate {
+    /// This rate in the unit that reads best for `reference`, so that an interval shows in the unit of its middle.
+    #[must_use]
+    pub fn shown_like(self, reference: Rate) -> String {
+        // The first of s, min, h in which at least 1 MiB moves.
         let (time, unit) = [(1.0, "s"), (60.0, "min"), (3600.0, "h")]
             .into_iter()
-            .find(|(seconds, _)| self.0.abs() * seconds >= KIB * KIB)
+            .find(|(seconds, _)| reference.0.abs() * seconds >= KIB * KIB)
             .unwrap_or((3600.0, "h"));
-        let (value, size) = scaled(self.0 * time);
-        f.pad(&format!("{value:.1} {size}/{unit}"))
+        let (in_reference, size) = scaled(reference.0 * time);
+        // The same number of bytes to the unit as in the reference.
+        let unit_bytes = if in_reference == 0.0 { KIB } else { reference.0 * time / in_reference };
+        format!("{:.1} {size}/{unit}", self.0 * time / unit_bytes)
+    }
+}
+
+impl fmt::Display for Rate {
+    /// In the unit of time that reads best: the first of s, min, h in which at least 1 MiB moves, else per hour.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.shown_like(*self))
     }
 }
 
@@ -426,6 +437,9 @@ mod tests {
         assert_eq!(Rate::mib_per_hour(600.0).to_string(), "10.0 MiB/min");
         assert_eq!(Rate::mib_per_hour(0.5).to_string(), "512.0 KiB/h");
         assert_eq!(Rate::per_second(-2.0 * 1_048_576.0).to_string(), "-2.0 MiB/s");
+        assert_eq!(Rate::per_second(0.0).to_string(), "0.0 KiB/h");
+        assert_eq!(Rate::mib_per_hour(2.0).shown_like(Rate::per_second(5e6)), "0.0 MiB/s");
+        assert_eq!(Rate::mib_per_hour(120.0).shown_like(Rate::mib_per_hour(600.0)), "2.0 MiB/min");
     }
 
     #[test]

@@ -18,6 +18,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "memleak", to: &["memtrack"], optional: &["memtrack"] },
     Arrow { from: "memcfg", to: &LAYERS, optional: &LAYERS },
     Arrow { from: "memcli", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
+    Arrow { from: "fuzz", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
     Arrow { from: "xtask", to: &[], optional: &[] },
 ];
 
@@ -79,7 +80,7 @@ pub(crate) fn engine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// Layers are silent and leave arguments and free-form errors to memcli.
 pub(crate) fn silence(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
-    let layers = |member: &&Member| member.name != "memcli" && member.name != "xtask";
+    let layers = |member: &&Member| member.published && member.name != "memcli";
     for member in workspace.members.iter().filter(layers) {
         for dependency in &member.dependencies {
             if dependency.kind == "normal" && ABOVE_ONLY.contains(&dependency.name.as_str()) {
@@ -118,6 +119,7 @@ mod tests {
             categories: Vec::new(),
             keywords: Vec::new(),
             examples: Vec::new(),
+            tests: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()

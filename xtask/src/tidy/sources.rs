@@ -10,8 +10,8 @@ const MAX_LINES: usize = 500;
 /// Files above [`MAX_LINES`], each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[];
 
-/// Top folders under which checkouts and homes live on other machines than this one.
-const HOMES: [&str; 6] = ["home", "root", "Users", "work", "workspace", "builds"];
+/// Top folders under which checkouts lie on machines that build.
+const HOMES: [&str; 4] = ["root", "work", "workspace", "builds"];
 
 /// Where absolute paths under such a folder are the subject and no accident, with the reason.
 const PATHS_ALLOWED: &[(&str, &str)] = &[];
@@ -130,7 +130,10 @@ pub(crate) fn ignored(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// No path of a machine that somebody worked on, and no registry but the public one.
 pub(crate) fn machine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut places: Vec<String> = HOMES.iter().map(|home| format!("/{home}/")).collect();
-    // Where this checkout and its siblings lie, unless that is the file system's root.
+    // The home of whoever runs this, and where this checkout and its siblings lie, unless that is the file system's root.
+    places.extend(
+        std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/")),
+    );
     if let Some(parent) = workspace.root.parent().filter(|parent| *parent != Path::new("/")) {
         places.push(format!("{}/", parent.display()));
     }

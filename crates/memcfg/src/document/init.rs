@@ -4,11 +4,11 @@ use std::path::Path;
 
 use memtrack::Size;
 
-use super::{Config, VERSION, v3};
+use super::{VERSION, v3};
 use crate::path::Segment;
 use crate::save::{Editor, Expected, SaveError, Saved};
 use crate::schema::ANY;
-use crate::value::{self, Table, Value};
+use crate::value::{self, Value};
 
 /// A budget for a machine or container with `limit` bytes: half of it, 512 MiB to 8 GiB, and never above 90 % of it.
 #[must_use]
@@ -27,13 +27,7 @@ pub fn suggested_budget(limit: u64) -> u64 {
 pub fn init_text(limit: u64) -> String {
     let budget = Size(suggested_budget(limit)).exact();
     let schema = v3::schema();
-    let source = std::sync::Arc::new(crate::origin::Source::new(
-        crate::origin::SourceKind::Default,
-        "defaults",
-        "",
-    ));
-    let defaults = toml::Table::try_from(Config::default()).unwrap_or_default();
-    let defaults: Table = value::table_from_toml(defaults, &source);
+    let defaults = super::defaults();
     let mut out = format!(
         "# Settings of memcli. Every key below `total` shows its default; remove the `#` to set it.\n\
          # All keys: docs/reference/config.md\n\

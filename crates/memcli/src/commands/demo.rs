@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ const CHILD_BYTES: usize = 4 << 20;
 ///
 /// # Errors
 /// When it cannot be started or watched.
-pub fn demo(args: &DemoArgs) -> Result<u8, Failure> {
+pub fn demo(args: &DemoArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let duration = args.watching.duration.unwrap_or(DEFAULT_DURATION);
     if args.unwatched {
         be(args.program, args.rate, duration)?;
@@ -51,7 +52,7 @@ pub fn demo(args: &DemoArgs) -> Result<u8, Failure> {
         std::iter::once(own.into_os_string()).chain(words.map(Into::into)).collect();
     // The program itself ends when its time is up.
     let watching = Watching { duration: None, ..args.watching.clone() };
-    run::start(&command, &watching)
+    run::start(&command, &watching, config)
 }
 
 /// The word for a program on the command line.

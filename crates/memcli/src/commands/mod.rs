@@ -1,18 +1,36 @@
 //! One file a command.
 
+pub mod budget;
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
+pub mod leak;
+pub mod man;
+pub mod overview;
+pub mod replay;
+pub mod report;
 pub mod run;
+pub mod status;
+pub mod top;
 pub mod watch;
 
 use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use memtrack::units::format_duration;
 
 use crate::cli::Watching;
 use crate::exit::Failure;
 use crate::gate::Gates;
 use crate::live::Live;
-use crate::output::{human, json, screen};
+use crate::output::{diagnostic, human, json, screen};
 use crate::summary::Summary;
+use crate::trace::Recorder;
+
+/// Time between samples when neither a flag nor the configuration sets one.
+const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Watching {
     fn gates(&self) -> Gates {
@@ -24,8 +42,21 @@ impl Watching {
         }
     }
 
-    fn live(&self) -> Result<Live, Failure> {
-        Ok(Live::fixed(self.interval))
+    fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
+        let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
+        let flags: Vec<_> = interval.into_iter().chain(limit).collect();
+        let live = Live::start(config, &flags, INTERVAL, events)?;
+        for warning in live.warnings() {
+            // A warning that cannot be written is no reason not to watch.
+            let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
+        }
+        Ok(live)
+    }
+
+    /// Creates the trace, when one was asked for.
+    fn recorder(&self) -> Result<Option<Recorder>, Failure> {
+        self.output.as_deref().map(Recorder::create).transpose()
     }
 
     /// Writes the summary to its file, when one was asked for.
@@ -36,6 +67,16 @@ impl Watching {
             serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
+    }
+}
+
+/// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
+fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::io("failed to write to stdout", error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -19,13 +19,18 @@ use crate::target::{Found, not_opened};
 ///
 /// # Errors
 /// When the command cannot be started or the summary cannot be written.
-pub fn run(args: &RunArgs) -> Result<u8, Failure> {
-    start(&args.command, &args.watching)
+pub fn run(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    start(&args.command, &args.watching, config)
 }
 
 /// The same for any command.
-pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Failure> {
-    let live = watching.live()?;
+pub(crate) fn start(
+    command: &[OsString],
+    watching: &Watching,
+    config: Option<&Path>,
+) -> Result<u8, Failure> {
+    let live = watching.live(config, false)?;
+    let recorder = watching.recorder()?;
     // Before the child: its end must find someone listening.
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
@@ -42,11 +47,12 @@ pub(crate) fn start(command: &[OsString], watching: &Watching) -> Result<u8, Fai
         child: Some(child),
         duration: watching.duration,
         gates: watching.gates(),
+        recorder,
         abort: watching.abort,
     };
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);
-    let summary = session.watch(live, &signals, &mut screen)?;
+    let summary = session.watch(&live, &signals, &mut screen)?;
     watching.keep(&summary)?;
     show_on_stderr(&summary, watching.json)?;
     Ok(summary.exit_code)

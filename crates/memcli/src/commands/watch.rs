@@ -1,6 +1,7 @@
 //! `memcli watch`: watch what runs already.
 
 use std::io::Write;
+use std::path::Path;
 
 use crate::cli::WatchArgs;
 use crate::exit::{self, Failure};
@@ -13,10 +14,10 @@ use crate::sys;
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
-pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
+pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let watching = &args.watching;
     let target = args.target.find()?;
-    let live = watching.live()?;
+    let live = watching.live(config, true)?;
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let session = Session {
@@ -25,11 +26,12 @@ pub fn watch(args: &WatchArgs) -> Result<u8, Failure> {
         child: None,
         duration: watching.duration,
         gates: watching.gates(),
+        recorder: watching.recorder()?,
         abort: watching.abort,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);
-    let summary = session.watch(live, &signals, &mut screen)?;
+    let summary = session.watch(&live, &signals, &mut screen)?;
     watching.keep(&summary)?;
     if screen.failed().is_some() {
         // Nobody reads on (`memcli watch .. | head`): that is an end like another.

@@ -41,6 +41,19 @@ pub fn summary(summary: &Summary) -> String {
     to_value(summary).to_string()
 }
 
+/// A document for programs and for people who read JSON: indented.
+#[must_use]
+pub fn document(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document)
+        .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string())
+}
+
+/// A document on one line.
+#[must_use]
+pub fn line(document: &impl Serialize) -> String {
+    to_value(document).to_string()
+}
+
 /// Any serialisable state; what cannot be written says so rather than vanish.
 fn to_value(state: &impl Serialize) -> Value {
     serde_json::to_value(state).unwrap_or_else(|error| json!({ "error": error.to_string() }))
@@ -48,32 +61,38 @@ fn to_value(state: &impl Serialize) -> Value {
 
 /// The readings of a sample: bytes, and for each `null` its reason under `absent`.
 fn sample_body(sample: &Sample) -> Value {
-    let mut row = Readings::default();
-    let process = &sample.process;
-    row.put("rss_bytes", process.rss);
-    row.put("anon_bytes", process.anon);
-    row.put("file_bytes", process.file);
-    row.put("shmem_bytes", process.shmem);
-    row.put("swap_bytes", process.swap);
-    row.put("peak_bytes", process.peak);
-    row.put("pss_bytes", process.pss);
-    row.put("processes", process.processes);
-    row.put("threads", process.threads);
-    row.put("system_total_bytes", sample.system.total);
-    row.put("system_available_bytes", sample.system.available);
-    row.put("cgroup_working_set_bytes", sample.cgroup.working_set());
-    row.put("cgroup_limit_bytes", sample.cgroup.limit);
-    row.put("cgroup_headroom_bytes", sample.cgroup.headroom);
+    let row = Readings::of(sample);
     json!({ "gap": sample.at.gap, "readings": row.values, "absent": row.absent })
 }
 
+/// The readings of a sample by name, and why those that are missing are.
 #[derive(Default)]
-struct Readings {
-    values: BTreeMap<&'static str, Option<u64>>,
-    absent: BTreeMap<&'static str, String>,
+pub(crate) struct Readings {
+    pub(crate) values: BTreeMap<&'static str, Option<u64>>,
+    pub(crate) absent: BTreeMap<&'static str, String>,
 }
 
 impl Readings {
+    pub(crate) fn of(sample: &Sample) -> Self {
+        let mut row = Self::default();
+        let process = &sample.process;
+        row.put("rss_bytes", process.rss);
+        row.put("anon_bytes", process.anon);
+        row.put("file_bytes", process.file);
+        row.put("shmem_bytes", process.shmem);
+        row.put("swap_bytes", process.swap);
+        row.put("peak_bytes", process.peak);
+        row.put("pss_bytes", process.pss);
+        row.put("processes", process.processes);
+        row.put("threads", process.threads);
+        row.put("system_total_bytes", sample.system.total);
+        row.put("system_available_bytes", sample.system.available);
+        row.put("cgroup_working_set_bytes", sample.cgroup.working_set());
+        row.put("cgroup_limit_bytes", sample.cgroup.limit);
+        row.put("cgroup_headroom_bytes", sample.cgroup.headroom);
+        row
+    }
+
     fn put(&mut self, name: &'static str, reading: Reading<u64>) {
         self.values.insert(name, reading.ok());
         if let Err(why) = reading

@@ -1,11 +1,14 @@
 //! Pressure stall information: how long tasks waited for memory.
 
+mod trigger;
+
 use std::path::Path;
 
 use crate::held::Held;
 use crate::reading::{Absent, Reading};
 use crate::sample::{PsiLine, PsiMemory};
 use crate::text::decimal;
+pub(crate) use trigger::Trigger;
 
 /// `/proc/pressure/memory` is two lines of at most some 70 bytes.
 const BUFFER: usize = 512;

@@ -1,0 +1,237 @@
+//! Every call of a save made to fail, one at a time: the file is the old one or the new one, never anything else.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::disk::{Disk, RealDisk};
+use crate::hash::Hash;
+use crate::save::{BACKUPS, Editor, Expected, SaveError};
+
+/// How the chosen call fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    /// With this error number, that once.
+    Once(i32),
+    /// With this error number, and so does every call after it: the process could not even clean up.
+    FromThenOn(i32),
+    /// A write that takes only half.
+    Short,
+}
+
+const EIO: i32 = 5;
+const EINTR: i32 = 4;
+const ENOSPC: i32 = 28;
+
+struct FaultyDisk {
+    calls: Arc<AtomicUsize>,
+    at: usize,
+    fault: Fault,
+}
+
+impl FaultyDisk {
+    fn call<T>(&self, real: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.fault {
+            Fault::Once(code) if call == self.at => Err(io::Error::from_raw_os_error(code)),
+            Fault::FromThenOn(code) if call >= self.at => Err(io::Error::from_raw_os_error(code)),
+            _ => real(),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.make_directory(path))
+    }
+    fn open_lock(&self, path: &Path) -> io::Result<File> {
+        self.call(|| RealDisk.open_lock(path))
+    }
+    fn create(&self, path: &Path) -> io::Result<File> {
+        self.call(|| RealDisk.create(path))
+    }
+    fn adopt(&self, file: &File, from: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.adopt(file, from))
+    }
+    fn write(&self, file: &mut File, bytes: &[u8]) -> io::Result<usize> {
+        let half = self.fault == Fault::Short && self.calls.load(Ordering::Relaxed) == self.at;
+        let bytes = if half { &bytes[..bytes.len() / 2] } else { bytes };
+        self.call(|| RealDisk.write(file, bytes))
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        self.call(|| RealDisk.sync(file))
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.rename(from, to))
+    }
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.sync_directory(path))
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.remove(path))
+    }
+    fn read(&self, path: &Path) -> io::Result<Option<Vec<u8>>> {
+        self.call(|| RealDisk.read(path))
+    }
+    fn names(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
+        self.call(|| RealDisk.names(path))
+    }
+}
+
+fn temps(directory: &Path) -> usize {
+    let names = std::fs::read_dir(directory).unwrap();
+    names
+        .filter(|name| name.as_ref().unwrap().file_name().to_string_lossy().contains(".tmp."))
+        .count()
+}
+
+#[test]
+fn every_call_that_fails_leaves_the_old_or_the_new() {
+    let faults = [
+        Fault::Once(EIO),
+        Fault::Once(ENOSPC),
+        Fault::Once(EINTR),
+        Fault::FromThenOn(EIO),
+        Fault::FromThenOn(ENOSPC),
+        Fault::Short,
+    ];
+    for fault in faults {
+        let mut at = 0;
+        loop {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("c.toml");
+            std::fs::write(&path, "old\n").unwrap();
+            let calls = Arc::new(AtomicUsize::new(0));
+            let disk = FaultyDisk { calls: Arc::clone(&calls), at, fault };
+            let result = Editor::on(disk, &path, |_| true)
+                .save(b"new, and longer\n", Expected::Content(Hash::of(b"old\n")));
+            let found = std::fs::read_to_string(&path).unwrap();
+            assert!(
+                found == "old\n" || found == "new, and longer\n",
+                "{fault:?} at {at}: {found:?}"
+            );
+            if result.is_ok() {
+                assert_eq!(found, "new, and longer\n", "{fault:?} at {at} was acknowledged");
+            }
+            // The next save sweeps what a dead one left.
+            Editor::new(&path, |_| true).save(b"next\n", Expected::Anything).unwrap();
+            assert_eq!(
+                temps(dir.path()) + temps(&dir.path().join("backups")),
+                0,
+                "{fault:?} at {at}"
+            );
+            let backups = Editor::new(&path, |_| true).backups().unwrap();
+            for backup in backups {
+                let content = std::fs::read_to_string(&backup.path).unwrap();
+                assert!(
+                    content == "old\n" || content == "new, and longer\n",
+                    "{fault:?} at {at}: {content:?}"
+                );
+            }
+            if at >= calls.load(Ordering::Relaxed) {
+                assert!(result.is_ok(), "a pass without a fault succeeds: {result:?}");
+                break;
+            }
+            at += 1;
+        }
+        assert!(at > 10, "the sweep went over {at} calls only");
+    }
+}
+
+#[test]
+fn a_stale_edit_is_a_conflict_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let mut editor = Editor::new(&path, |_| true);
+    let first = editor.save(b"1\n", Expected::Absent).unwrap();
+    editor.save(b"2\n", Expected::Content(first.hash)).unwrap();
+    let stale = editor.save(b"3\n", Expected::Content(first.hash)).unwrap_err();
+    assert!(
+        matches!(stale, SaveError::Conflict { found: Some(found), .. } if found == Hash::of(b"2\n"))
+    );
+    assert!(matches!(editor.save(b"3\n", Expected::Absent), Err(SaveError::Conflict { .. })));
+    assert_eq!(std::fs::read(&path).unwrap(), b"2\n");
+    assert_eq!((editor.metrics().saved, editor.metrics().conflicts), (2, 2));
+    assert_eq!(editor.metrics().backups, 1);
+}
+
+#[test]
+fn only_valid_contents_become_backups_and_ten_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let mut editor = Editor::new(&path, |bytes| bytes.starts_with(b"good"));
+    for number in 0..15 {
+        editor.save(format!("good {number}\n").as_bytes(), Expected::Anything).unwrap();
+        // Somebody else spoils the file: that must push no good backup out.
+        std::fs::write(&path, "bad\n").unwrap();
+        let saved = editor.save(format!("good {number}\n").as_bytes(), Expected::Anything).unwrap();
+        assert_eq!(saved.backup, None);
+    }
+    let backups = editor.backups().unwrap();
+    assert_eq!(backups.len(), BACKUPS);
+    for backup in &backups {
+        assert!(std::fs::read_to_string(&backup.path).unwrap().starts_with("good"));
+    }
+    let oldest = backups.last().unwrap();
+    let content = std::fs::read_to_string(&oldest.path).unwrap();
+    editor.rollback(oldest.number, Expected::Anything).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    let missing = editor.rollback(999, Expected::Anything);
+    assert!(matches!(missing, Err(SaveError::NoBackup { number: 999, .. })));
+}
+
+#[test]
+fn new_files_are_private_and_old_ones_keep_their_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/c.toml");
+    let mut editor = Editor::new(&path, |_| true);
+    editor.save(b"1\n", Expected::Absent).unwrap();
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o664)).unwrap();
+    editor.save(b"2\n", Expected::Anything).unwrap();
+    assert_eq!(mode(&path), 0o644, "readable as before, writable by its owner alone");
+}
+
+#[test]
+fn a_link_stays_and_its_target_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real.toml"), dir.path().join("link.toml"));
+    std::fs::write(&real, "1\n").unwrap();
+    std::os::unix::fs::symlink("real.toml", &link).unwrap();
+    Editor::new(&link, |_| true).save(b"2\n", Expected::Content(Hash::of(b"1\n"))).unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read(&real).unwrap(), b"2\n");
+}
+
+#[test]
+fn a_save_that_fails_names_its_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(&path, "old\n").unwrap();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let disk = FaultyDisk { calls, at: 0, fault: Fault::FromThenOn(ENOSPC) };
+    let mut editor = Editor::on(disk, &path, |_| true);
+    let error = editor.save(b"new\n", Expected::Anything).unwrap_err();
+    assert!(error.to_string().contains("making its directory failed"), "{error}");
+    assert_eq!(editor.metrics().failed_by.get("directory"), Some(&1));
+    assert_eq!((editor.metrics().saved, editor.metrics().last_success), (0, None));
+}
+
+#[test]
+fn temporary_files_of_dead_processes_are_swept_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(dir.path().join(".c.toml.tmp.1.0"), "half").unwrap();
+    std::fs::write(dir.path().join(".other.toml.tmp.1.0"), "another file's").unwrap();
+    let mut editor = Editor::new(&path, |_| true);
+    editor.save(b"1\n", Expected::Absent).unwrap();
+    assert_eq!(editor.metrics().swept, 1);
+    assert!(
+        editor.metrics().last_success.is_some() && editor.metrics().last_duration_seconds > 0.0
+    );
+    assert_eq!(temps(dir.path()), 1);
+}

@@ -1,0 +1,155 @@
+//! `memcli leak`: watch a target for a while, and say whether it leaks.
+//!
+//! Over a recording the verdict is the same [`Finding`]: only where the samples come from differs.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{after, select, tick};
+use memtrack::sampler::{Sampler, Update};
+use memtrack::source::{LinuxSource, Target as Watched};
+use memtrack::units::format_duration;
+use memtrack::{Sample, Span};
+
+use crate::cli::LeakArgs;
+use crate::commands::written;
+use crate::exit::{self, Failure};
+use crate::limit::Ancestors;
+use crate::live::Live;
+use crate::look::label;
+use crate::output::badge::Marks;
+use crate::output::human::may_redraw;
+use crate::output::screen;
+use crate::output::verdict::{Document, Finding, lines};
+use crate::pipeline::Pipeline;
+use crate::sys;
+use crate::target::{Found, Target, not_opened};
+
+/// Watches the target and shows the verdict; 99 when it is a leak.
+///
+/// # Errors
+/// When the target cannot be watched or the output cannot be written.
+pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    if args.skip >= args.duration {
+        return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
+    }
+    let found = args.target.find()?;
+    let (finding, interrupted) = watch(&found, args, config)?;
+    written(if args.json {
+        let document = serde_json::to_string(&Document::new(&finding))
+            .map_err(|error| Failure::io("failed to write the document", error.into()))?;
+        writeln!(screen::stdout(), "{document}")
+    } else {
+        write!(screen::stdout(), "{}", lines(&finding, Marks::choose(args.no_emoji)))
+    })?;
+    Ok(match interrupted {
+        Some(signal) => exit::of_signal(signal),
+        None if finding.verdict.is_leak() => exit::GATE,
+        None => exit::OK,
+    })
+}
+
+/// The verdict after the time is up, the target has ended, or someone interrupted: then with the signal.
+fn watch(
+    found: &Found,
+    args: &LeakArgs,
+    config: Option<&Path>,
+) -> Result<(Finding, Option<i32>), Failure> {
+    let signals =
+        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+    let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
+    let interval = [("track.interval", format_duration(args.interval))];
+    let live = Live::start(config, &interval, args.interval, false)?;
+    let mut pipeline = Pipeline::new(&found.watched, live.policies());
+    let mut sampler = Sampler::new(source, live.track());
+    let all = sampler.all();
+    sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
+
+    let started = Instant::now();
+    let mut progress = Progress::new(started, args);
+    let second = tick(Duration::from_secs(1));
+    let time_up = after(args.duration);
+    let mut take = |update: Update| match update {
+        Update::Sample(sample) if sample.at.monotonic >= args.skip => {
+            pipeline.push(&sample, |_| {});
+        }
+        _ => {}
+    };
+    let interrupted = loop {
+        select! {
+            recv(all.receiver()) -> update => match update {
+                Ok(update) => take(update),
+                Err(_) => break None,
+            },
+            recv(signals) -> signal => match signal {
+                Ok(signal) if signal.is_child() => {}
+                Ok(signal) => break Some(signal.number),
+                Err(_) => return Err(Failure::new(exit::SOFTWARE, "the signal thread ended")),
+            },
+            recv(second) -> _ => progress.draw(),
+            recv(time_up) -> _ => break None,
+        }
+    };
+    sampler.stop();
+    all.receiver().try_iter().for_each(&mut take);
+    progress.clear();
+    pipeline.conclude(|_| {});
+    Ok((finding(found, args, &pipeline), interrupted))
+}
+
+fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
+    let sample = pipeline.latest();
+    let verdict = pipeline.verdict();
+    let decided = matches!(verdict, memleak::Verdict::Steady { .. });
+    Finding {
+        label: sample.map_or(found.label.clone(), |sample| label(found, sample)),
+        series: series(&found.watched),
+        skipped: args.skip,
+        verdict,
+        limit: sample.map(|sample: &Sample| Ancestors::of(&found.watched).nearest(sample)),
+        next: (!decided).then(|| next(&args.target)),
+    }
+}
+
+/// What the pipeline watches for growth, in words.
+fn series(watched: &Watched) -> &'static str {
+    match watched {
+        Watched::Cgroup(_) => "working set",
+        Watched::System => "memory in use",
+        _ => "anon + swap",
+    }
+}
+
+fn next(target: &Target) -> String {
+    format!("memcli watch {target} --for 1h")
+}
+
+/// How much longer it takes, on stderr when that is a terminal.
+struct Progress {
+    started: Instant,
+    duration: Duration,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(started: Instant, args: &LeakArgs) -> Self {
+        let terminal = std::io::stderr().is_terminal() && may_redraw();
+        Self { started, duration: args.duration, terminal }
+    }
+
+    fn draw(&mut self) {
+        if self.terminal {
+            let left = self.duration.saturating_sub(self.started.elapsed());
+            let written = write!(screen::stderr(), "\r\x1b[2Kwatching, {} left", Span(left));
+            self.terminal = written.is_ok();
+        }
+    }
+
+    fn clear(&self) {
+        if self.terminal {
+            // Nothing is lost when it cannot be taken away.
+            let _ = write!(screen::stderr(), "\r\x1b[2K");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! A look at one target: what `status` and the line of `memcli` alone show.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use memleak::Verdict;
+use mempressure::Status;
+use memtrack::error::SourceError;
+use memtrack::source::{LinuxSource, Source, Target as Watched};
+use memtrack::{Absent, Reading, Sample, TrackConfig};
+
+use crate::exit::{self, Failure};
+use crate::limit::{Ancestors, Limit};
+use crate::live::Still;
+use crate::pipeline::Pipeline;
+use crate::target::{Found, not_opened};
+
+/// How often a target is read while its growth is watched.
+const INTERVAL: Duration = Duration::from_millis(100);
+/// How long to wait for the PSS of a tree, and how often to ask in that time: 10 ms cover about 1 GiB.
+const PSS_PAUSE: Duration = Duration::from_millis(1);
+const PSS_TRIES: u32 = 10;
+
+/// What a look saw.
+#[derive(Debug)]
+pub struct Look {
+    /// `worker(4321)+7`: seven more processes in its tree.
+    pub label: String,
+    /// What was watched.
+    pub watched: Watched,
+    /// What was read last.
+    pub sample: Sample,
+    /// The level and what decided it.
+    pub status: Status,
+    /// The nearest limit.
+    pub limit: Reading<Limit>,
+    /// Whether it grows, when it was watched for a while.
+    pub verdict: Option<Verdict>,
+}
+
+impl Look {
+    /// The size that stands for the target, with its name.
+    ///
+    /// # Errors
+    /// Why it could not be read.
+    pub fn size(&self) -> Reading<(u64, &'static str)> {
+        size(&self.watched, &self.sample)
+    }
+}
+
+/// The size that stands for a target. Of processes PSS where it was read, since over a tree it alone counts shared pages
+/// once, else RSS; of a cgroup its working set; of the machine what is not available.
+///
+/// # Errors
+/// Why it could not be read.
+pub fn size(watched: &Watched, sample: &Sample) -> Reading<(u64, &'static str)> {
+    match watched {
+        Watched::System => {
+            Ok((sample.system.total?.saturating_sub(sample.system.available?), "used"))
+        }
+        Watched::Cgroup(_) => Ok((sample.cgroup.working_set()?, "working set")),
+        _ => {
+            let process = &sample.process;
+            process.pss.map(|pss| (pss, "PSS")).or(process.rss.map(|rss| (rss, "RSS")))
+        }
+    }
+}
+
+/// Looks at several targets: once, or again and again for `duration`, all on one thread.
+///
+/// A target that was not found stays what it is; others fail when they cannot be opened or end before the first reading.
+pub fn look(
+    targets: Vec<Result<Found, Failure>>,
+    duration: Option<Duration>,
+    document: &Still,
+) -> Vec<Result<Look, Failure>> {
+    let mut open: Vec<_> = targets
+        .into_iter()
+        .map(|found| found.and_then(|found| Watch::open(found, document)))
+        .collect();
+    let started = Instant::now();
+    let mut ticks = 0;
+    loop {
+        for watch in open.iter_mut().flatten() {
+            watch.read();
+        }
+        ticks += 1;
+        let next = INTERVAL.saturating_mul(ticks);
+        if duration.is_none_or(|duration| next > duration) {
+            break;
+        }
+        thread::sleep(next.saturating_sub(started.elapsed()));
+    }
+    wait_for_pss(&mut open);
+    open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
+}
+
+/// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
+fn wait_for_pss(open: &mut [Result<Watch, Failure>]) {
+    for _ in 0..PSS_TRIES {
+        let mut waiting =
+            open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
+        if waiting.peek().is_none() {
+            return;
+        }
+        thread::sleep(PSS_PAUSE);
+        waiting.for_each(Watch::read);
+    }
+}
+
+/// One target under a look.
+struct Watch {
+    found: Found,
+    source: LinuxSource,
+    config: TrackConfig,
+    pipeline: Pipeline,
+    failure: Option<SourceError>,
+}
+
+impl Watch {
+    fn open(found: Found, document: &Still) -> Result<Self, Failure> {
+        let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
+        let config = document.track().clone();
+        let pipeline = Pipeline::new(&found.watched, document.policies());
+        Ok(Self { found, source, config, pipeline, failure: None })
+    }
+
+    fn waits_for_pss(&self) -> bool {
+        self.pipeline.latest().is_some_and(|sample| {
+            sample.process.processes.is_ok_and(|count| count > 1)
+                && sample.process.pss == Err(Absent::NotRead)
+                && matches!(self.found.watched, Watched::Tree(_))
+        })
+    }
+
+    fn read(&mut self) {
+        if self.failure == Some(SourceError::Ended) {
+            return;
+        }
+        match self.source.read(&self.config) {
+            Ok(sample) => self.pipeline.push(&sample, |_| {}),
+            Err(failure) => self.failure = Some(failure),
+        }
+    }
+
+    fn finish(mut self, watched: bool) -> Result<Look, Failure> {
+        let Some(sample) = self.pipeline.latest().copied() else {
+            let failure =
+                Failure::new(exit::NO_INPUT, format!("`{}` cannot be read", self.found.label));
+            return Err(match self.failure {
+                Some(why) => failure.because(why),
+                None => failure,
+            });
+        };
+        let verdict = watched.then(|| {
+            self.pipeline.conclude(|_| {});
+            self.pipeline.verdict()
+        });
+        Ok(Look {
+            label: label(&self.found, &sample),
+            watched: self.found.watched.clone(),
+            sample,
+            status: self.pipeline.pressure(),
+            limit: Ancestors::of(&self.found.watched).nearest(&sample),
+            verdict,
+        })
+    }
+}
+
+/// `worker(4321)+7`.
+#[must_use]
+pub fn label(found: &Found, sample: &Sample) -> String {
+    let more = match found.watched {
+        Watched::Tree(_) => sample.process.processes.map_or(0, |count| count.saturating_sub(1)),
+        _ => 0,
+    };
+    if more > 0 { format!("{}+{more}", found.label) } else { found.label.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+    use memtrack::Stamp;
+
+    #[test]
+    fn every_kind_of_target_has_a_size_with_its_name() {
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        (sample.system.total, sample.system.available) = (Ok(100), Ok(30));
+        sample.cgroup.usage = Ok(9);
+        sample.process.rss = Ok(5);
+        sample.process.pss = Err(Absent::Denied);
+        assert_eq!(size(&Watched::System, &sample), Ok((70, "used")));
+        assert_eq!(size(&Watched::Cgroup("/app".into()), &sample), Ok((9, "working set")));
+        assert_eq!(size(&Watched::Own, &sample), Ok((5, "RSS")));
+        sample.process.pss = Ok(3);
+        assert_eq!(size(&Watched::Own, &sample), Ok((3, "PSS")));
+        sample.process = memtrack::ProcessMemory::absent(Absent::Malformed);
+        let own = size(&Watched::Own, &sample);
+        assert_eq!(own, Err(Absent::Malformed), "never the size of something else");
+    }
+
+    #[test]
+    fn several_targets_are_looked_at_together_and_fail_apart() {
+        let found = |target: Target| target.find();
+        let nowhere = Found {
+            watched: Watched::Cgroup("/no/such/cgroup/anywhere".into()),
+            label: "cgroup /no/such/cgroup/anywhere".into(),
+        };
+        let looks = look(
+            vec![found(Target::Own), Ok(nowhere), found(Target::System)],
+            None,
+            &Still::load(None).unwrap(),
+        );
+        let own = looks[0].as_ref().unwrap();
+        assert!(own.size().is_ok_and(|(bytes, _)| bytes > 0));
+        assert!(own.verdict.is_none());
+        assert_eq!(looks[1].as_ref().unwrap_err().code, exit::NO_INPUT);
+        assert_eq!(looks[2].as_ref().unwrap().size().unwrap().1, "used");
+    }
+}

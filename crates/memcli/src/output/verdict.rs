@@ -1,0 +1,203 @@
+//! A verdict with its evidence: what `leak` shows, live and over a recording.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use memleak::{Evidence, Verdict};
+use memtrack::{Rate, Reading, Size, Span};
+use serde::Serialize;
+
+use crate::limit::Limit;
+use crate::output::badge::Marks;
+use crate::output::human::{growth, reason};
+use crate::output::status::of;
+use crate::summary::{Growth, Judgement};
+
+/// The name and version of the document.
+pub const SCHEMA: &str = "memcli.leak/1";
+
+/// A verdict and what it is of.
+#[derive(Debug)]
+pub struct Finding {
+    /// `worker(4321)+7`, or the name of a recording.
+    pub label: String,
+    /// Which number was watched: `anon + swap`.
+    pub series: &'static str,
+    /// How much of the time was left out at the start.
+    pub skipped: Duration,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The nearest limit at the end, where it is known.
+    pub limit: Option<Reading<Limit>>,
+    /// A command that would tell more, when there is one.
+    pub next: Option<String>,
+}
+
+/// The verdict in a few lines: the word, the rate, the reason, the evidence, and what to do next.
+#[must_use]
+pub fn lines(finding: &Finding, marks: Marks) -> String {
+    let Finding { label, series, verdict, .. } = finding;
+    let evidence = verdict.evidence();
+    let mut text = String::new();
+    let rate = verdict.trend().map_or("growth unknown: too few samples".into(), growth);
+    let _ = writeln!(text, "{} {label}  {rate}", marks.verdict(verdict.kind()));
+    let mut line = |said: String| {
+        let _ = writeln!(text, "   {said}");
+    };
+    line(reason(verdict));
+    line(samples(finding, series, evidence));
+    line(figures(evidence));
+    if let Verdict::Leak { shape, confidence, .. } = verdict {
+        let shape = format!("{shape:?}").to_lowercase();
+        line(format!("the growth is {shape}; {:.0} % sure that it goes on", confidence * 100.0));
+    }
+    match &finding.limit {
+        Some(Ok(limit)) => line(format!(
+            "nearest limit: {} of {}, {:.0} % used",
+            of(limit.used, limit.bytes),
+            limit.owner,
+            limit.ratio() * 100.0
+        )),
+        Some(Err(why)) => line(format!("nearest limit unknown: {why}")),
+        None => {}
+    }
+    if let Some(next) = &finding.next {
+        line(format!("Next: {next}"));
+    }
+    text
+}
+
+fn samples(finding: &Finding, series: &str, evidence: &Evidence) -> String {
+    let mut text =
+        format!("{} samples of {series} over {}", evidence.samples, Span(evidence.watched));
+    if finding.skipped > Duration::ZERO {
+        let _ = write!(text, ", the first {} left out", Span(finding.skipped));
+    }
+    if evidence.restarts > 0 {
+        let _ = write!(text, "; it fell as a restart does {} times", evidence.restarts);
+    }
+    if let Some(season) = evidence.season {
+        let _ = write!(text, "; a cycle of {} is accounted for", Span(season));
+    }
+    text
+}
+
+fn figures(evidence: &Evidence) -> String {
+    let mut parts = Vec::new();
+    if let Some(spread) = evidence.spread {
+        parts.push(format!(
+            "from {} to {}, half of the time below {}",
+            Size(spread.min),
+            Size(spread.max),
+            Size(spread.p50)
+        ));
+    }
+    if let Some(noise) = evidence.noise {
+        parts.push(format!("noise {} around the trend", Size(noise)));
+    }
+    if let Some(floor) = evidence.floor {
+        parts.push(format!(
+            "the slowest growth that would have shown is {}",
+            Rate::per_second(floor)
+        ));
+    }
+    if parts.is_empty() { "too few samples for figures".into() } else { parts.join("; ") }
+}
+
+/// The document `memcli.leak/1`.
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    schema: &'static str,
+    target: &'a str,
+    series: &'static str,
+    skipped_seconds: f64,
+    growth: Growth,
+    verdict: Judgement,
+    evidence: &'a Evidence,
+    limit_bytes: Option<u64>,
+    limit_used_bytes: Option<u64>,
+    limit_of: Option<String>,
+}
+
+impl<'a> Document<'a> {
+    /// What `finding` says.
+    #[must_use]
+    pub fn new(finding: &'a Finding) -> Self {
+        let limit = finding.limit.as_ref().and_then(|limit| limit.as_ref().ok());
+        Self {
+            schema: SCHEMA,
+            target: &finding.label,
+            series: finding.series,
+            skipped_seconds: finding.skipped.as_secs_f64(),
+            growth: Growth::from(finding.verdict.trend()),
+            verdict: Judgement::from(&finding.verdict),
+            evidence: finding.verdict.evidence(),
+            limit_bytes: limit.map(|limit| limit.bytes),
+            limit_used_bytes: limit.map(|limit| limit.used),
+            limit_of: limit.map(|limit| limit.owner.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Owner;
+    use memleak::{Detector, LeakConfig};
+
+    fn finding(bytes: impl Fn(u64) -> u64) -> Finding {
+        let mut detector = Detector::new(&LeakConfig::default());
+        detector.set_limit(Some(1 << 30));
+        for tenth in 0..600 {
+            detector.push(Duration::from_millis(100 * tenth), bytes(tenth));
+        }
+        detector.conclude();
+        let limit =
+            Limit { owner: Owner::Cgroup(Some("/app".into())), used: 500 << 20, bytes: 1 << 30 };
+        Finding {
+            label: "worker(4321)".into(),
+            series: "anon + swap",
+            skipped: Duration::from_secs(10),
+            verdict: detector.verdict(),
+            limit: Some(Ok(limit)),
+            next: Some("memcli watch 4321 --for 1h".into()),
+        }
+    }
+
+    fn plain(finding: &Finding) -> String {
+        anstream::adapter::strip_str(&lines(finding, Marks::Emoji)).to_string()
+    }
+
+    #[test]
+    fn a_leak_comes_with_rate_evidence_limit_and_doubt() {
+        let text = plain(&finding(|tenth| (100 << 20) + tenth * (2 << 20) / 10));
+        assert!(text.starts_with("🔴 leak       worker(4321)  +2.0 MiB/s (95 %:"), "{text}");
+        for part in [
+            "600 samples of anon + swap over 59.9 s, the first 10.0 s left out",
+            "a cache without a limit",
+            "the limit is reached in about",
+            "the growth is linear",
+            "cgroup /app, 49 % used",
+            "Next: memcli watch",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn steady_says_what_would_have_shown() {
+        let text = plain(&finding(|tenth| (100 << 20) + (tenth % 3) * 4096));
+        assert!(text.starts_with("🟢 steady"), "{text}");
+        assert!(text.contains("would have shown"), "{text}");
+    }
+
+    #[test]
+    fn the_document_has_the_evidence() {
+        let finding = finding(|tenth| (100 << 20) + tenth * (2 << 20) / 10);
+        let document = serde_json::to_value(Document::new(&finding)).unwrap();
+        assert_eq!(document["schema"], "memcli.leak/1");
+        assert_eq!(document["verdict"]["kind"], "leak");
+        assert_eq!(document["evidence"]["samples"], 600);
+        assert_eq!(document["limit_of"], "cgroup /app");
+    }
+}

@@ -1,0 +1,91 @@
+//! The terminal while the live view has it, and its return on every way out.
+
+use std::io::{self, Stdout, Write};
+use std::panic;
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{
+    BeginSynchronizedUpdate, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
+use ratatui::Frame;
+use ratatui::backend::CrosstermBackend;
+
+/// Whether the terminal is ours, so that it is given back once and only when it was taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The terminal, taken over. Given back when this is dropped, and by a panic before its message is printed.
+#[derive(Debug)]
+pub struct Terminal {
+    inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+}
+
+impl Terminal {
+    /// Takes the terminal over.
+    ///
+    /// # Errors
+    /// When stdout is no terminal or does not obey.
+    pub fn take() -> io::Result<Self> {
+        give_back_on_panic();
+        enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let taken = execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)
+            .and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
+        match taken {
+            Ok(inner) => Ok(Self { inner }),
+            Err(error) => {
+                give_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Draws one frame. The terminal shows it as a whole: those that know how wait for its end.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn draw(&mut self, paint: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        execute!(io::stdout(), BeginSynchronizedUpdate)?;
+        self.inner.draw(paint)?;
+        execute!(io::stdout(), EndSynchronizedUpdate)
+    }
+
+    /// The width of the terminal in columns.
+    #[must_use]
+    pub fn width(&self) -> u16 {
+        self.inner.size().map_or(0, |size| size.width)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Undoes each step whether or not another fails: a terminal that is half back is worse than an error nobody sees.
+fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut stdout = io::stdout();
+    let _ = execute!(stdout, EndSynchronizedUpdate);
+    let _ = execute!(stdout, LeaveAlternateScreen, EnableLineWrap, Show);
+    let _ = disable_raw_mode();
+    let _ = stdout.flush();
+}
+
+/// The message of a panic belongs on the screen that stays.
+fn give_back_on_panic() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            give_back();
+            before(info);
+        }));
+    });
+}

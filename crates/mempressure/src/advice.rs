@@ -1,0 +1,382 @@
+//! Advice for work, not only caches: how much room there is, and how much work to take on.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use memtrack::{Sample, Size};
+
+use crate::config::{GuardConfig, Thresholds, WorkloadConfig};
+use crate::level::{Level, Signal};
+use crate::machine::{Rules, Status};
+use crate::signal::{self, Usage};
+
+/// What to do about memory, for code that takes on work. Clones share one state; all reads are lock-free.
+#[derive(Clone, Debug)]
+pub struct Advice {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    level: AtomicU8,
+    /// Bits of an `f64`.
+    scale: AtomicU64,
+    headroom: AtomicU64,
+    /// What may still be reserved.
+    left: AtomicI64,
+    /// What could be reserved if nothing were in use.
+    most: AtomicU64,
+    /// Counts samples: a permit gives back only in the interval in which it was taken.
+    epoch: AtomicU64,
+    workload: ArcSwap<WorkloadConfig>,
+}
+
+/// "Nobody knows" in [`Shared::headroom`] and [`Shared::most`].
+const UNKNOWN: u64 = u64::MAX;
+
+/// Why a reservation was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// It would not fit with nothing else in memory: retrying cannot help.
+    #[error("`{wanted}` is more than the `{most}` that could ever be reserved")]
+    TooLarge {
+        /// What was asked for.
+        wanted: Size,
+        /// The whole room below the emergency threshold.
+        most: Size,
+    },
+    /// There is too little room now: retrying helps once something has been freed.
+    #[error("`{wanted}` is more than the `{left}` left before emergency")]
+    NoRoom {
+        /// What was asked for.
+        wanted: Size,
+        /// What is left below the emergency threshold, after what others have reserved.
+        left: Size,
+    },
+}
+
+impl Refused {
+    /// Whether the same request may succeed later.
+    #[must_use]
+    pub fn retry_helps(&self) -> bool {
+        matches!(self, Refused::NoRoom { .. })
+    }
+}
+
+/// Leave to use some bytes. Dropped, it gives back what the samples do not show yet.
+#[derive(Debug)]
+#[must_use = "dropping the permit gives the reservation back"]
+pub struct Permit {
+    advice: Advice,
+    bytes: u64,
+    epoch: u64,
+}
+
+impl Permit {
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The bytes stay in use: the reservation stands until samples show them.
+    pub fn keep(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let shared = &self.advice.shared;
+        // Once a sample has come, the debit is part of what that sample carried over; it runs out by itself.
+        if self.bytes > 0 && shared.epoch.load(Ordering::Acquire) == self.epoch {
+            shared.left.fetch_add(to_i64(self.bytes), Ordering::AcqRel);
+        }
+    }
+}
+
+impl Default for Advice {
+    fn default() -> Self {
+        Self::new(&WorkloadConfig::default())
+    }
+}
+
+impl Advice {
+    /// Advice that knows nothing yet: full scale, everything granted.
+    #[must_use]
+    pub fn new(workload: &WorkloadConfig) -> Self {
+        let shared = Shared {
+            level: AtomicU8::new(Level::Unknown as u8),
+            scale: AtomicU64::new(1.0_f64.to_bits()),
+            headroom: AtomicU64::new(UNKNOWN),
+            left: AtomicI64::new(i64::MAX),
+            most: AtomicU64::new(UNKNOWN),
+            epoch: AtomicU64::new(0),
+            workload: ArcSwap::from_pointee(workload.clone()),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The level after the last sample.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        match self.shared.level.load(Ordering::Relaxed) {
+            1 => Level::Normal,
+            2 => Level::Warning,
+            3 => Level::Critical,
+            4 => Level::Emergency,
+            _ => Level::Unknown,
+        }
+    }
+
+    /// Bytes before the nearest limit, of the machine or of a cgroup ancestor; `None` when neither is known.
+    #[must_use]
+    pub fn headroom_bytes(&self) -> Option<u64> {
+        Some(self.shared.headroom.load(Ordering::Relaxed)).filter(|headroom| *headroom != UNKNOWN)
+    }
+
+    /// How much work to take on: 1 up to the warning threshold, falling linearly to 0 at the emergency
+    /// threshold, by the tightest of the ratios. While none is known it is 1.
+    #[must_use]
+    pub fn scale(&self) -> f64 {
+        f64::from_bits(self.shared.scale.load(Ordering::Relaxed))
+    }
+
+    /// The configured workload, scaled. Never below one worker, the smallest batch, item and time to live
+    /// that may be configured; at scale 0 caching is off.
+    #[must_use]
+    pub fn workload(&self) -> WorkloadConfig {
+        scaled(&self.shared.workload.load(), self.scale())
+    }
+
+    /// Reserves `bytes` below the emergency threshold, against the last sample and all that was reserved since.
+    ///
+    /// A reservation counts until a sample shows the bytes: for the rest of the interval between two samples
+    /// and for the one after it. So take the permit right before allocating; [`Permit::keep`] it when the
+    /// memory stays in use, drop it when it does not.
+    ///
+    /// # Errors
+    /// [`Refused`], with the reason.
+    pub fn try_reserve(&self, bytes: u64) -> Result<Permit, Refused> {
+        let shared = &self.shared;
+        let most = shared.most.load(Ordering::Relaxed);
+        if bytes > most {
+            return Err(Refused::TooLarge { wanted: Size(bytes), most: Size(most) });
+        }
+        let epoch = shared.epoch.load(Ordering::Acquire);
+        let wanted = to_i64(bytes);
+        let debit = |left: i64| left.checked_sub(wanted).filter(|left| *left >= 0);
+        match shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, debit) {
+            Ok(_) => Ok(Permit { advice: self.clone(), bytes, epoch }),
+            Err(left) => {
+                let left = Size(u64::try_from(left).unwrap_or(0));
+                Err(Refused::NoRoom { wanted: Size(bytes), left })
+            }
+        }
+    }
+
+    /// Takes in a sample and what the machine made of it. `granted` is what the last call allowed (see the
+    /// return value): the difference to what is left of it was reserved since, and stands for one more interval.
+    pub(crate) fn update(
+        &self,
+        config: &Arc<GuardConfig>,
+        generation: u64,
+        sample: &Sample,
+        status: &Status,
+        granted: i64,
+    ) -> i64 {
+        let rules = Rules { pressure: &config.pressure, budget: &config.budget, generation };
+        let shared = &self.shared;
+        let room = Room::of(&rules, sample, status);
+        shared.level.store(status.level as u8, Ordering::Relaxed);
+        shared.scale.store(room.scale.to_bits(), Ordering::Relaxed);
+        shared.headroom.store(headroom(sample).unwrap_or(UNKNOWN), Ordering::Relaxed);
+        shared.most.store(room.most, Ordering::Relaxed);
+        if **shared.workload.load() != config.workload {
+            shared.workload.store(Arc::new(config.workload.clone()));
+        }
+        let mut allowed = 0;
+        let renew = |left: i64| {
+            let reserved = granted.saturating_sub(left).max(0);
+            allowed = to_i64(room.left);
+            Some(allowed.saturating_sub(reserved))
+        };
+        // The closure always gives a value; with the newest epoch stored first, a permit that is dropped
+        // meanwhile gives back too little rather than too much.
+        shared.epoch.fetch_add(1, Ordering::AcqRel);
+        match shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, renew) {
+            Ok(left) => allowed.saturating_sub(granted.saturating_sub(left).max(0)),
+            Err(_) => allowed,
+        }
+    }
+}
+
+/// The least room before the nearest limit.
+fn headroom(sample: &Sample) -> Option<u64> {
+    [sample.cgroup.headroom.ok(), sample.system.available.ok()].into_iter().flatten().min()
+}
+
+/// What the ratios leave.
+struct Room {
+    scale: f64,
+    left: u64,
+    most: u64,
+}
+
+impl Room {
+    fn of(rules: &Rules<'_>, sample: &Sample, status: &Status) -> Self {
+        let budget = signal::budget_thresholds(rules.budget);
+        let thresholds = &rules.pressure.thresholds;
+        let ratios: [(Signal, Option<Usage>, &Thresholds); 3] = [
+            (Signal::System, signal::system(sample).ok(), thresholds),
+            (Signal::Cgroup, signal::cgroup(sample).ok(), thresholds),
+            (Signal::Budget, signal::budget(sample, rules.budget).ok(), &budget),
+        ];
+        let mut room = Self { scale: 1.0, left: u64::MAX, most: UNKNOWN };
+        for (signal, usage, thresholds) in ratios {
+            let Some(usage) = usage.filter(|_| status.of(signal).vote.is_some()) else { continue };
+            let most = (usage.limit as f64 * thresholds.emergency) as u64;
+            room.most = room.most.min(most);
+            room.left = room.left.min(most.saturating_sub(usage.used));
+            let span = thresholds.emergency - thresholds.warning;
+            let scale = (thresholds.emergency - usage.ratio()) / span;
+            // Thresholds that are not in order leave no span to fall over: then all or nothing.
+            let scale =
+                if span > 0.0 && scale.is_finite() { scale } else { f64::from(room.left > 0) };
+            room.scale = room.scale.min(scale.clamp(0.0, 1.0));
+        }
+        room
+    }
+}
+
+/// `workload` at `scale`, within the ranges that may be configured.
+fn scaled(workload: &WorkloadConfig, scale: f64) -> WorkloadConfig {
+    let count = |n: u32, least: u32| ((f64::from(n) * scale) as u32).clamp(least.min(n), n);
+    let size = (workload.max_file_size.bytes() as f64 * scale) as u64;
+    let least = workload.max_file_size.min(Size::kib(1));
+    let shortest = workload.cache_ttl.min(std::time::Duration::from_secs(30));
+    WorkloadConfig {
+        parallel_workers: count(workload.parallel_workers, 1),
+        batch_size: count(workload.batch_size, 10),
+        max_file_size: Size(size).clamp(least, workload.max_file_size),
+        cache_enabled: workload.cache_enabled && scale > 0.0,
+        cache_ttl: workload.cache_ttl.mul_f64(scale).clamp(shortest, workload.cache_ttl),
+    }
+}
+
+fn to_i64(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::Machine;
+    use memtrack::Stamp;
+    use std::time::Duration;
+
+    const MIB: u64 = 1 << 20;
+
+    struct World {
+        advice: Advice,
+        machine: Machine,
+        config: Arc<GuardConfig>,
+        granted: i64,
+        second: u64,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let advice = Advice::default();
+            let config = Arc::default();
+            Self { advice, machine: Machine::new(), config, granted: i64::MAX, second: 0 }
+        }
+
+        /// A sample of a cgroup with a limit of 1000 MiB.
+        fn sample(&mut self, used_mib: u64) {
+            self.second += 1;
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(self.second)));
+            sample.cgroup.limit = Ok(1000 * MIB);
+            sample.cgroup.usage = Ok(used_mib * MIB);
+            sample.cgroup.headroom = Ok(1000 * MIB - used_mib * MIB);
+            let config = &self.config;
+            let rules = Rules { pressure: &config.pressure, budget: &config.budget, generation: 0 };
+            self.machine.step(&rules, &sample);
+            let status = self.machine.status();
+            self.granted = self.advice.update(config, 0, &sample, &status, self.granted);
+        }
+    }
+
+    #[test]
+    fn nothing_known_refuses_nothing() {
+        let world = World::new();
+        assert_eq!((world.advice.level(), world.advice.scale()), (Level::Unknown, 1.0));
+        assert_eq!(world.advice.headroom_bytes(), None);
+        assert!(world.advice.try_reserve(u64::MAX / 4).is_ok());
+    }
+
+    #[test]
+    fn the_scale_falls_between_warning_and_emergency() {
+        let mut world = World::new();
+        for (used, scale) in [(100, 1.0), (700, 1.0), (825, 0.5), (950, 0.0), (999, 0.0)] {
+            world.sample(used);
+            assert!(
+                (world.advice.scale() - scale).abs() < 1e-9,
+                "{used}: {}",
+                world.advice.scale()
+            );
+        }
+        assert_eq!(world.advice.level(), Level::Emergency);
+        assert_eq!(world.advice.headroom_bytes(), Some(MIB));
+        let workload = world.advice.workload();
+        assert_eq!((workload.parallel_workers, workload.batch_size), (1, 10));
+        assert_eq!((workload.max_file_size, workload.cache_enabled), (Size::kib(1), false));
+        assert_eq!(workload.cache_ttl, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_burst_between_samples_is_refused() {
+        let mut world = World::new();
+        world.sample(900);
+        let held = world.advice.try_reserve(40 * MIB).unwrap();
+        let refused = world.advice.try_reserve(20 * MIB).unwrap_err();
+        assert_eq!(refused, Refused::NoRoom { wanted: Size::mib(20), left: Size::mib(10) });
+        assert!(refused.retry_helps());
+        drop(held);
+        world.advice.try_reserve(50 * MIB).unwrap().keep();
+        assert!(world.advice.try_reserve(1).is_err());
+    }
+
+    #[test]
+    fn a_reservation_stands_until_samples_have_had_time_to_show_it() {
+        let mut world = World::new();
+        world.sample(900);
+        world.advice.try_reserve(40 * MIB).unwrap().keep();
+        world.sample(900);
+        assert!(world.advice.try_reserve(20 * MIB).is_err(), "not shown yet");
+        world.sample(900);
+        assert!(world.advice.try_reserve(50 * MIB).is_ok(), "it was not used after all");
+    }
+
+    #[test]
+    fn what_was_given_back_late_is_not_counted_twice() {
+        let mut world = World::new();
+        world.sample(900);
+        let held = world.advice.try_reserve(40 * MIB).unwrap();
+        world.sample(940);
+        world.sample(940);
+        world.sample(940);
+        drop(held);
+        assert!(world.advice.try_reserve(11 * MIB).is_err());
+    }
+
+    #[test]
+    fn what_can_never_fit_is_told_apart() {
+        let mut world = World::new();
+        world.sample(100);
+        let refused = world.advice.try_reserve(951 * MIB).unwrap_err();
+        assert!(!refused.retry_helps(), "{refused}");
+    }
+}

@@ -1,0 +1,300 @@
+//! Carrying out a plan: the callbacks run on a thread of their own, and what they free is verified.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use memtrack::Reading;
+
+use crate::cache::{Caches, Entry, Panicked};
+use crate::config::GuardConfig;
+use crate::level::Level;
+use crate::plan::{Offer, Plan, Request, plan};
+
+/// What came of one plan.
+///
+/// Claimed is what the caches say; measured is what left the process: its footprint (RSS + swap) before the
+/// plan, less the footprint on the first sample taken after it, plus what the process grew by meanwhile at
+/// the rate before the plan. A footprint that only moved to swap has not left.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Outcome {
+    /// The level it acted at; below [`Level::Warning`] it only kept ceilings.
+    pub level: Level,
+    /// No callback was called: `caches` says what would have been asked.
+    pub dry_run: bool,
+    /// Bytes it was to free.
+    pub target_bytes: u64,
+    /// Bytes the caches claimed.
+    pub claimed_bytes: u64,
+    /// Bytes that left the process; negative when it grew all the same. `None` when no sample came within
+    /// the deadline, or the footprint is unknown, or in a dry run.
+    pub measured_bytes: Option<i64>,
+    /// The monotonic time of the sample that it acted on. Seconds in JSON.
+    #[cfg_attr(feature = "serde", serde(rename = "at_seconds", with = "crate::seconds"))]
+    pub at: Duration,
+    /// From that sample's arrival to the end of the plan, trimming included. Seconds in JSON.
+    #[cfg_attr(feature = "serde", serde(rename = "took_seconds", with = "crate::seconds"))]
+    pub took: Duration,
+    /// The caches that were asked, in order.
+    pub caches: Vec<CacheOutcome>,
+    /// Caches that have claimed without effect too often, and are now left alone for a while.
+    pub backed_off: Vec<String>,
+}
+
+/// What came of asking one cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CacheOutcome {
+    /// Its name.
+    pub name: String,
+    /// Bytes it was asked for.
+    pub asked_bytes: u64,
+    /// Bytes it claimed.
+    pub claimed_bytes: u64,
+    /// How the call ended.
+    pub ended: Ended,
+}
+
+/// How a callback ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Ended {
+    /// It returned.
+    Returned,
+    /// It panicked.
+    Panicked,
+    /// It did not return within the deadline and was left behind.
+    Hung,
+    /// It was not called: a dry run.
+    NotCalled,
+}
+
+/// What gives freed memory back to the system once the caches have let go of it, such as the allocator's
+/// trim function. It runs once after each plan, on the eviction thread.
+pub type Trim = Arc<dyn Fn() + Send + Sync>;
+
+/// One plan to make and carry out.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) ticket: u64,
+    pub(crate) level: Level,
+    pub(crate) footprint: Reading<u64>,
+    pub(crate) need: Option<u64>,
+    /// Already claimed by a part of this plan that had to be left behind.
+    pub(crate) claimed: u64,
+    pub(crate) config: Arc<GuardConfig>,
+    /// The monotonic time of the sample it acts on.
+    pub(crate) now: Duration,
+    /// The cooldown holds, and only an urgent plan may pass.
+    pub(crate) only_if_urgent: bool,
+    pub(crate) dry_run: bool,
+}
+
+/// What the eviction thread tells the guard.
+#[derive(Debug)]
+pub(crate) enum Progress {
+    Planned { ticket: u64, target: u64 },
+    Asked { ticket: u64, entry: Arc<Entry>, asked: u64, answer: Answer },
+    Finished { ticket: u64, finish: Finish, at: Instant },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Answer {
+    Claimed(u64),
+    Panicked,
+    NotCalled,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// At least one cache was asked.
+    Done,
+    /// There was nobody to ask.
+    Nothing,
+    /// The cooldown holds, and the plan could make no difference.
+    NotUrgent,
+}
+
+/// The eviction thread, seen from the guard.
+#[derive(Debug)]
+pub(crate) struct Runner {
+    jobs: Sender<Job>,
+    doing: Arc<Mutex<Doing>>,
+}
+
+/// What the thread is at. One lock for both fields: whether a call was left behind is decided while it is known to run.
+#[derive(Debug, Default)]
+struct Doing {
+    since: Option<Instant>,
+    /// The cache being called; `None` while trimming.
+    entry: Option<Arc<Entry>>,
+    abandoned: bool,
+}
+
+/// A call that did not return.
+#[derive(Debug)]
+pub(crate) struct Hung {
+    /// The cache; `None` when it was the trimming.
+    pub(crate) entry: Option<Arc<Entry>>,
+}
+
+impl Runner {
+    pub(crate) fn spawn(
+        caches: Caches,
+        progress: Sender<Progress>,
+        trim: Option<Trim>,
+    ) -> io::Result<Self> {
+        let (jobs, queue) = bounded(1);
+        let doing = Arc::default();
+        let worker = Worker { caches, progress, trim, doing: Arc::clone(&doing) };
+        // Not joined: a callback that never returns would take its caller along.
+        thread::Builder::new()
+            .name("mempressure-evict".into())
+            .spawn(move || worker.work(&queue))?;
+        Ok(Self { jobs, doing })
+    }
+
+    /// Hands over a job. Only when the last one has finished: the queue has room for one.
+    pub(crate) fn give(&self, job: Job) -> bool {
+        self.jobs.try_send(job).is_ok()
+    }
+
+    /// Leaves the thread behind if its present call has taken longer than `deadline`. It ends by itself once
+    /// that call returns; the runner is of no more use then.
+    pub(crate) fn leave_if_hung(&self, deadline: Duration) -> Option<Hung> {
+        let mut doing = lock(&self.doing);
+        if doing.since.is_none_or(|since| since.elapsed() < deadline) {
+            return None;
+        }
+        doing.abandoned = true;
+        if let Some(entry) = &doing.entry {
+            entry.set_hung(true);
+        }
+        Some(Hung { entry: doing.entry.clone() })
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // The rest of a plan under way is not carried out.
+        lock(&self.doing).abandoned = true;
+    }
+}
+
+/// The thread was left behind and has to end.
+struct Abandoned;
+
+struct Worker {
+    caches: Caches,
+    progress: Sender<Progress>,
+    trim: Option<Trim>,
+    doing: Arc<Mutex<Doing>>,
+}
+
+impl Worker {
+    fn work(&self, queue: &Receiver<Job>) {
+        for job in queue {
+            let ticket = job.ticket;
+            let Ok(finish) = self.carry_out(&job) else { return };
+            let finished = Progress::Finished { ticket, finish, at: Instant::now() };
+            if self.progress.send(finished).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&self, job: &Job) -> Result<Finish, Abandoned> {
+        let entries = self.caches.entries();
+        let plan = self.make_plan(job, &entries)?;
+        if plan.is_empty() {
+            return Ok(Finish::Nothing);
+        }
+        if job.only_if_urgent && !plan.is_urgent(job.need) {
+            return Ok(Finish::NotUrgent);
+        }
+        let ticket = job.ticket;
+        self.tell(Progress::Planned { ticket, target: plan.target })?;
+        let mut claimed = job.claimed;
+        for turn in &plan.turns {
+            let asked = plan.ask(turn, claimed);
+            let Some(entry) = entries.get(turn.cache).filter(|_| asked > 0) else { continue };
+            let answer = if job.dry_run {
+                claimed = claimed.saturating_add(asked);
+                Answer::NotCalled
+            } else {
+                match self.call(Some(entry), || entry.evict(asked))? {
+                    Ok(bytes) => {
+                        claimed = claimed.saturating_add(bytes);
+                        Answer::Claimed(bytes)
+                    }
+                    Err(Panicked) => Answer::Panicked,
+                }
+            };
+            self.tell(Progress::Asked { ticket, entry: Arc::clone(entry), asked, answer })?;
+        }
+        if let Some(trim) = self.trim.as_ref().filter(|_| !job.dry_run) {
+            // A panic there must not end the thread: the plan itself was carried out.
+            let trimmed = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| trim()));
+            let _ = self.call(None, trimmed)?;
+        }
+        Ok(Finish::Done)
+    }
+
+    fn make_plan(&self, job: &Job, entries: &[Arc<Entry>]) -> Result<Plan, Abandoned> {
+        let mut offers = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let barred = entry.barred(job.now);
+            let estimate = job.config.project.estimated;
+            let used = if barred { 0 } else { self.call(Some(entry), || entry.used(estimate))? };
+            offers.push(Offer {
+                name: &entry.registration.name,
+                priority: entry.registration.priority,
+                used,
+                ceiling: entry.registration.ceiling.map(memtrack::Size::bytes),
+                barred,
+            });
+        }
+        let (level, footprint, need) = (job.level, job.footprint, job.need);
+        Ok(plan(&Request { level, footprint, need, pressure: &job.config.pressure }, &offers))
+    }
+
+    /// Runs code of the caller's, which may never return.
+    fn call<T>(
+        &self,
+        entry: Option<&Arc<Entry>>,
+        code: impl FnOnce() -> T,
+    ) -> Result<T, Abandoned> {
+        {
+            let mut doing = lock(&self.doing);
+            if doing.abandoned {
+                return Err(Abandoned);
+            }
+            doing.since = Some(Instant::now());
+            doing.entry = entry.cloned();
+        }
+        let value = code();
+        let mut doing = lock(&self.doing);
+        doing.since = None;
+        doing.entry = None;
+        if doing.abandoned {
+            if let Some(entry) = entry {
+                entry.set_hung(false);
+            }
+            return Err(Abandoned);
+        }
+        Ok(value)
+    }
+
+    fn tell(&self, progress: Progress) -> Result<(), Abandoned> {
+        self.progress.send(progress).map_err(|_| Abandoned)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,129 @@
+//! Being told by the kernel that tasks wait for memory, instead of asking.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+use crate::reading::{Absent, Reading};
+
+/// Waiting for memory during this share of the window is reported: where field experience puts the first level.
+const STALL_SHARE: f64 = 0.10;
+/// The windows to try. Without `CAP_SYS_RESOURCE` the kernel takes multiples of 2 s only, since 6.4, and none before;
+/// who holds that capability cannot be told from the uid (kernel, `Documentation/accounting/psi.rst`).
+const WINDOWS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(2)];
+
+/// A thread that sleeps until the kernel reports a stall; it takes no time while there is none.
+///
+/// It is apart from the sampler's thread because that one also waits for channels, which have no descriptor to poll.
+#[derive(Debug)]
+pub(crate) struct Trigger {
+    reports: Receiver<()>,
+    stop: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Trigger {
+    /// Arms the trigger of `proc/pressure/memory` under `root`.
+    pub(crate) fn arm(root: &Path) -> Reading<Self> {
+        Self::spawn(register(root)?).map_err(|error| Absent::from(&error))
+    }
+
+    fn spawn(file: OwnedFd) -> io::Result<Self> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let stopped = stop.try_clone()?;
+        let (report, reports) = bounded(1);
+        let thread = thread::Builder::new().name("memtrack-psi".into()).stack_size(64 * 1024);
+        let thread = thread.spawn(move || watch(&file, &stopped, &report))?;
+        Ok(Self { reports, stop, thread: Some(thread) })
+    }
+
+    /// Ready after a stall. Disconnected when the kernel took the trigger away.
+    pub(crate) fn reports(&self) -> &Receiver<()> {
+        &self.reports
+    }
+}
+
+impl Drop for Trigger {
+    fn drop(&mut self) {
+        // The thread ends when its stop descriptor becomes readable; a counter that is not full takes any write.
+        let told = rustix::io::write(&self.stop, &1u64.to_ne_bytes()).is_ok();
+        if told && let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A trigger lives as long as its descriptor.
+fn register(root: &Path) -> Reading<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut refused = Absent::Unsupported;
+    for window in WINDOWS {
+        // A descriptor takes one trigger only.
+        let file = openat(CWD, root.join("proc/pressure/memory"), flags, Mode::empty());
+        let file = file.map_err(|errno| Absent::from(&io::Error::from(errno)))?;
+        let stall = window.mul_f64(STALL_SHARE).as_micros();
+        // The kernel wants the text ended by a zero.
+        let text = format!("some {stall} {}\0", window.as_micros());
+        match rustix::io::write(&file, text.as_bytes()) {
+            Ok(_) => return Ok(file),
+            Err(Errno::INVAL) => refused = Absent::Unsupported,
+            Err(errno) => refused = Absent::from(&io::Error::from(errno)),
+        }
+    }
+    Err(refused)
+}
+
+fn watch(file: &OwnedFd, stop: &OwnedFd, report: &Sender<()>) {
+    loop {
+        let mut waiting = [
+            PollFd::new(file, PollFlags::PRI),
+            PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
+        ];
+        match poll(&mut waiting, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+        let [trigger, stopped] = &waiting;
+        // An error means that the trigger is gone: polling on would spin.
+        let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
+        if !stopped.revents().is_empty() || trigger.revents().intersects(gone) {
+            return;
+        }
+        if trigger.revents().contains(PollFlags::PRI)
+            && report.try_send(()) == Err(TrySendError::Disconnected(()))
+        {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_live_trigger_arms_where_the_kernel_lets_it_and_ends_at_once() {
+        match Trigger::arm(Path::new("/")) {
+            Ok(trigger) => drop(trigger),
+            Err(why) => assert!(matches!(why, Absent::Unsupported | Absent::Denied), "{why}"),
+        }
+        let nowhere = tempfile::tempdir().unwrap();
+        assert_eq!(Trigger::arm(nowhere.path()).unwrap_err(), Absent::Unsupported);
+    }
+
+    #[test]
+    fn a_trigger_that_is_taken_away_ends_its_reports_and_does_not_spin() {
+        // The far end of a closed pipe polls as the descriptor of a removed cgroup does: with an error.
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        drop(reader);
+        let trigger = Trigger::spawn(writer).unwrap();
+        assert!(trigger.reports().recv().is_err());
+    }
+}

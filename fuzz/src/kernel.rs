@@ -1,0 +1,47 @@
+//! What the kernel writes, or something that pretends to be the kernel.
+
+use memtrack::cgroup::Hierarchy;
+use memtrack::processes::ProcessId;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Tier, TrackConfig};
+
+use crate::tree::Tree;
+
+const PID: u32 = 7;
+
+/// The files of one process and of its tree.
+pub(crate) fn process(bytes: &[u8]) {
+    let tree = Tree::grow(bytes);
+    let Ok(id) = ProcessId::read(tree.root(), PID) else { return };
+    for target in [Target::Process(id), Target::Tree(id)] {
+        read_twice(&tree, &target);
+    }
+}
+
+/// The files of the machine.
+pub(crate) fn machine(bytes: &[u8]) {
+    read_twice(&Tree::grow(bytes), &Target::System);
+}
+
+/// The cgroup chain, with and without a believable size of the machine.
+pub(crate) fn cgroup(bytes: &[u8]) {
+    let tree = Tree::grow(bytes);
+    let Ok(mut hierarchy) = Hierarchy::open(tree.root(), "self") else { return };
+    for total in [Ok(1 << 34), Ok(u64::MAX), Err(memtrack::Absent::Unsupported)] {
+        let memory = hierarchy.read(total);
+        if let Ok(depth) = memory.depth {
+            let _ = hierarchy.path(depth);
+        }
+    }
+    // A tree that changes under the reader is another target's business: here only that asking is safe.
+    let _ = (hierarchy.moved(), hierarchy.refresh());
+}
+
+/// The second read goes through the held descriptors.
+fn read_twice(tree: &Tree, target: &Target) {
+    let Ok(mut source) = LinuxSource::open_at(tree.root(), target) else { return };
+    for tier in [Tier::Production, Tier::Development] {
+        let config = TrackConfig { tier, ..TrackConfig::default() };
+        let _ = source.read(&config);
+    }
+}

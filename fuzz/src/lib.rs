@@ -1,0 +1,37 @@
+//! Every parser of outside bytes, fed with bytes that nobody meant.
+//!
+//! A target takes any bytes and must return: no panic, no overflow, no endless loop. Some assert more, such as that a size reads back as it was
+//! written. `cargo xtask fuzz` lets libFuzzer look for bytes that break one; the tests replay the committed corpus and fixed mutations of it on every
+//! run. A finding becomes a file of the corpus.
+#![forbid(unsafe_code)]
+#![expect(clippy::expect_used, reason = "a fixture that cannot be written is a failed test")]
+
+mod cores;
+mod kernel;
+mod text;
+mod tree;
+
+/// One target: its name, which is also its folder in the corpus, and what it does with the bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The folder below `fuzz/corpus`.
+    pub name: &'static str,
+    /// Feeds the bytes to the parser.
+    pub run: fn(&[u8]),
+}
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    Target { name: "units", run: text::units },
+    Target { name: "process", run: kernel::process },
+    Target { name: "cgroup", run: kernel::cgroup },
+    Target { name: "machine", run: kernel::machine },
+    Target { name: "level", run: cores::level },
+    Target { name: "detector", run: cores::detector },
+];
+
+/// The target of a name.
+#[must_use]
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().copied().find(|target| target.name == name)
+}
