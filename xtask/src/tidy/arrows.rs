@@ -120,7 +120,6 @@ mod tests {
             categories: Vec::new(),
             keywords: Vec::new(),
             examples: Vec::new(),
-            tests: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()
