@@ -1,11 +1,18 @@
 //! Is this memory series growing without end?
 //!
-//! A [`Detector`] takes one sample after another and holds a [`Verdict`]: undecided, steady, growing or leak, each with
-//! its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is bounded: no
-//! clock, no I/O, the same samples give the same verdicts live and replayed.
+//! [`Detector::push`] takes one sample after another, [`Detector::verdict`] answers: undecided, steady, growing or leak,
+//! each with its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is
+//! bounded: no clock, no I/O, the same samples give the same verdicts live and replayed, at ten samples a second for
+//! seconds as at one a minute for a month. Beside it stand the plain [`Rules`] (growth and RSS against thresholds), the
+//! [`Kinds`] of memory that grow, and [`compare()`] for two runs of one program.
+//!
+//! With feature `worker` come a thread on a sampler's subscription ([`Worker`]), throttled [`Alerts`] and the
+//! [`baseline`] file; `config` makes [`LeakConfig`] a section of a document; without features the crate is mathematics
+//! and depends on nothing.
 //!
 //! It is not a heap profiler. It sees sizes, and growth of a size is no proof of a lost pointer: a cache that is still
-//! filling looks the same.
+//! filling looks the same to anybody who sees no more than its size. The first rise of a daily cycle looks the same too,
+//! and a program restarted faster than a leak can be told from its warm-up is seen only by its rules.
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,13 +30,22 @@
 //! assert!((rate / 2_097_152.0 - 1.0).abs() < 0.05);
 //! ```
 
+#[cfg(feature = "worker")]
+pub mod alert;
+#[cfg(feature = "worker")]
+pub mod baseline;
+pub mod compare;
 pub mod config;
 mod describe;
 pub mod detector;
 mod filter;
 mod growth;
+pub mod kinds;
 mod rate;
+mod regression;
+pub mod rules;
 mod saturation;
+mod search;
 mod season;
 #[cfg(feature = "serde")]
 mod seconds;
@@ -37,7 +53,16 @@ mod segment;
 mod trend;
 pub mod verdict;
 mod window;
+#[cfg(feature = "worker")]
+pub mod worker;
 
+#[cfg(feature = "worker")]
+pub use alert::{Alert, Alerts, Cause, Outlets};
+pub use compare::{Comparison, Difference, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
+pub use kinds::{Kind, KindGrowth, Kinds};
+pub use rules::{RuleReport, Rules, Severity};
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
+#[cfg(feature = "worker")]
+pub use worker::Worker;
