@@ -13,7 +13,7 @@ use crate::cli::BudgetArgs;
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{human, json, screen};
+use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::{self, Recording};
 use crate::target::not_opened;
@@ -63,7 +63,7 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))
     } else {
-        write!(screen::stdout(), "{}", human::budget(&document))
+        write!(screen::stdout(), "{}", output::budget::budget(&document))
     })?;
     Ok(exit::OK)
 }

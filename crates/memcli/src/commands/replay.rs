@@ -12,7 +12,7 @@ use crate::cli::{ReplayArgs, Speed};
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{human, json, screen};
+use crate::output::{self, human, json, screen};
 use crate::pipeline::{Event, Numbered};
 use crate::recording::{self, Recording};
 use crate::report::Run;
@@ -43,7 +43,7 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
             written = if args.json {
                 writeln!(io::stdout().lock(), "{}", json::line(&Outcome::new(run)))
             } else {
-                write!(screen::stdout(), "{}", human::replayed(&Run::new(run), run))
+                write!(screen::stdout(), "{}", output::report::replayed(&Run::new(run), run))
             };
         }
     }
@@ -74,7 +74,7 @@ impl Player {
             self.run = Some(header.clone());
             self.started = Instant::now();
             if !self.json {
-                self.written = writeln!(screen::stdout(), "{}", human::replay_of(header));
+                self.written = writeln!(screen::stdout(), "{}", output::report::replay_of(header));
             }
         }
         match &numbered.event {

@@ -7,7 +7,7 @@ use crate::cli::{Format, ReportArgs};
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{csv, html, human, json, screen};
+use crate::output::{self, csv, html, json, screen};
 use crate::recording::{self, Recording};
 use crate::report::{Report, Run, SCHEMA};
 use crate::trace::{Reader, Row, TraceError};
@@ -34,7 +34,7 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
                 if n > 0 {
                     writeln!(out)?;
                 }
-                write!(out, "{}", human::report(run, recording))
+                write!(out, "{}", output::report::report(run, recording))
             })
         }
         Format::Html => write!(io::stdout().lock(), "{}", html::page(&drawn)),
