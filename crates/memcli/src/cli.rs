@@ -103,10 +103,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET")]
+    /// A pid, a process name, cgroup:/path, self, system, or a trace such as ./w.jsonl.gz
+    #[arg(value_name = "TARGET|TRACE")]
     pub target: Target,
-    /// Watch this long
+    /// Watch this long; a trace is always read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up

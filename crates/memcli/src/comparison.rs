@@ -29,7 +29,7 @@ pub struct Comparison {
     pub new: Side,
     /// One row for each number.
     pub rows: Vec<Row>,
-    /// The worst of the rows.
+    /// Worse when any row is, or when it leaks and did not; else better when any row is.
     pub verdict: Outcome,
 }
 
@@ -77,8 +77,8 @@ pub enum Metric {
     Growth,
 }
 
-/// What a comparison comes to, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// What a comparison comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The whole interval lies below zero.
@@ -114,12 +114,16 @@ impl Comparison {
         }
         let (base, new) = (Side::of(base), Side::of(new));
         let leaks = new.leaking > 0 && base.leaking == 0;
-        let worst = rows
-            .iter()
-            .map(|row| row.verdict)
-            .filter(|verdict| *verdict != Outcome::NotTested)
-            .max();
-        let verdict = if leaks { Outcome::Worse } else { worst.unwrap_or(Outcome::NotTested) };
+        let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
+        let verdict = if leaks || any(Outcome::Worse) {
+            Outcome::Worse
+        } else if any(Outcome::Better) {
+            Outcome::Better
+        } else if any(Outcome::NoDifference) {
+            Outcome::NoDifference
+        } else {
+            Outcome::NotTested
+        };
         Self { schema: SCHEMA, base, new, rows, verdict }
     }
 }
@@ -243,6 +247,5 @@ mod tests {
         assert_eq!(judged(-0.1, 2.0, 0.0), Outcome::NoDifference);
         assert_eq!(judged(1.0, 2.0, 1.5), Outcome::NoDifference);
         assert_eq!(judged(-3.0, -2.0, 1.5), Outcome::Better);
-        assert!(Outcome::Worse > Outcome::NoDifference && Outcome::NoDifference > Outcome::Better);
     }
 }

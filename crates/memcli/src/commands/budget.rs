@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use memleak::Verdict;
 use memtrack::source::{LinuxSource, Source, Target};
@@ -57,7 +58,7 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
+        runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
     }
     let document = plan(&runs, args.limit, &still.policies())?;
     commands::written(if args.json {

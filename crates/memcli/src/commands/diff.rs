@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cli::DiffArgs;
 use crate::commands;
@@ -20,7 +21,12 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let side = |first: &PathBuf, more: &[PathBuf]| -> Result<Vec<Recording>, Failure> {
         let mut runs = Vec::new();
         for path in std::iter::once(first).chain(more) {
-            runs.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
+            runs.extend(recording::read(
+                path,
+                Duration::ZERO,
+                &mut || still.policies(),
+                |_, _| {},
+            )?);
         }
         for run in &runs {
             if let Some(damage) = &run.damage {

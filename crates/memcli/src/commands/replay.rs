@@ -36,7 +36,7 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
         written: Ok(()),
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
-    let runs = recording::read(&args.trace, &mut || still.policies(), listen)?;
+    let runs = recording::read(&args.trace, Duration::ZERO, &mut || still.policies(), listen)?;
     let mut written = player.written;
     for run in &runs {
         if written.is_ok() {
@@ -82,10 +82,11 @@ impl Player {
             Event::Level(_) | Event::Verdict(_) => {
                 self.written = if self.json {
                     writeln!(io::stdout().lock(), "{}", json::event(numbered))
-                } else {
+                } else if let Some(line) = human::event_line(numbered) {
                     let into = Span(numbered.at.monotonic).to_string();
-                    let line = human::event_line(numbered).unwrap_or_default();
                     writeln!(screen::stdout(), "  {into:>11}  {line}")
+                } else {
+                    Ok(())
                 };
             }
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::{Format, ReportArgs};
 use crate::commands;
@@ -23,7 +24,12 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut recordings = Vec::new();
     for path in &args.traces {
-        recordings.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
+        recordings.extend(recording::read(
+            path,
+            Duration::ZERO,
+            &mut || still.policies(),
+            |_, _| {},
+        )?);
     }
     let runs: Vec<Run> = recordings.iter().map(Run::new).collect();
     let drawn: Vec<(&Run, &Recording)> = runs.iter().zip(&recordings).collect();

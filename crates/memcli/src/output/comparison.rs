@@ -64,7 +64,7 @@ pub fn comparison(comparison: &Comparison) -> String {
             comparison.base.leaking, comparison.new.leaking
         );
     }
-    let _ = writeln!(text, "{BOLD}{}{BOLD:#}", outcome(comparison.verdict));
+    let _ = writeln!(text, "new against base: {}", outcome(comparison.verdict));
     text
 }
 

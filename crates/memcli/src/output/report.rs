@@ -97,7 +97,7 @@ pub fn replayed(recorded: &Run, recording: &Recording) -> String {
         let _ = writeln!(text, "  {name:<9} {value}");
     };
     row("level", level_words(recording.pipeline.level(), seen.level));
-    if !recording.events.is_empty() {
+    if recording.events.iter().any(|event| event.level.is_some()) {
         row("recorded", level_words(recorded.level, recorded.highest_level));
     }
     let kind = recorded.verdict.kind;
