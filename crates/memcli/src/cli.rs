@@ -63,6 +63,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Put a trace through today's configuration: which level and verdict, when
     Replay(ReplayArgs),
+    /// Compare two traces, before and after, with intervals and a test
+    #[command(alias = "compare")]
+    Diff(DiffArgs),
     /// Plan limits, thresholds and workers from recordings, with the TOML to paste
     Budget(BudgetArgs),
     /// Show, check and edit the configuration
@@ -100,10 +103,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET")]
+    /// A pid, a process name, cgroup:/path, self, system, or a trace such as ./w.jsonl.gz
+    #[arg(value_name = "TARGET|TRACE")]
     pub target: Target,
-    /// Watch this long
+    /// Watch this long; a trace is always read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up
@@ -291,6 +294,36 @@ pub struct ReplayArgs {
     /// An event a line as JSON, and what it came to as the last
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `diff` takes.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The trace to compare with; it may hold several runs
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+    /// The trace to compare
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Another trace beside BASE; may be given again
+    #[arg(long = "base", value_name = "TRACE")]
+    pub more_base: Vec<PathBuf>,
+    /// Another trace beside NEW; may be given again
+    #[arg(long = "new", value_name = "TRACE")]
+    pub more_new: Vec<PathBuf>,
+    /// Fail with 99 when NEW is worse
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fail_on: Vec<DiffFailOn>,
+    /// As the document memcli.diff/1
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `diff --fail-on` may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFailOn {
+    /// More memory, faster growth, or a leak that was not there
+    Regression,
 }
 
 /// What `budget` takes.
