@@ -11,7 +11,7 @@ use memtrack::{Reading, Sample};
 
 use crate::limit::Limit;
 use crate::top::keys::Action;
-use crate::top::processes::{Birth, Processes};
+use crate::top::processes::{Birth, Processes, Turnover};
 
 /// Points kept: an hour at one a second, in some 400 KiB.
 const POINTS: usize = 3600;
@@ -134,6 +134,14 @@ pub struct Judged {
     pub thresholds: Thresholds,
 }
 
+/// Processes that came and went, told in one line as long as nothing else happens.
+#[derive(Debug)]
+struct Churn {
+    since: String,
+    started: usize,
+    ended: usize,
+}
+
 /// Everything that is drawn.
 #[derive(Debug)]
 pub struct State {
@@ -163,6 +171,8 @@ pub struct State {
     pub scrolled: [usize; 2],
     /// Whether the keys are shown.
     pub help: bool,
+    /// The last event, when it is one of these.
+    churn: Option<Churn>,
     points: VecDeque<Point>,
     span: Option<usize>,
     /// The right edge of a chart that was stopped.
@@ -195,6 +205,7 @@ impl State {
             pane: Pane::Processes,
             scrolled: [0, 0],
             help: false,
+            churn: None,
             points: VecDeque::new(),
             span: None,
             stopped: None,
@@ -220,16 +231,32 @@ impl State {
         self.sample = Some(*sample);
         self.judged = judged;
         let turnover = self.processes.update(at.monotonic, snapshot, birth);
-        let time = crate::output::human::time_of_day(at.wall);
-        for (what, who) in [("started", turnover.started), ("ended", turnover.ended)] {
-            match who.as_slice() {
-                [] => {}
-                [few @ ..] if few.len() <= 3 => {
-                    self.note(format!("{time} process  {} {what}", few.join(", ")));
-                }
-                many => self.note(format!("{time} process  {} {what}", many.len())),
-            }
+        self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
+    }
+
+    /// One line for all that came and went since something else happened: a tree that forks all the time must not drive
+    /// the rest out of sight.
+    fn note_turnover(&mut self, time: &str, turnover: Turnover) {
+        if turnover == Turnover::default() {
+            return;
         }
+        let mut churn = match self.churn.take() {
+            Some(churn) => {
+                self.events.pop_back();
+                churn
+            }
+            None => Churn { since: time.to_owned(), started: 0, ended: 0 },
+        };
+        churn.started += turnover.started.len();
+        churn.ended += turnover.ended.len();
+        let Churn { since, started, ended } = &churn;
+        let line = match (*started, *ended, turnover.started.first(), turnover.ended.first()) {
+            (1, 0, Some(name), _) => format!("{time} process  {name} started"),
+            (0, 1, _, Some(name)) => format!("{time} process  {name} ended"),
+            _ => format!("{time} process  {started} started, {ended} ended since {since}"),
+        };
+        self.note(line);
+        self.churn = Some(churn);
     }
 
     /// Keeps a line about what happened.
@@ -237,6 +264,7 @@ impl State {
         if self.events.len() == EVENTS {
             self.events.pop_front();
         }
+        self.churn = None;
         self.events.push_back(line);
     }
 
@@ -482,6 +510,28 @@ pub(crate) mod tests {
         // 2 of 4 GiB used, one of them by the target: at the limit it would have 3.
         assert_eq!(state.at_share(1.0), Some(3.0 * (1u64 << 30) as f64));
         assert_eq!(state.at_share(0.25), None, "the others alone use more");
+    }
+
+    #[test]
+    fn processes_that_come_and_go_take_one_line() {
+        let mut state = fed(1, |_| 1);
+        let name = |name: &str| vec![name.to_owned()];
+        let started = |who| Turnover { started: name(who), ended: Vec::new() };
+        state.note_turnover("t1", started("a(1)"));
+        assert_eq!(state.events, ["t1 process  a(1) started"]);
+        state.note_turnover("t2", Turnover { started: name("b(2)"), ended: name("a(1)") });
+        state.note_turnover("t3", Turnover::default());
+        assert_eq!(state.events, ["t2 process  2 started, 1 ended since t1"]);
+        state.note("t4 level".into());
+        state.note_turnover("t5", started("c(3)"));
+        assert_eq!(state.events.len(), 3);
+        assert_eq!(state.events[2], "t5 process  c(3) started");
+        for number in 0..1000 {
+            state.note(format!("{number}"));
+            state.note_turnover("t", started("d(4)"));
+        }
+        assert_eq!(state.events.len(), EVENTS);
+        assert_eq!(state.events[EVENTS - 2], "999", "nothing else was taken away");
     }
 
     #[test]
