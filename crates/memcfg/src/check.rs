@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::diagnostic::{Code, Diagnostic, Label};
 use crate::origin::{Origin, SourceKind};
 use crate::path::KeyPath;
-use crate::schema::{Form, Key, Kind, Lookup, Schema, Scope};
+use crate::schema::{Key, Kind, Lookup, Schema, Scope};
 use crate::suggest::closest;
 use crate::value::{Node, Table, Value};
 
@@ -86,17 +86,21 @@ fn check_scalar(
 ) -> Result<(), Diagnostic> {
     let allowed = kind.allowed();
     let shown = if secret { "(secret)".to_owned() } else { shorten(&node.value.to_string()) };
-    let problem = |code, message: String, label: &str| {
-        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, label))
+    let label = match &node.origin.migrated {
+        Some(old) => format!("it comes from `{}` of version {}", old.key, old.version),
+        None => String::new(),
+    };
+    let problem = |code, message: String| {
+        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, &*label))
     };
     let wrong_type = || {
         let message = format!("`{path}` is {}, expected {allowed}", node.value.describe());
-        problem(Code::WrongType, message, "")
+        problem(Code::WrongType, message)
     };
     let outside = |below: bool| {
         let side = if below { "below the lowest" } else { "above the highest" };
         let message = format!("`{path}` is {shown}, {side} allowed");
-        problem(Code::OutOfRange, message, "").help(format!("expected {allowed}"))
+        problem(Code::OutOfRange, message).help(format!("expected {allowed}"))
     };
     match (kind, &node.value) {
         (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => Ok(()),
@@ -132,7 +136,7 @@ fn check_scalar(
                 return Ok(());
             }
             let message = format!("`{path}` is {shown}, expected {allowed}");
-            let problem = problem(Code::UnknownChoice, message, "");
+            let problem = problem(Code::UnknownChoice, message);
             Err(match closest(text, words.iter().copied()) {
                 Some(word) => problem.help(format!("did you mean \"{word}\"?")),
                 None => problem,
@@ -149,9 +153,9 @@ fn check_scalar(
             // The form's own message repeats the text, which a secret must not.
             Err(_) if secret => {
                 let message = format!("`{path}` is no {}", form.name);
-                Err(problem(Code::Malformed, message, "").help(format!("expected {allowed}")))
+                Err(problem(Code::Malformed, message).help(format!("expected {allowed}")))
             }
-            Err(message) => Err(problem(Code::Malformed, format!("`{path}`: {message}"), "")),
+            Err(message) => Err(problem(Code::Malformed, format!("`{path}`: {message}"))),
         },
         (Kind::Form { form, .. }, Value::Integer(_) | Value::Float(_)) => {
             let help = format!("write it with its unit, as text: \"{}\"", form.example);
@@ -159,7 +163,7 @@ fn check_scalar(
         }
         (Kind::File, Value::String(text)) => {
             let resolved = resolve(text, node.origin.source.base.as_deref())
-                .map_err(|why| problem(Code::Invalid, format!("`{path}`: {why}"), ""))?;
+                .map_err(|why| problem(Code::Invalid, format!("`{path}`: {why}")))?;
             node.value = Value::String(resolved.to_string_lossy().into_owned());
             Ok(())
         }
@@ -212,11 +216,16 @@ fn resolve(text: &str, base: Option<&Path>) -> Result<PathBuf, String> {
 }
 
 /// Reads the text of a variable or a flag as the type of its key.
-pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Value, Diagnostic> {
+pub(crate) fn read_text(
+    key: &KeyPath,
+    kind: &Kind,
+    text: &str,
+    origin: &Origin,
+) -> Result<Value, Diagnostic> {
     let trimmed = text.trim();
     let wrong = |value: &str| {
-        let message = format!("`{value}` is not {}", kind.allowed());
-        Diagnostic::error(Code::WrongType, message).at(Label::value(origin, ""))
+        let message = format!("`{key}` is `{}`, expected {}", shorten(value), kind.allowed());
+        Diagnostic::error(Code::WrongType, message).about(key).at(Label::value(origin, ""))
     };
     match kind {
         Kind::Boolean => match trimmed {
@@ -229,8 +238,7 @@ pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Valu
             Ok(value) if value.is_finite() => Ok(Value::Float(value)),
             _ => Err(wrong(text)),
         },
-        Kind::List(of) if trimmed.starts_with('[') => {
-            let _ = of;
+        Kind::List(_) if trimmed.starts_with('[') => {
             let node = crate::parse::parse_value(&origin.source)?;
             match node.value {
                 Value::Array(nodes) => Ok(Value::Array(nodes)),
@@ -238,11 +246,9 @@ pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Valu
             }
         }
         Kind::List(_) => Err(wrong(text).help("write a TOML array, such as '[\"one\", \"two\"]'")),
-        Kind::Form { form: Form { integers: true, .. }, .. }
-        | Kind::Form { .. }
-        | Kind::Choice(_)
-        | Kind::Text
-        | Kind::File => Ok(Value::String(text.to_owned())),
+        Kind::Form { .. } | Kind::Choice(_) | Kind::Text | Kind::File => {
+            Ok(Value::String(text.to_owned()))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From texts to the typed document: the whole flow, without touching a disk or a clock.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::merge::{Explanation, explain, merge_into};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::overlay::{Overlay, Override};
 use crate::parse::{parse, text_of};
-use crate::path::KeyPath;
+use crate::path::{KeyPath, Segment};
 use crate::schema::Schema;
 use crate::spec::{Document, Spec};
 use crate::value::{self, Node, Table, Value};
@@ -195,11 +196,11 @@ fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -
     let mut table = match parse(&source) {
         Ok(table) => table,
         Err(problems) => {
-            found.extend(problems);
+            found.extend(mask_lines(problems, spec, &source));
             return None;
         }
     };
-    mask_secrets(&mut table, spec.schema(), &source);
+    mask_secrets(&mut table, spec, &source);
     // Nested documents have versions of their own and take no part in the outer one's.
     let mut nested = Vec::new();
     for (name, history) in &spec.nested {
@@ -259,35 +260,75 @@ fn versioned(
 }
 
 /// Puts a masked text behind every origin when the document holds a secret: lines are shown in messages.
-fn mask_secrets(table: &mut Table, schema: &Schema, source: &Arc<Source>) {
-    let secrets: Vec<_> = value::leaves(table)
-        .into_iter()
-        .filter(|(path, _)| schema.is_secret(path))
+fn mask_secrets<T: Document>(table: &mut Table, spec: &Spec<T>, source: &Arc<Source>) {
+    let is_secret = |path: &KeyPath| {
+        spec.all_schemas().any(|(inside, schema)| match (inside, path.0.split_first()) {
+            (None, _) => schema.is_secret(path),
+            (Some(table), Some((Segment::Key(first), rest))) if first == table => {
+                schema.is_secret(&KeyPath(rest.to_vec()))
+            }
+            (Some(_), _) => false,
+        })
+    };
+    let leaves = value::leaves(table).into_iter();
+    let secrets: Vec<_> = leaves
+        .filter(|(path, _)| is_secret(path))
         .filter_map(|(_, node)| node.origin.value.clone())
         .collect();
     if secrets.is_empty() {
         return;
     }
-    let mut text = source.text.clone();
-    for span in secrets {
-        let masked: String = text[span.clone()]
-            .chars()
-            .flat_map(|c| {
-                let fill = if c == '\n' { '\n' } else { '*' };
-                std::iter::repeat_n(fill, if c == '\n' { 1 } else { c.len_utf8() })
-            })
-            .collect();
-        text.replace_range(span, &masked);
-    }
-    let masked = Arc::new(Source {
-        kind: source.kind,
-        name: source.name.clone(),
-        text,
-        base: source.base.clone(),
-    });
+    let masked = masked(source, &secrets);
     for node in table.values_mut() {
         set_source(node, &masked);
     }
+}
+
+/// A text that could not be parsed may hold secrets as well: every line that seems to set one is masked.
+fn mask_lines<T: Document>(
+    mut problems: Vec<Diagnostic>,
+    spec: &Spec<T>,
+    source: &Arc<Source>,
+) -> Vec<Diagnostic> {
+    let names: BTreeSet<&str> =
+        spec.all_schemas().flat_map(|(_, schema)| schema.secret_names()).collect();
+    if names.is_empty() {
+        return problems;
+    }
+    let (mut spans, mut at) = (Vec::new(), 0);
+    for line in source.text.split_inclusive('\n') {
+        if names.iter().any(|name| line.contains(name)) {
+            spans.push(at..at + line.len());
+        }
+        at += line.len();
+    }
+    let masked = masked(source, &spans);
+    for problem in &mut problems {
+        // It may quote the value.
+        problem.help = None;
+        for label in &mut problem.labels {
+            label.origin.source = Arc::clone(&masked);
+        }
+    }
+    problems
+}
+
+/// The source with these bytes masked; lines and columns stay.
+fn masked(source: &Source, spans: &[Range<usize>]) -> Arc<Source> {
+    let mut text = source.text.clone();
+    for span in spans {
+        let Some(secret) = text.get(span.clone()) else { continue };
+        let mask: String = secret
+            .chars()
+            .flat_map(|c| match c {
+                '\n' => std::iter::repeat_n('\n', 1),
+                c => std::iter::repeat_n('*', c.len_utf8()),
+            })
+            .collect();
+        text.replace_range(span.clone(), &mask);
+    }
+    let (kind, name, base) = (source.kind, source.name.clone(), source.base.clone());
+    Arc::new(Source { kind, name, text, base })
 }
 
 fn set_source(node: &mut Node, source: &Arc<Source>) {
@@ -306,7 +347,7 @@ fn take_out_faulty(overlays: &mut [Overlay], found: &[Diagnostic]) -> BTreeSet<K
         let Some(key) = &problem.key else { continue };
         let mut path = KeyPath::parse(key);
         // A faulty element spoils its array.
-        while matches!(path.0.last(), Some(crate::path::Segment::Index(_))) {
+        while matches!(path.0.last(), Some(Segment::Index(_))) {
             path.0.pop();
         }
         for overlay in overlays.iter_mut().skip(1) {

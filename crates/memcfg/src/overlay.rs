@@ -115,11 +115,11 @@ fn put(
     let origin = if known.secret { Origin { source: masked(&source), ..origin } } else { origin };
     // The text is read from the source as it is, and only the origin that is kept is masked.
     let full = Origin { source: Arc::clone(&source), ..origin.clone() };
-    match read_text(&known.kind, &source.text, &full) {
+    match read_text(key, &known.kind, &source.text, &full) {
         Ok(value) => value::insert(values, key, Node { value, origin }),
         Err(mut problem) => {
             if known.secret {
-                problem.message = format!("`{key}` is not {}", known.kind.allowed());
+                problem.message = format!("`{key}` is (secret), expected {}", known.kind.allowed());
                 for label in &mut problem.labels {
                     label.origin = origin.clone();
                 }

@@ -241,6 +241,11 @@ fn syntax(
         found.labels.push(label.clone());
         let mut earlier = None;
         last_key_before(root.get_ref(), name, second.start, &mut earlier);
+        // A header keeps only the place of its last mention.
+        let header = format!("[{name}]");
+        let before = source.text.get(..second.start).unwrap_or_default();
+        let header = before.find(&header).map(|at| at + 1..at + 1 + name.len());
+        let earlier = earlier.or(header.filter(|header| header.start != second.start));
         if earlier.is_some() {
             label.span = earlier;
             "first set here".clone_into(&mut label.text);
@@ -248,23 +253,38 @@ fn syntax(
         }
         return found;
     }
-    let mut found = Diagnostic::error(Code::Syntax, error.message().trim().to_owned()).at(label);
-    if let Some(help) = syntax_help(source, error) {
-        found = found.help(help);
+    let message = error.message().trim().to_owned();
+    match line_of(source, error) {
+        Some((key, "=", "")) => {
+            let message = format!("`{key}` has no value");
+            Diagnostic::error(Code::Syntax, message).at(label)
+        }
+        Some((key, "=", value)) if is_bare_text(value) => {
+            let help = format!("text needs quotes: {key} = \"{value}\"");
+            Diagnostic::error(Code::Syntax, message).at(label).help(help)
+        }
+        Some((key, ":", _)) => {
+            let help = format!("a key is set with an equals sign: {key} = ...");
+            Diagnostic::error(Code::Syntax, message).at(label).help(help)
+        }
+        _ => Diagnostic::error(Code::Syntax, message).at(label),
     }
-    found
 }
 
-/// What people mean most often when a value is no TOML: text without its quotes.
-fn syntax_help(source: &Source, error: &toml::de::Error) -> Option<String> {
+/// The key, the sign and the value of the line that an error is in, as far as it has them.
+fn line_of<'a>(source: &'a Source, error: &toml::de::Error) -> Option<(&'a str, &'a str, &'a str)> {
     let at = error.span()?.start.min(source.text.len());
     let start = source.text.get(..at)?.rfind('\n').map_or(0, |at| at + 1);
-    let line = source.text.get(start..)?.lines().next()?;
-    let (key, value) = line.split_once('=')?;
-    let value = value.split('#').next()?.trim();
-    let bare = !value.is_empty() && !value.contains(['"', '\'', '[', '{']);
-    let word = value.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (bare && word).then(|| format!("text needs quotes: {} = \"{value}\"", key.trim()))
+    let line = source.text.get(start..)?.lines().next()?.split('#').next()?;
+    let sign = line.find(['=', ':'])?;
+    let (key, rest) = (line.get(..sign)?.trim(), line.get(sign..)?);
+    let word = !key.is_empty() && !key.contains(['"', '\'', '[', ' ']);
+    word.then(|| (key, &rest[..1], rest[1..].trim()))
+}
+
+/// Whether a value looks like text whose quotes were forgotten.
+fn is_bare_text(value: &str) -> bool {
+    !value.contains(['"', '\'', '[', '{']) && value.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// The last place before `limit` where `name` was set, anywhere in the document.

@@ -239,6 +239,15 @@ impl<T: Document> Spec<T> {
         self
     }
 
+    /// The schemas of every version, with the table that each is nested in.
+    pub(crate) fn all_schemas(&self) -> impl Iterator<Item = (Option<&'static str>, &Schema)> {
+        let own = self.history.releases().map(|release| (None, &release.schema));
+        let nested = self.nested.iter().flat_map(|(name, history)| {
+            history.releases().map(|release| (Some(*name), &release.schema))
+        });
+        own.chain(nested).chain([(None, &self.schema)])
+    }
+
     /// The keys of the newest version, with those of nested documents.
     #[must_use]
     pub fn schema(&self) -> &Schema {

@@ -138,7 +138,7 @@ fn a_whole_tree_is_watched() {
     assert_eq!(summary["processes"], 5);
     assert_eq!(summary["peak"]["exact"], false, "a tree's peak at one time is sampled");
     let peak = number(&summary, "/peak/rss_bytes") / 1_048_576.0;
-    assert!((64.0..100.0).contains(&peak), "{peak} MiB");
+    assert!(peak > 64.0, "{peak} MiB of four children with 16 MiB each");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::detector::{CONFIRM, Detector, FIRST_LOOK, Hit, State};
+use crate::detector::{CONFIRM, Detector, FIRST_LOOK, State};
 use crate::growth::{Growth, LEAST_GROWTH, growth};
 use crate::rate::{Now, rate_now};
 use crate::saturation::power;
+use crate::search::Hit;
 use crate::season::season;
 use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
 use crate::window::{History, POINTS, Window, quantile};
@@ -13,9 +14,10 @@ use crate::window::{History, POINTS, Window, quantile};
 /// The verdict of `detector` now.
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let history = &detector.history;
-    let from = detector.hit.map_or(history.origin(), |hit| hit.from);
-    let now = rate_now(history, from);
-    let window = history.window(from);
+    let now = rate_now(history, detector.hit.map_or(history.origin(), |hit| hit.from));
+    // Where no window grows, the later half decides.
+    let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
+    let window = history.window(detector.hit.map_or(later, |hit| hit.from));
     let found = window.as_ref().map(growth);
     let mut evidence = evidence(detector, now, window.as_ref().zip(found));
     match detector.state {

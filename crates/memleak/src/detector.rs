@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use crate::config::LeakConfig;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, LEAST_GROWTH, growth};
+use crate::growth::{Finding, Growth, LEAST_GROWTH};
 use crate::rate::rate_now;
-use crate::season::season;
+use crate::saturation::prepare;
+use crate::search::{Hit, Search, grows_now};
+use crate::segment::{Fall, Falls, Past, pause};
 use crate::trend::ranks;
-use crate::segment::{Fall, Falls, Past};
 use crate::verdict::{Change, Verdict, Why};
-use crate::window::{History, POINTS};
+use crate::window::History;
 
-/// Windows are the last of these shares of a segment, longest first: the longest that shows growth has the most evidence.
-const SHARES: [f64; 7] = [1.0, 0.7, 0.5, 0.35, 0.25, 0.17, 0.12];
 /// A look is taken each time a segment's samples have grown by this share, so that a month has few chances to err.
 const LOOK: f64 = 0.05;
 /// Samples in a segment before its first look.
@@ -25,7 +24,9 @@ const HOLD_LEAST: f64 = 4.0;
 /// and need not span more seconds than this.
 const HOLD_MOST: f64 = 1800.0;
 /// Growth is confirmed when it has gone on for this share of the window that showed it first,
-pub(crate) const CONFIRM: f64 = 0.6;
+pub(crate) const CONFIRM: f64 = 0.45;
+/// or for this many shortest windows, if that is less,
+const CONFIRM_MOST: f64 = 8.0;
 /// has gained this share of what its slope predicted,
 const CONTINUES: f64 = 0.5;
 /// and the new stretch alone has this share of the slope.
@@ -34,10 +35,12 @@ const RECENT: f64 = 0.35;
 const CLEAR: f64 = 0.08;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
-/// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
-const FALLS: f64 = 1.0;
-/// Growth below this share of that of an equal stretch before is dying down.
-const SLOWS: f64 = 0.6;
+/// A leak that ended in a restart stands until the new segment is this share of the old one's age.
+const CARRY: f64 = 1.0;
+/// A leak is confirmed only while the newest part of the window grows by at least this share of the slope,
+const NOW: f64 = 0.5;
+/// and counts as stalled while that grows by less than this share.
+const STALL: f64 = 0.1;
 /// Segments that are remembered.
 const PASTS: usize = 16;
 
@@ -53,20 +56,6 @@ struct Candidate {
     rate: f64,
     /// Level then, in bytes.
     level: f64,
-}
-
-/// The window that showed growth at the last look that saw any.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Hit {
-    /// Seconds of the window's start.
-    pub(crate) from: f64,
-    /// Share of the segment.
-    pub(crate) share: f64,
-    /// Corrected score.
-    pub(crate) score: f64,
-    /// Period and rate, when the growth was found from cycle to cycle.
-    pub(crate) season: Option<(f64, f64)>,
 }
 
 /// What a detector says, without the figures that a [`Verdict`] computes when it is asked.
@@ -122,6 +111,7 @@ impl Detector {
     /// A detector that has seen nothing.
     #[must_use]
     pub fn new(config: &LeakConfig) -> Self {
+        prepare();
         let mut detector = Self {
             min_samples: 0,
             baseline_window: 0.0,
@@ -163,16 +153,21 @@ impl Detector {
     /// Returns the change when the verdict becomes one of another kind.
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.clock.advance(at.as_secs_f64())?;
+        let interval = self.clock.interval();
+        let t = match pause(&self.history, t, bytes as f64, interval) {
+            Some(pause) => self.clock.skip(t, pause),
+            None => t,
+        };
         self.samples += 1;
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
-        match self.falls.push(&self.history, t, y) {
+        match self.falls.push(&self.history, self.state == State::Leak, t, y) {
             Fall::None => self.history.push(t, y),
             Fall::Held => return None,
             Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
             Fall::New(held) => {
-                self.end_segment();
+                self.end_segment(held.last().map_or(0.0, |(_, y)| *y));
                 held.iter().for_each(|(t, y)| self.history.push(*t, *y));
             }
         }
@@ -186,10 +181,43 @@ impl Detector {
     /// Tells that the process has been started (again): the next sample begins a new segment.
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
-            self.end_segment();
+            self.end_segment(self.history.high());
             self.smoother = Smoother::default();
             self.falls = Falls::default();
         }
+    }
+
+    /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
+    /// the last, as a new segment.
+    pub fn resumed(&mut self) {
+        self.restarted();
+        self.clock.rebase();
+    }
+
+    /// Whether a leak stands, without the figures of [`Detector::verdict`].
+    #[must_use]
+    pub fn leaks(&self) -> bool {
+        self.state == State::Leak
+    }
+
+    /// Whether its parts fit together: what was loaded from a file need not have been saved by a detector.
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.history.is_sound()
+            && self.clock.is_sound()
+            && self.falls.is_sound()
+            && self.pasts.len() <= PASTS
+            && self.last.is_finite()
+    }
+
+    /// Bytes of memory that this detector occupies, all of its own. Constant once the history is full.
+    #[must_use]
+    pub fn state_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.history.heap_bytes()
+            + self.clock.heap_bytes()
+            + self.falls.heap_bytes()
+            + self.pasts.capacity() * size_of::<Past>()
     }
 
     /// Looks now, at everything pushed so far. Call it at the end of a run; while samples come, [`Detector::push`]
@@ -211,21 +239,24 @@ impl Detector {
         (HOLD_SAMPLES * self.clock.interval()).clamp(HOLD_LEAST, HOLD_MOST)
     }
 
-    fn end_segment(&mut self) {
+    /// Ends the present segment; the next begins at `level` bytes.
+    fn end_segment(&mut self, level: f64) {
         let span = self.history.span();
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
         let grew = matches!(self.state, State::Leak | State::Growing)
             && self.hit.is_some_and(|hit| hit.share >= 0.5);
         if grew && span > 0.3 * whole {
             let rate = self.rate();
-            self.carried = Some((rate, self.history.end() + span));
+            self.carried = Some((rate, self.history.end() + CARRY * span));
         } else if span > 0.3 * whole {
             self.carried = None;
         }
         if self.pasts.len() == PASTS {
             self.pasts.remove(0);
         }
-        self.pasts.push(Past { span, rate: 0.0, grew });
+        let top = self.history.level_since(self.history.end() - span / 48.0, 1.0).unwrap_or(0.0);
+        let fell = (top - level).max(0.0);
+        self.pasts.push(Past { span, fell, grew });
         self.restarts = self.restarts.saturating_add(1);
         self.history = History::default();
         self.next_look = FIRST_LOOK;
@@ -243,58 +274,10 @@ impl Detector {
         }
     }
 
-    /// The longest window that grows, and what the later half of the segment showed if none does.
-    fn search(&self) -> (Option<(Hit, Growth)>, Option<Growth>) {
-        let (span, hold) = (self.history.span(), self.hold());
-        let mut recent = None;
-        let whole = self.history.window(self.history.origin());
-        let fallen = whole.as_ref().map_or(0.0, |whole| fall(&whole.low));
-        for share in SHARES {
-            if span * share < hold {
-                break;
-            }
-            let from = self.history.end() - span * share;
-            let Some(window) = self.history.window(from) else { continue };
-            let mut found = growth(&window);
-            if found.finding == Finding::Grows {
-                if found.bytes < FALLS * fallen {
-                    found.finding = Finding::Small;
-                } else if share <= 0.5 && self.slows(from, window.span, found.bytes) {
-                    found.finding = Finding::Ending;
-                }
-            }
-            if found.finding == Finding::Grows {
-                let hit = Hit { from, share, score: found.score, season: None };
-                return (Some((hit, found)), Some(found));
-            }
-            if recent.is_none() || share >= 0.5 {
-                recent = Some(found);
-            }
-        }
-        if span > 4.0 * hold {
-            if let Some(found) = season(&self.history).filter(|season| season.grows) {
-                let from = self.history.origin();
-                let hit =
-                    Hit { from, share: 1.0, score: 0.0, season: Some((found.period, found.rate)) };
-                let growth = Growth {
-                    finding: Finding::Grows,
-                    rate: found.rate,
-                    bytes: found.growth,
-                    score: 0.0,
-                    rho: 0.0,
-                    noise: found.swing,
-                    needed: 0.0,
-                };
-                return (Some((hit, growth)), recent);
-            }
-        }
-        (None, recent)
-    }
-
-    /// Whether the stretch of equal length before a window grew much more than the window did.
-    fn slows(&self, from: f64, span: f64, bytes: f64) -> bool {
-        let Some(before) = self.history.stretch(from - span, from) else { return false };
-        SLOWS * ranks(&before.low).slope.min(ranks(&before.level).slope) > bytes
+    /// Seconds that growth must go on after it was first seen.
+    fn needs(&self, seen: &Candidate) -> f64 {
+        let share = CONFIRM * seen.span;
+        share.min(CONFIRM_MOST * self.hold())
     }
 
     fn look(&mut self, at: Duration) -> Option<Change> {
@@ -305,12 +288,25 @@ impl Detector {
             }
             return self.settle(at);
         }
-        let (found, recent) = self.search();
+        let search = Search {
+            history: &self.history,
+            pasts: &self.pasts,
+            hold,
+            leaking: self.state == State::Leak,
+        };
+        let (mut found, recent) = search.run();
+        if self.state == State::Leak
+            && let Some((hit, growth)) = &found
+            && hit.season.is_none()
+            && !growth.rising_floor
+            && !grows_now(&self.history, growth.rate, hit.share * span, STALL)
+        {
+            found = None;
+        }
         match found {
             Some((hit, found)) => {
                 self.hit = Some(hit);
                 self.quiet_since = None;
-                self.carried = None;
                 if self.state != State::Leak {
                     self.state =
                         if self.confirms(&hit, &found) { State::Leak } else { State::Growing };
@@ -347,7 +343,7 @@ impl Detector {
             return false;
         };
         let waited = now - seen.at;
-        if waited < CONFIRM * seen.span {
+        if waited < self.needs(&seen) {
             return false;
         }
         let low = self.history.level_since(tail, 0.3).unwrap_or(level);
@@ -359,7 +355,7 @@ impl Detector {
         if !goes_on {
             self.candidate = Some(fresh);
         }
-        goes_on
+        goes_on && grows_now(&self.history, seen.rate, hit.share * span, NOW)
     }
 
     /// Seconds until growth that goes on is confirmed.
@@ -380,13 +376,13 @@ impl Detector {
     }
 
     fn settle(&mut self, at: Duration) -> Option<Change> {
-        let same = match (&self.state, &self.reported) {
+        let same = matches!(
+            (&self.state, &self.reported),
             (State::Early | State::Undecided(_), Verdict::Undecided { .. })
-            | (State::Steady, Verdict::Steady { .. })
-            | (State::Growing, Verdict::Growing { .. })
-            | (State::Leak, Verdict::Leak { .. }) => true,
-            _ => false,
-        };
+                | (State::Steady, Verdict::Steady { .. })
+                | (State::Growing, Verdict::Growing { .. })
+                | (State::Leak, Verdict::Leak { .. })
+        );
         if same {
             return None;
         }
@@ -408,14 +404,4 @@ fn quiet(recent: Option<Growth>) -> State {
         Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
         Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
     }
-}
-
-/// The largest fall from any point to a later one.
-fn fall(levels: &[f64; POINTS]) -> f64 {
-    let (mut top, mut fall) = (levels[0], 0.0f64);
-    for level in levels {
-        top = top.max(*level);
-        fall = fall.max(top - level);
-    }
-    fall
 }

@@ -5,15 +5,19 @@ use crate::window::median;
 /// Samples that the running median spans.
 const WIDTH: usize = 5;
 const INTERVALS: usize = 15;
+/// Steps of the clock that are remembered.
+const SHIFTS: usize = 16;
 
 /// A clock that always advances.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Clock {
     raw: Option<f64>,
-    /// Seconds added to the raw time because it stepped back.
-    shift: f64,
+    /// Seconds added to the raw time because it stepped, each from a repaired time on.
+    shifts: Vec<(f64, f64)>,
     intervals: Vec<f64>,
+    /// Repaired seconds to go on from, when the clock has another origin now.
+    resume: Option<f64>,
     next: usize,
 }
 
@@ -22,6 +26,11 @@ impl Clock {
     pub(crate) fn advance(&mut self, raw: f64) -> Option<f64> {
         let Some(last) = self.raw else {
             self.raw = Some(raw);
+            if let Some(last) = self.resume.take() {
+                let repaired = last + self.interval();
+                self.shift_from(repaired, repaired - raw);
+                return Some(repaired);
+            }
             return Some(raw);
         };
         let step = raw - last;
@@ -31,19 +40,60 @@ impl Clock {
         self.raw = Some(raw);
         if step < 0.0 {
             // The clock stepped back: one ordinary interval has passed.
-            self.shift += self.interval() - step;
+            let shift = self.shift() + self.interval() - step;
+            self.shift_from(raw + shift, shift);
         } else if self.intervals.len() < INTERVALS {
             self.intervals.push(step);
         } else {
             self.intervals[self.next] = step;
             self.next = (self.next + 1) % INTERVALS;
         }
-        Some(raw + self.shift)
+        Some(raw + self.shift())
     }
 
-    /// Back from repaired to raw seconds, as of now.
+    /// The next sample comes on a clock with another origin, one interval after the last.
+    pub(crate) fn rebase(&mut self) {
+        if let Some(raw) = self.raw.take() {
+            self.resume = Some(raw + self.shift());
+        }
+    }
+
+    /// Takes `pause` seconds out before the sample at `t`, and gives its new time.
+    pub(crate) fn skip(&mut self, t: f64, pause: f64) -> f64 {
+        let shift = self.shift() - pause;
+        self.shift_from(t - pause, shift);
+        t - pause
+    }
+
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        let finite = self.shifts.iter().all(|(from, shift)| from.is_finite() && shift.is_finite());
+        self.intervals.len() <= INTERVALS
+            && self.next < INTERVALS
+            && self.shifts.len() <= SHIFTS
+            && finite
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.shifts.capacity() * size_of::<(f64, f64)>()
+            + self.intervals.capacity() * size_of::<f64>()
+    }
+
+    fn shift(&self) -> f64 {
+        self.shifts.last().map_or(0.0, |(_, shift)| *shift)
+    }
+
+    fn shift_from(&mut self, repaired: f64, shift: f64) {
+        if self.shifts.len() == SHIFTS {
+            self.shifts.remove(0);
+        }
+        self.shifts.push((repaired, shift));
+    }
+
+    /// Back from repaired to raw seconds.
     pub(crate) fn raw(&self, repaired: f64) -> f64 {
-        (repaired - self.shift).max(0.0)
+        let known = self.shifts.iter().rev().find(|(from, _)| *from <= repaired);
+        (repaired - known.map_or(0.0, |(_, shift)| *shift)).max(0.0)
     }
 
     /// The median of the recent intervals, in seconds; 1 before there is one.

@@ -15,11 +15,22 @@ const LEAST_DEVIATIONS: f64 = 3.5 * 0.7;
 /// Growth must be this share of the 10 to 90 % range around the trend.
 const LEAST_RANGE: f64 = 0.8;
 /// Mann-Kendall score, after correction for autocorrelation.
-const LEAST_SCORE: f64 = 3.2;
+const LEAST_SCORE: f64 = 4.2;
 /// Or this score without the correction, when the growth is far outside the residuals.
 const PLAIN_SCORE: f64 = 7.0;
+/// A bounded model wins when it fits better by this (effective points times the log ratio of the residuals),
+const BOUNDED_GAIN: f64 = 8.0;
+/// and its slope at the end is below this share of its mean slope.
+const BOUNDED_TERMINAL: f64 = 0.6;
+/// The later half must hold this share of the growth.
+const LEAST_HALF: f64 = 0.35;
+/// The floor's own test is for swings of at least this share of the growth.
+const LEAST_SWING: f64 = 0.25;
 /// Blocks of equal time that the growth must be spread over.
 const BLOCKS: usize = 8;
+
+/// A window whose ends differ by less than this share of the least growth is not looked at closely.
+pub(crate) const QUICK_SHARE: f64 = 0.4;
 
 /// What a window failed, or that it passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +66,26 @@ pub(crate) struct Growth {
     pub(crate) rho: f64,
     /// Robust standard deviation around the trend, in bytes.
     pub(crate) noise: f64,
+    /// The floor under a swing rises.
+    pub(crate) rising_floor: bool,
     /// The growth that the size tests ask for, in bytes.
     pub(crate) needed: f64,
+}
+
+impl Growth {
+    /// A window without a rise.
+    pub(crate) fn none() -> Self {
+        Self {
+            finding: Finding::NoRise,
+            rate: 0.0,
+            bytes: 0.0,
+            score: 0.0,
+            rho: 0.0,
+            noise: 0.0,
+            rising_floor: false,
+            needed: LEAST_GROWTH,
+        }
+    }
 }
 
 /// Independent points that `filled` correlated ones are worth.
@@ -67,17 +96,9 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
 /// Applies all tests to a window.
 pub(crate) fn growth(window: &Window) -> Growth {
     let (level, low) = (&window.level, &window.low);
-    let mut out = Growth {
-        finding: Finding::NoRise,
-        rate: 0.0,
-        bytes: 0.0,
-        score: 0.0,
-        rho: 0.0,
-        noise: 0.0,
-        needed: LEAST_GROWTH,
-    };
+    let mut out = Growth::none();
     // Most windows of most series end here: a tenth of the cost of the rank statistics.
-    if quick_growth(level) < 0.4 * LEAST_GROWTH {
+    if quick_growth(level) < QUICK_SHARE * LEAST_GROWTH {
         return out;
     }
     let by_level = ranks(level);
@@ -93,6 +114,15 @@ pub(crate) fn growth(window: &Window) -> Growth {
     out.needed = needed(level, low, &low_around);
     if out.bytes <= 0.0 {
         return out;
+    }
+    if let Some(slope) = floor_rises(low) {
+        let mut sorted = *level;
+        if slope >= LEAST_GROWTH.max(LEAST_SHARE * median(&mut sorted)) {
+            out.bytes = slope;
+            out.rising_floor = true;
+            out.finding = Finding::Grows;
+            return out;
+        }
     }
     if out.score < LEAST_SCORE {
         let mut sorted = around;
@@ -110,9 +140,12 @@ pub(crate) fn growth(window: &Window) -> Growth {
         out.finding = finding;
         return out;
     }
-    let models = saturation(low, effective(out.rho, window.filled));
-    out.finding =
-        if models.gain > 8.0 && models.terminal < 0.6 { Finding::Bounded } else { Finding::Grows };
+    let models = saturation(low, window.filled);
+    out.finding = if models.gain > BOUNDED_GAIN && models.terminal < BOUNDED_TERMINAL {
+        Finding::Bounded
+    } else {
+        Finding::Grows
+    };
     out
 }
 
@@ -139,14 +172,58 @@ fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]
     LEAST_GROWTH.max(LEAST_SHARE * middle).max(LEAST_DEVIATIONS * step).max(LEAST_RANGE * range)
 }
 
-/// Growth that is a leak goes on: spread over the blocks of the window, and not dying down at its end.
-fn spread_over_blocks(low: &[f64; POINTS]) -> Option<Finding> {
+/// Whether the floor under a swing rises: each of six blocks has its lowest point above that of the block before, by much
+/// the same step.
+///
+/// Six equal values in random order rise throughout once in 720 times; blocks shorter than a swing have no trough of
+/// their own and do not. The points must cross the trend often, so that a single slow wave does not count, and swing
+/// widely: what does not needs no such leniency.
+pub(crate) fn floor_rises(low: &[f64; POINTS]) -> Option<f64> {
+    const STEPS: usize = 5;
+    const WIDTH: usize = POINTS / (STEPS + 1);
+    let mut floors = [0.0; STEPS + 1];
+    for (floor, part) in floors.iter_mut().zip(low.chunks_exact(WIDTH)) {
+        *floor = part.iter().copied().fold(f64::INFINITY, f64::min);
+    }
+    let total = floors[STEPS] - floors[0];
+    let even = floors.windows(2).all(|pair| {
+        let step = (pair[1] - pair[0]) * STEPS as f64;
+        step > 0.3 * total && step < 2.2 * total
+    });
+    if total <= 0.0 || !even {
+        return None;
+    }
+    let slope = total * POINTS as f64 / (STEPS * WIDTH) as f64;
+    let around = residuals(low, slope);
+    let crossings = around.windows(2).filter(|pair| (pair[0] > 0.0) != (pair[1] > 0.0)).count();
+    let mut sorted = around;
+    let swing = quantile(&mut sorted, 0.95) - quantile(&mut sorted, 0.05);
+    (crossings >= 6 && swing > LEAST_SWING * slope).then_some(slope)
+}
+
+/// The mean growth from block to block over its own standard error: what wanders grows unevenly.
+pub(crate) fn evenness(low: &[f64; POINTS]) -> f64 {
+    let blocks = blocks(low);
+    let steps: [f64; BLOCKS - 1] = std::array::from_fn(|k| blocks[k + 1] - blocks[k]);
+    let n = steps.len() as f64;
+    let mean = steps.iter().sum::<f64>() / n;
+    let squares: f64 = steps.iter().map(|step| (step - mean) * (step - mean)).sum();
+    mean / (squares / (n - 1.0) / n).sqrt().max(f64::MIN_POSITIVE)
+}
+
+fn blocks(low: &[f64; POINTS]) -> [f64; BLOCKS] {
     const WIDTH: usize = POINTS / BLOCKS;
     let mut blocks = [0.0; BLOCKS];
     for (block, part) in blocks.iter_mut().zip(low.chunks_exact(WIDTH)) {
         let mut part: [f64; WIDTH] = std::array::from_fn(|k| part[k]);
         *block = median(&mut part);
     }
+    blocks
+}
+
+/// Growth that is a leak goes on: spread over the blocks of the window, and not dying down at its end.
+fn spread_over_blocks(low: &[f64; POINTS]) -> Option<Finding> {
+    let blocks = blocks(low);
     let total = blocks[BLOCKS - 1] - blocks[0];
     if total <= 0.0 {
         return Some(Finding::Lumpy);
@@ -159,7 +236,7 @@ fn spread_over_blocks(low: &[f64; POINTS]) -> Option<Finding> {
     }
     let half = blocks[BLOCKS - 1] - f64::midpoint(blocks[3], blocks[4]);
     let quarter = blocks[BLOCKS - 1] - blocks[BLOCKS - 3];
-    if half < 0.28 * total || quarter < 0.2 * 2.0 / 7.0 * total {
+    if half < LEAST_HALF * total || quarter < 0.2 * 2.0 / 7.0 * total {
         return Some(Finding::Ending);
     }
     None

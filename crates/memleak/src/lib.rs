@@ -23,13 +23,22 @@
 //! assert!((rate / 2_097_152.0 - 1.0).abs() < 0.05);
 //! ```
 
+#[cfg(feature = "worker")]
+pub mod alert;
+#[cfg(feature = "worker")]
+pub mod baseline;
+pub mod compare;
 pub mod config;
 mod describe;
 pub mod detector;
 mod filter;
 mod growth;
+pub mod kinds;
 mod rate;
+mod regression;
+pub mod rules;
 mod saturation;
+mod search;
 mod season;
 #[cfg(feature = "serde")]
 mod seconds;
@@ -37,7 +46,16 @@ mod segment;
 mod trend;
 pub mod verdict;
 mod window;
+#[cfg(feature = "worker")]
+pub mod worker;
 
+#[cfg(feature = "worker")]
+pub use alert::{Alert, Alerts, Cause, Outlets};
+pub use compare::{Comparison, Difference, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
+pub use kinds::{Kind, KindGrowth, Kinds};
+pub use rules::{RuleReport, Rules, Severity};
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
+#[cfg(feature = "worker")]
+pub use worker::Worker;

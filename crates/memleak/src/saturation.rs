@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::growth::effective;
+use crate::trend::lag_one;
 use crate::window::POINTS;
 
 type Curve = [f64; POINTS];
@@ -33,6 +35,11 @@ struct Models {
 }
 
 static MODELS: LazyLock<Models> = LazyLock::new(models);
+
+/// Computes the models now rather than at the first look: a push must not pay for it.
+pub(crate) fn prepare() {
+    LazyLock::force(&MODELS);
+}
 
 fn x(k: usize) -> f64 {
     (k as f64 + 0.5) / POINTS as f64
@@ -122,28 +129,42 @@ pub(crate) struct Saturation {
     pub(crate) terminal: f64,
 }
 
-/// Compares the models on a window whose points are worth `effective` independent ones.
-pub(crate) fn saturation(y: &Curve, effective: f64) -> Saturation {
+/// Compares the models on a window of which `filled` points had samples.
+///
+/// How many independent points the window is worth comes from what the better of the two fits leaves: around a straight
+/// line every curve would look correlated.
+pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
     let models = &*MODELS;
     let y = centred(*y);
     let total = dot(&y, &y);
-    let rest = |axis: &Curve| {
-        let along = dot(&y, axis);
-        (total - along * along).max(total * 1e-12)
-    };
-    let unbounded =
-        models.unbounded.iter().map(|(_, axis)| rest(axis)).fold(f64::INFINITY, f64::min);
-    let mut best = (f64::INFINITY, 0.0);
-    for model in &models.bounded {
-        let rest = rest(&model.axis);
-        if rest < best.0 {
-            best = (rest, model.terminal);
-        }
-    }
     if total <= 0.0 {
         return Saturation { gain: 0.0, terminal: 0.0 };
     }
-    Saturation { gain: effective * (unbounded / best.0).ln(), terminal: best.1 }
+    let along = |axis: &Curve| dot(&y, axis).powi(2);
+    let mut free = (f64::NEG_INFINITY, &models.line);
+    for (_, axis) in &models.unbounded {
+        let along = along(axis);
+        if along > free.0 {
+            free = (along, axis);
+        }
+    }
+    let mut bound = (f64::NEG_INFINITY, &models.bounded[0]);
+    for model in &models.bounded {
+        let along = along(&model.axis);
+        if along > bound.0 {
+            bound = (along, model);
+        }
+    }
+    if bound.0 <= free.0 {
+        return Saturation { gain: 0.0, terminal: 1.0 };
+    }
+    let least = total * 1e-12;
+    let ratio = (total - free.0).max(least) / (total - bound.0).max(least);
+    let axis = &bound.1.axis;
+    let height = dot(&y, axis);
+    let left: Curve = std::array::from_fn(|k| y[k] - height * axis[k]);
+    let gain = effective(lag_one(&left), filled) * ratio.ln();
+    Saturation { gain, terminal: bound.1.terminal }
 }
 
 /// The power of time that fits best; 1 unless another is clearly better than a line.

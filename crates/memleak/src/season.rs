@@ -21,7 +21,7 @@ pub(crate) struct Season {
     pub(crate) swing: f64,
 }
 
-/// Looks for a cycle in the whole history, which must hold at least 2.1 of them.
+/// Looks for a cycle in the whole history, which must hold at least two of them.
 pub(crate) fn season(history: &History) -> Option<Season> {
     let span = history.span();
     if span <= 0.0 {
@@ -69,8 +69,8 @@ pub(crate) fn season(history: &History) -> Option<Season> {
     if swing <= 0.0 {
         return None;
     }
-    // Autocorrelation at lags of 4 to 46 points: the first peak after it has turned negative is the period.
-    const LAGS: std::ops::Range<usize> = 4..47;
+    // Autocorrelation at lags of 4 to 49 points: the first peak after it has turned negative is the period.
+    const LAGS: std::ops::Range<usize> = 4..50;
     let ac: Vec<f64> = LAGS.map(|lag| correlation(&r[lag..], &r[..POINTS - lag])).collect();
     let negative = ac.iter().position(|v| *v < 0.0)?;
     let peak = (negative..ac.len()).max_by(|a, b| ac[*a].total_cmp(&ac[*b]))?;

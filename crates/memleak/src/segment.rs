@@ -1,9 +1,12 @@
 //! One life of the process: its history, and how a fall of the level ends it.
 
+use crate::growth::LEAST_GROWTH;
 use crate::window::{History, median};
 
 /// A level below this share of the recent median may be a new life.
 const FALL: f64 = 0.72;
+/// While a leak stands: a level with less than this share of the growth left may be, too.
+const KEPT: f64 = 0.4;
 /// Samples that the reference of a fall is the median of.
 const REFERENCE: usize = 40;
 /// Samples that must stay down before a fall counts.
@@ -36,7 +39,7 @@ pub(crate) enum Fall {
 }
 
 impl Falls {
-    pub(crate) fn push(&mut self, history: &History, t: f64, y: f64) -> Fall {
+    pub(crate) fn push(&mut self, history: &History, leaking: bool, t: f64, y: f64) -> Fall {
         if !self.held.is_empty() {
             self.held.push((t, y));
             if y >= self.bound {
@@ -58,7 +61,7 @@ impl Falls {
             }
             return Fall::Held;
         }
-        if history.samples() >= LEAST_SAMPLES && self.falls(y) {
+        if history.samples() >= LEAST_SAMPLES && self.falls(history, leaking, y) {
             self.held.push((t, y));
             return Fall::Held;
         }
@@ -66,21 +69,36 @@ impl Falls {
         Fall::None
     }
 
-    fn falls(&mut self, y: f64) -> bool {
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.recent.len() <= REFERENCE && self.next < REFERENCE && self.held.len() <= STAYS
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.recent.capacity() * size_of::<f64>() + self.held.capacity() * size_of::<(f64, f64)>()
+    }
+
+    fn falls(&mut self, history: &History, leaking: bool, y: f64) -> bool {
         let n = self.recent.len() as f64;
         // The mean is a cheap first look; the median decides.
-        if y >= 0.9 * self.sum / n {
+        if y >= (if leaking { 0.99 } else { 0.9 }) * self.sum / n {
             return false;
         }
         let mut values = [0.0; REFERENCE];
         let values = &mut values[..self.recent.len()];
         values.copy_from_slice(&self.recent);
-        self.bound = FALL * median(values);
+        let recent = median(values);
+        self.bound = FALL * recent;
+        if leaking && let Some(start) = history.start() {
+            // Most of a leak gone at once: nobody frees that way but a new process.
+            self.bound = self.bound.max(start + KEPT * (recent - start));
+        }
         y < self.bound
     }
 
     fn remember(&mut self, y: f64) {
         if self.recent.len() < REFERENCE {
+            self.next = 0;
             self.recent.push(y);
             self.sum += y;
             return;
@@ -95,14 +113,37 @@ impl Falls {
     }
 }
 
+/// A gap of this many intervals
+const PAUSE: f64 = 20.0;
+/// and this share of the segment may be a pause,
+const PAUSE_SHARE: f64 = 0.02;
+/// when the level moved by less than this share of what it would have grown.
+const STILL: f64 = 0.2;
+
+/// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
+/// the clock was set forward, or the process was stopped.
+pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64) -> Option<f64> {
+    let gap = t - history.end();
+    let span = history.span();
+    if gap < PAUSE * interval || gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
+        return None;
+    }
+    let reach = gap.min(span / 2.0);
+    let end = history.end();
+    let level = |from: f64| history.level_between(from, from + reach / 6.0);
+    let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
+    let expected = (last - before) / reach * 1.2 * gap;
+    (expected >= LEAST_GROWTH && (y - last).abs() < STILL * expected).then_some(gap - interval)
+}
+
 /// What is kept of a segment that has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Past {
     /// Seconds it lasted.
     pub(crate) span: f64,
-    /// Slope over its end, in bytes per second.
-    pub(crate) rate: f64,
+    /// How far the level fell when it ended, in bytes.
+    pub(crate) fell: f64,
     /// Whether most of it showed growth when it ended.
     pub(crate) grew: bool,
 }

@@ -122,8 +122,32 @@ impl History {
         self.end - self.origin
     }
 
+    /// The level at its start, in bytes.
+    pub(crate) fn start(&self) -> Option<f64> {
+        self.buckets.first().map(|bucket| bucket.mean)
+    }
+
     pub(crate) fn high(&self) -> f64 {
         self.high
+    }
+
+    #[cfg(feature = "worker")]
+    pub(crate) fn is_sound(&self) -> bool {
+        self.buckets.len() <= CAPACITY
+            && self.buckets.is_sorted_by(|a, b| a.index < b.index)
+            && self
+                .buckets
+                .iter()
+                .all(|bucket| (bucket.index as usize) < CAPACITY && bucket.count > 0)
+            && self.origin.is_finite()
+            && self.end.is_finite()
+            && self.width.is_finite()
+            && self.width >= 0.0
+            && (self.samples == 0) == self.buckets.is_empty()
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.buckets.capacity() * size_of::<Bucket>()
     }
 
     pub(crate) fn buckets(&self) -> &[Bucket] {
@@ -177,27 +201,29 @@ impl History {
         let mut scratch = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
         let buckets = self.since(from);
         let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
-        let buckets = &buckets[..end];
-        let point = |bucket: &Bucket| {
-            (((self.middle(bucket) - from) / span * POINTS as f64).max(0.0) as usize)
-                .min(POINTS - 1)
-        };
-        let mut at = 0;
-        while at < buckets.len() {
-            let here = point(&buckets[at]);
-            scratch.clear();
-            let (mut time, mut least) = (0.0, f64::INFINITY);
-            while at < buckets.len() && point(&buckets[at]) == here {
-                scratch.push(buckets[at].mean);
-                time += self.middle(&buckets[at]);
-                least = least.min(buckets[at].low);
-                at += 1;
+        let scale = POINTS as f64 / span;
+        let (mut here, mut time, mut least) = (0, 0.0, f64::INFINITY);
+        let mut close = |scratch: &mut Vec<f64>, time: f64, least: f64| {
+            if !scratch.is_empty() {
+                x[filled] = time / scratch.len() as f64;
+                level[filled] = median(scratch);
+                low[filled] = least;
+                filled += 1;
             }
-            x[filled] = (time / scratch.len() as f64 - from) / span * POINTS as f64;
-            level[filled] = median(&mut scratch);
-            low[filled] = least;
-            filled += 1;
+            scratch.clear();
+        };
+        for bucket in &buckets[..end] {
+            let place = (self.middle(bucket) - from) * scale;
+            let point = (place.max(0.0) as usize).min(POINTS - 1);
+            if point != here {
+                close(&mut scratch, time, least);
+                (here, time, least) = (point, 0.0, f64::INFINITY);
+            }
+            scratch.push(bucket.mean);
+            time += place;
+            least = least.min(bucket.low);
         }
+        close(&mut scratch, time, least);
         if filled < LEAST_FILLED {
             return None;
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use memtrack::Size;
+use memtrack::component::Gauge;
 
 use crate::config::Priority;
 use crate::level::Level;
@@ -56,6 +57,11 @@ where
     pub fn new(used: U, evict: E) -> Self {
         Self { used, evict }
     }
+}
+
+/// A cache that keeps a gauge of `memtrack` up to date; `evict` as in [`Cache`].
+pub fn gauge_cache(gauge: Gauge, evict: impl Fn(u64) -> u64 + Send + Sync) -> impl Cache {
+    FnCache::new(move || Some(gauge.get()), evict)
 }
 
 impl<U, E> Cache for FnCache<U, E>
@@ -430,6 +436,15 @@ mod tests {
         assert_eq!(unknown.used(Size::mib(256)), 256 * MIB);
         let known = entry(FnCache::new(|| Some(0), |_| 0));
         assert_eq!(known.used(Size::mib(256)), 0);
+    }
+
+    #[test]
+    fn a_gauge_says_what_is_used() {
+        let components = memtrack::component::Components::new();
+        let gauge = components.component("index");
+        let entry = entry(gauge_cache(gauge.clone(), |_| 0));
+        gauge.add(5);
+        assert_eq!(entry.used(Size(7)), 5);
     }
 
     #[test]

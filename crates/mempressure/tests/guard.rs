@@ -307,6 +307,53 @@ fn memory_that_only_moved_to_swap_has_not_left() {
 }
 
 #[test]
+fn what_is_measured_owes_nothing_to_what_is_claimed() {
+    // Frees 100 MiB without claiming any, or allocates 10 MiB where it was to free.
+    for (claims, changes, measured) in
+        [(0, -100 * MIB as i64, 100 * MIB as i64), (5 * MIB, 10 * MIB as i64, -10 * MIB as i64)]
+    {
+        let world = World::holding(960);
+        let caches = Caches::new();
+        let inner = Arc::clone(&world);
+        let evict = move |_| {
+            inner.footprint.fetch_add(changes.cast_unsigned(), Ordering::SeqCst);
+            claims
+        };
+        let _cache =
+            caches.register(Registration::new("odd"), FnCache::new(|| Some(500 * MIB), evict));
+        let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+        rig.tick();
+        let outcome = rig.outcome();
+        assert_eq!((outcome.claimed_bytes, outcome.measured_bytes), (claims, Some(measured)));
+    }
+}
+
+#[test]
+fn the_allocator_is_trimmed_once_after_each_plan() {
+    let world = World::holding(960);
+    let caches = Caches::new();
+    let _a = caches.register(Registration::new("a"), honest(&world, 50));
+    let _b = caches.register(Registration::new("b"), honest(&world, 300));
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let (trimmed, noted) = (Arc::clone(&order), Arc::clone(&world));
+    let options = Options {
+        trim: Some(Arc::new(move || {
+            trimmed.lock().unwrap().push(noted.footprint.load(Ordering::SeqCst) / MIB);
+            panic!("a trim that fails must not end the eviction thread");
+        })),
+        ..Options::default()
+    };
+    let rig = Rig::new(world, caches, config(Policy::Conservative), options);
+    for _ in 0..2 {
+        rig.world.footprint.store(960 * MIB, Ordering::SeqCst);
+        rig.tick();
+        rig.outcome();
+    }
+    // After the callbacks, which bring the process to 880 MiB.
+    assert_eq!(order.lock().unwrap()[..2], [879, 879]);
+}
+
+#[test]
 fn ceilings_are_kept_without_pressure() {
     let world = World::holding(300);
     let caches = Caches::new();

@@ -119,6 +119,7 @@ mod tests {
             categories: Vec::new(),
             keywords: Vec::new(),
             examples: Vec::new(),
+            tests: Vec::new(),
             folder: format!("crates/{name}/"),
             dependencies: dependencies
                 .iter()

@@ -27,7 +27,7 @@ pub fn clean(process: &str, days: f64, seed: u64) -> Vec<(f64, u64)> {
         }
         "student_t3" => (0..n).map(|_| 2.0 / 3f64.sqrt() * random.student3()).collect(),
         "gc_sawtooth" => {
-            let period = random.log_between(20.0, 600.0);
+            let period = random.log_between(5.0, 75.0);
             let phase = random.unit();
             (0..n)
                 .map(|i| 60.0 * (i as f64 / period + phase).fract() + 0.5 * random.normal())

@@ -1,10 +1,13 @@
 //! Made-up memory series whose truth is known: leaks of many shapes, and everything that only looks like one.
 //!
 //! Deterministic: a family, a seed and a number give the same trace everywhere.
-#![allow(dead_code, reason = "each test and example uses its own part of this module")]
+
 #![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::needless_range_loop,
     clippy::allow_attributes,
-    reason = "what is dead differs between the users of this module"
+    reason = "a module of several examples and tests, each of which uses its own part; curves are indexed by sample"
 )]
 
 pub mod clean;

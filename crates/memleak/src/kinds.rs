@@ -1,0 +1,107 @@
+//! Which kind of memory grows.
+
+use std::time::Duration;
+
+use crate::regression::Recent;
+
+/// A kind of memory, as the kernel accounts it to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Kind {
+    /// Private memory: heaps, stacks, arenas. Where a leak of allocations shows.
+    Anon,
+    /// Mapped files. Grows while files are read through mappings, and can be dropped by the kernel.
+    File,
+    /// Shared memory and tmpfs. Grows while a process touches a shared buffer it has not touched before.
+    Shmem,
+    /// Swapped out: private memory that is not in RAM at the moment.
+    Swap,
+}
+
+/// The growth of one kind.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct KindGrowth {
+    /// Which kind.
+    pub kind: Kind,
+    /// Least-squares slope over the window, in bytes per second.
+    pub bytes_per_second: f64,
+    /// Its part of all growth, 0 to 1; 0 for a kind that shrinks.
+    pub share: f64,
+}
+
+/// Follows the kinds over a recent window.
+#[derive(Clone, Debug)]
+pub struct Kinds {
+    window: Duration,
+    last: f64,
+    recent: [Recent; 4],
+}
+
+const KINDS: [Kind; 4] = [Kind::Anon, Kind::File, Kind::Shmem, Kind::Swap];
+
+impl Kinds {
+    /// Follows the last `window`.
+    #[must_use]
+    pub fn new(window: Duration) -> Self {
+        Self { window, last: f64::NEG_INFINITY, recent: Default::default() }
+    }
+
+    /// Takes one sample of each kind, in bytes: anon, file, shmem, swap. A kind that could not be read adds nothing.
+    pub fn push(&mut self, at: Duration, [anon, file, shmem, swap]: [Option<u64>; 4]) {
+        let t = at.as_secs_f64();
+        if t <= self.last {
+            return;
+        }
+        self.last = t;
+        for (recent, bytes) in self.recent.iter_mut().zip([anon, file, shmem, swap]) {
+            if let Some(bytes) = bytes {
+                recent.push(t, bytes as f64, self.window.as_secs_f64());
+            }
+        }
+    }
+
+    /// The kinds that were read, fastest growth first; empty until there are samples enough for a slope.
+    #[must_use]
+    pub fn report(&self) -> Vec<KindGrowth> {
+        let mut out: Vec<KindGrowth> = KINDS
+            .iter()
+            .zip(&self.recent)
+            .filter_map(|(kind, recent)| {
+                let (slope, _) = recent.sums()?.slope()?;
+                Some(KindGrowth { kind: *kind, bytes_per_second: slope, share: 0.0 })
+            })
+            .collect();
+        let all: f64 = out.iter().map(|one| one.bytes_per_second.max(0.0)).sum();
+        if all > 0.0 {
+            for one in &mut out {
+                one.share = one.bytes_per_second.max(0.0) / all;
+            }
+        }
+        out.sort_by(|a, b| b.bytes_per_second.total_cmp(&a.bytes_per_second));
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_that_grows_comes_first_with_its_share() {
+        let mut kinds = Kinds::new(Duration::from_secs(60));
+        for i in 0..60u64 {
+            kinds.push(
+                Duration::from_secs(i),
+                [Some(1000 * i), Some(3000 * i), Some(50_000 - 100 * i), None],
+            );
+        }
+        let report = kinds.report();
+        let order: Vec<Kind> = report.iter().map(|one| one.kind).collect();
+        assert_eq!(order, [Kind::File, Kind::Anon, Kind::Shmem]);
+        assert!((report[0].share - 0.75).abs() < 1e-6 && report[2].share == 0.0, "{report:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! The plain rules beside the verdict: growth over a recent window and RSS against fixed thresholds.
+//!
+//! They are what many services start with, and are reported apart from the verdict: they cannot tell a leak from a
+//! warm-up and do not try.
+
+use std::time::Duration;
+
+use crate::config::LeakConfig;
+use crate::regression::Recent;
+
+/// Samples that the median baseline is taken from; beyond that every other one is dropped.
+const BASELINE_SAMPLES: usize = 256;
+/// Samples that must span the baseline window.
+const BASELINE_LEAST: usize = 5;
+/// A slope below this many of its standard errors is no growth.
+const ERRORS: f64 = 3.0;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Worth a look.
+    Warning,
+    /// Worth waking somebody.
+    Critical,
+}
+
+/// What the rules say now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct RuleReport {
+    /// The reference level: the median over the first baseline window, in bytes.
+    pub baseline: Option<u64>,
+    /// Least-squares growth over the recent window, in bytes per second; `None` until there are samples enough and the
+    /// baseline stands.
+    pub growth: Option<f64>,
+    /// Samples in the recent window.
+    pub samples: u64,
+    /// What the growth earns, if anything.
+    pub by_rate: Option<Severity>,
+    /// The newest RSS, in bytes.
+    pub rss: Option<u64>,
+    /// What the RSS earns, if anything.
+    pub by_rss: Option<Severity>,
+}
+
+impl RuleReport {
+    /// The worse of the two.
+    #[must_use]
+    pub fn severity(&self) -> Option<Severity> {
+        self.by_rate.max(self.by_rss)
+    }
+}
+
+/// The rules over one series. Memory is bounded by the number of parts, whatever the interval.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    config: LeakConfig,
+    recent: Recent,
+    first: Option<f64>,
+    last: f64,
+    early: Vec<f64>,
+    /// One early sample in this many is kept.
+    stride: u64,
+    early_seen: u64,
+    baseline: Option<f64>,
+    newest: Option<u64>,
+}
+
+impl Rules {
+    /// Rules that have seen nothing.
+    #[must_use]
+    pub fn new(config: &LeakConfig) -> Self {
+        Self {
+            config: config.clone(),
+            recent: Recent::default(),
+            first: None,
+            last: f64::NEG_INFINITY,
+            early: Vec::new(),
+            stride: 1,
+            early_seen: 0,
+            baseline: None,
+            newest: None,
+        }
+    }
+
+    /// Takes new settings; the window's length counts from the next sample on.
+    pub fn set_config(&mut self, config: &LeakConfig) {
+        self.config = config.clone();
+    }
+
+    /// The process was started (again): the baseline and the window begin anew.
+    pub fn restarted(&mut self) {
+        *self = Self::new(&self.config.clone());
+    }
+
+    /// Takes one sample. One that is not later than the last adds its size but no growth.
+    pub fn push(&mut self, at: Duration, bytes: u64) {
+        let (t, y) = (at.as_secs_f64(), bytes as f64);
+        self.newest = Some(bytes);
+        if t <= self.last {
+            return;
+        }
+        self.last = t;
+        let first = *self.first.get_or_insert(t);
+        self.learn(t - first, y);
+        self.recent.push(t, y, self.config.window.as_secs_f64());
+    }
+
+    fn learn(&mut self, age: f64, y: f64) {
+        if self.baseline.is_some() {
+            return;
+        }
+        if self.early_seen.is_multiple_of(self.stride) {
+            self.early.push(y);
+        }
+        self.early_seen += 1;
+        if self.early.len() == BASELINE_SAMPLES {
+            let mut keep = false;
+            self.early.retain(|_| {
+                keep = !keep;
+                keep
+            });
+            self.stride *= 2;
+        }
+        if age >= self.config.baseline_window.as_secs_f64() && self.early.len() >= BASELINE_LEAST {
+            self.baseline = Some(crate::window::median(&mut self.early));
+            self.early = Vec::new();
+        }
+    }
+
+    /// What the rules say now.
+    #[must_use]
+    pub fn report(&self) -> RuleReport {
+        let sums = self.recent.sums();
+        let samples = sums.map_or(0, |sums| sums.n as u64);
+        let ready = self.baseline.is_some() && samples >= u64::from(self.config.min_samples);
+        let growth = sums.filter(|_| ready).and_then(|sums| sums.slope());
+        let by_rate = growth
+            .filter(|(slope, error)| *slope >= ERRORS * error)
+            .and_then(|(slope, _)| self.by_rate(slope));
+        RuleReport {
+            baseline: self.baseline.map(|bytes| bytes as u64),
+            growth: growth.map(|(slope, _)| slope),
+            samples,
+            by_rate,
+            rss: self.newest,
+            by_rss: self.newest.and_then(|bytes| self.by_rss(bytes)),
+        }
+    }
+
+    fn by_rate(&self, slope: f64) -> Option<Severity> {
+        if slope >= self.config.critical_rate {
+            Some(Severity::Critical)
+        } else {
+            (slope >= self.config.warning_rate).then_some(Severity::Warning)
+        }
+    }
+
+    fn by_rss(&self, bytes: u64) -> Option<Severity> {
+        let reaches = |limit: Option<u64>| limit.is_some_and(|limit| bytes >= limit);
+        if reaches(self.config.rss_critical) {
+            Some(Severity::Critical)
+        } else {
+            reaches(self.config.rss_warning).then_some(Severity::Warning)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: f64 = 1_048_576.0;
+
+    /// An hour at one sample each five seconds: `rate` MiB/h and a disturbance of at most 1 MiB.
+    fn hour(rate: f64) -> RuleReport {
+        let config = LeakConfig { rss_warning: None, rss_critical: None, ..LeakConfig::default() };
+        let mut rules = Rules::new(&config);
+        for i in 0..720u32 {
+            let t = f64::from(i) * 5.0;
+            let noise = f64::from(i.wrapping_mul(2_654_435_761) >> 8) / f64::from(1u32 << 23) - 1.0;
+            let bytes = (200.0 + rate * t / 3600.0 + noise) * MIB;
+            rules.push(Duration::from_secs_f64(t), bytes as u64);
+        }
+        rules.report()
+    }
+
+    #[test]
+    fn a_hundred_mib_an_hour_is_measured_within_ten_percent() {
+        let report = hour(100.0);
+        let measured = report.growth.unwrap() * 3600.0 / MIB;
+        assert!((90.0..110.0).contains(&measured), "{measured}");
+        assert!(report.by_rate >= Some(Severity::Warning));
+        assert_eq!(hour(120.0).by_rate, Some(Severity::Critical));
+        assert_eq!(hour(70.0).by_rate, Some(Severity::Warning));
+    }
+
+    #[test]
+    fn a_disturbance_of_one_mib_is_no_growth() {
+        let report = hour(0.0);
+        assert_eq!(report.severity(), None, "{report:?}");
+        assert!(report.growth.unwrap().abs() * 3600.0 < 2.0 * MIB, "{report:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_growth_before_the_baseline_stands() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..200u64 {
+            rules.push(Duration::from_secs(i), i << 20);
+            assert_eq!(rules.report().growth, None);
+        }
+        rules.push(Duration::from_secs(300), 300 << 20);
+        assert_eq!(rules.report().baseline, Some(100 << 20));
+        assert!(rules.report().growth.is_some());
+    }
+
+    #[test]
+    fn rss_thresholds_hold_at_once_and_can_be_left_out() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        rules.push(Duration::ZERO, 256 << 20);
+        assert_eq!(rules.report().by_rss, Some(Severity::Warning));
+        rules.push(Duration::from_secs(1), 512 << 20);
+        assert_eq!(rules.report().by_rss, Some(Severity::Critical));
+        rules.set_config(&LeakConfig {
+            rss_warning: None,
+            rss_critical: None,
+            ..LeakConfig::default()
+        });
+        assert_eq!(rules.report().by_rss, None);
+    }
+
+    #[test]
+    fn old_growth_leaves_the_window_and_memory_stays_bounded() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..100_000u64 {
+            let bytes = if i < 20_000 { i * 65_536 } else { 20_000 * 65_536 };
+            rules.push(Duration::from_secs(i), bytes);
+        }
+        assert!(rules.report().growth.unwrap().abs() < 1.0, "{:?}", rules.report());
+        assert!(rules.recent.parts() <= 122, "{}", rules.recent.parts());
+    }
+}

@@ -1,0 +1,160 @@
+//! The search for growth without a bound: windows over the end of a segment, longest first, then cycles.
+
+use crate::growth::{Finding, Growth, LEAST_GROWTH, QUICK_SHARE, evenness, growth};
+use crate::season::season;
+use crate::segment::Past;
+use crate::trend::ranks;
+use crate::window::{History, POINTS, Window};
+
+/// Windows are the last of these shares of a segment: the longest that shows growth has the most evidence.
+const SHARES: [f64; 5] = [1.0, 0.7, 0.5, 0.35, 0.25];
+/// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
+const FALLS: f64 = 1.25;
+/// Once this many segments have ended, their falls count as swings.
+const LIVES: usize = 4;
+/// Growth below this share of that of an equal stretch before is dying down,
+const SLOWS: f64 = 0.6;
+/// which windows up to this share of the segment are tested for.
+const SLOWS_UP_TO: f64 = 0.5;
+/// While a segment is younger than this many shortest windows its swings are not known yet,
+const YOUNG: f64 = 50.0;
+/// and growth must be this even from block to block (the mean over its standard error).
+const LEAST_EVENNESS: f64 = 2.5;
+/// A cycle is looked for in segments of this many shortest windows.
+const SEASON_FROM: f64 = 4.0;
+/// The newest part of a window is this share of it.
+const NEWEST: f64 = 0.25;
+
+/// The window that showed growth at the last look that saw any.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Hit {
+    /// Seconds of the window's start.
+    pub(crate) from: f64,
+    /// Share of the segment.
+    pub(crate) share: f64,
+    /// Period and rate, when the growth was found from cycle to cycle.
+    pub(crate) season: Option<(f64, f64)>,
+}
+
+/// What a search looks at.
+#[derive(Debug)]
+pub(crate) struct Search<'a> {
+    pub(crate) history: &'a History,
+    pub(crate) pasts: &'a [Past],
+    /// Seconds of the shortest window.
+    pub(crate) hold: f64,
+    /// A leak stands: it need not prove its evenness again.
+    pub(crate) leaking: bool,
+}
+
+impl Search<'_> {
+    /// The longest window that grows, and what the later half of the segment showed if none does.
+    pub(crate) fn run(&self) -> (Option<(Hit, Growth)>, Option<Growth>) {
+        let span = self.history.span();
+        let Some(whole) = self.history.window(self.history.origin()) else { return (None, None) };
+        let fallen = self.fallen(&whole.low);
+        let mut recent = None;
+        for share in SHARES {
+            if span * share < self.hold {
+                break;
+            }
+            if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * LEAST_GROWTH {
+                if recent.is_none() || share >= 0.5 {
+                    recent = Some(Growth::none());
+                }
+                continue;
+            }
+            let from = self.history.end() - span * share;
+            let Some(window) = self.history.window(from) else { continue };
+            let mut found = growth(&window);
+            if found.finding == Finding::Grows {
+                if !found.rising_floor && found.bytes < FALLS * fallen {
+                    found.finding = Finding::Small;
+                } else if !self.leaking
+                    && !found.rising_floor
+                    && span < YOUNG * self.hold
+                    && evenness(&window.low) < LEAST_EVENNESS
+                {
+                    found.finding = Finding::Lumpy;
+                } else if share <= SLOWS_UP_TO && self.slows(from, window.span, found.bytes) {
+                    found.finding = Finding::Ending;
+                }
+            }
+            if found.finding == Finding::Grows {
+                return (Some((Hit { from, share, season: None }, found)), Some(found));
+            }
+            if recent.is_none() || share >= 0.5 {
+                recent = Some(found);
+            }
+        }
+        (self.cycles(&whole), recent)
+    }
+
+    fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+        if self.history.span() < SEASON_FROM * self.hold {
+            return None;
+        }
+        let (least, most) = whole
+            .level
+            .iter()
+            .fold((f64::INFINITY, 0.0f64), |(least, most), v| (least.min(*v), most.max(*v)));
+        if most - least < LEAST_GROWTH {
+            return None;
+        }
+        let found = season(self.history).filter(|season| season.grows)?;
+        let season = Some((found.period, found.rate));
+        let hit = Hit { from: self.history.origin(), share: 1.0, season };
+        let growth = Growth {
+            finding: Finding::Grows,
+            rate: found.rate,
+            bytes: found.growth,
+            noise: found.swing,
+            ..Growth::none()
+        };
+        Some((hit, growth))
+    }
+
+    /// The largest fall so far, in bytes.
+    fn fallen(&self, low: &[f64; POINTS]) -> f64 {
+        let (mut top, mut fall) = (low[0], 0.0f64);
+        for level in low {
+            top = top.max(*level);
+            fall = fall.max(top - level);
+        }
+        if self.pasts.len() < LIVES {
+            return fall;
+        }
+        // Lives that end often are swings.
+        self.pasts.iter().map(|past| past.fell).fold(fall, f64::max)
+    }
+
+    /// Whether the stretch of equal length before a window grew much more than the window did.
+    fn slows(&self, from: f64, span: f64, bytes: f64) -> bool {
+        let Some(before) = self.history.stretch(from - span, from) else { return false };
+        SLOWS * ranks(&before.low).slope.min(ranks(&before.level).slope) > bytes
+    }
+}
+
+/// The growth over the last `share` of a segment, from what its whole shows: coarse, and a tenth of the cost of a window
+/// of its own.
+fn roughly(level: &[f64; POINTS], share: f64) -> f64 {
+    let points = (POINTS as f64 * share) as usize;
+    let part = &level[POINTS - points..];
+    let third = points / 3;
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    1.5 * (mean(&part[points - third..]) - mean(&part[..third]))
+}
+
+/// Whether the newest part of a window of `span` seconds grew by at least `share` of what `rate` predicts.
+pub(crate) fn grows_now(history: &History, rate: f64, span: f64, share: f64) -> bool {
+    let now = history.end();
+    let reach = NEWEST * span;
+    let part = reach / 3.0;
+    let newest = history.level_between(now - part, now);
+    let before = history.level_between(now - reach - part, now - reach);
+    match (newest, before) {
+        (Some(newest), Some(before)) => newest - before >= share * rate * reach,
+        _ => true,
+    }
+}

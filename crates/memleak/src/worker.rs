@@ -1,0 +1,258 @@
+//! The detector on a thread of its own, fed by a sampler's subscription.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
+use memtrack::sampler::{All, Update};
+use memtrack::{Sample, Settings};
+
+use crate::alert::{Alerts, Outlets};
+use crate::config::LeakConfig;
+use crate::detector::Detector;
+use crate::kinds::{KindGrowth, Kinds};
+use crate::rules::{RuleReport, Rules};
+use crate::verdict::{Change, Verdict};
+
+/// Changes that wait to be received before further ones are lost; each loss shows in the next change's number.
+pub const CHANGES_CAPACITY: usize = 64;
+
+/// A change of the verdict, numbered: a gap in the numbers is a loss.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Event {
+    /// Counted from 0.
+    pub number: u64,
+    /// The change.
+    pub change: Change,
+}
+
+/// The last state, whatever was received of the changes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What the rules say.
+    pub rules: RuleReport,
+    /// Which kinds of memory grow, fastest first.
+    pub kinds: Vec<KindGrowth>,
+    /// Samples the sampler had to drop because this worker was too slow.
+    pub lost_samples: u64,
+    /// Alerts asked for so far, delivered or held back.
+    pub alerts: u64,
+    /// Alerts that found their channel full.
+    pub lost_alerts: u64,
+    /// The generation of the settings in force.
+    pub generation: u64,
+    /// The subscription has ended: the target is gone, or the sampler was stopped.
+    pub ended: bool,
+}
+
+/// The thread. Dropping it stops the thread and waits for it.
+pub struct Worker {
+    shared: Arc<Shared>,
+    changes: Receiver<Event>,
+    /// Dropped to stop the thread: nothing is ever sent.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<Detector>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    generation: AtomicU64,
+}
+
+struct State {
+    detector: Detector,
+    rules: Rules,
+    kinds: Kinds,
+    lost_samples: u64,
+    alerts: u64,
+    lost_alerts: u64,
+    ended: bool,
+}
+
+impl Worker {
+    /// Starts the thread on `samples`, going on from `detector`: a new one, or one that was loaded from a baseline.
+    ///
+    /// What is watched is the private memory, where the source tells it apart, else the footprint: mapped files come and
+    /// go with the page cache.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn(
+        samples: All,
+        settings: Settings<LeakConfig>,
+        detector: Detector,
+        outlets: Outlets,
+    ) -> io::Result<Self> {
+        let current = settings.load();
+        let config = &current.value;
+        let mut detector = detector;
+        detector.set_config(config);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                detector,
+                rules: Rules::new(config),
+                kinds: Kinds::new(config.window),
+                lost_samples: 0,
+                alerts: 0,
+                lost_alerts: 0,
+                ended: false,
+            }),
+            generation: AtomicU64::new(current.generation),
+        });
+        let (events, changes) = bounded(CHANGES_CAPACITY);
+        let (stop, stopped) = bounded(0);
+        let work = Work {
+            shared: Arc::clone(&shared),
+            alerts: Alerts::new(config),
+            config: current.value,
+            settings,
+            outlets,
+            events,
+            number: 0,
+        };
+        let thread = thread::Builder::new().name("memleak".into());
+        let thread = thread.spawn(move || work.run(&samples, &stopped))?;
+        Ok(Self { shared, changes, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// The changes of the verdict. Disconnected once the subscription has ended or the worker was stopped.
+    #[must_use]
+    pub fn changes(&self) -> &Receiver<Event> {
+        &self.changes
+    }
+
+    /// The last state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let state = lock(&self.shared.state);
+        Status {
+            verdict: state.detector.verdict(),
+            rules: state.rules.report(),
+            kinds: state.kinds.report(),
+            lost_samples: state.lost_samples,
+            alerts: state.alerts,
+            lost_alerts: state.lost_alerts,
+            generation: self.generation(),
+            ended: state.ended,
+        }
+    }
+
+    /// The generation of the settings it runs on.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::Acquire)
+    }
+
+    /// Stops the thread and gives the detector back, for a last look or to be saved; `None` when a callback panicked.
+    #[must_use]
+    pub fn stop(mut self) -> Option<Detector> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Option<Detector> {
+        // The order matters: the thread ends because its stop channel is disconnected.
+        drop(self.stop.take());
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("generation", &self.generation()).finish_non_exhaustive()
+    }
+}
+
+/// What the thread works with.
+struct Work {
+    shared: Arc<Shared>,
+    alerts: Alerts,
+    config: Arc<LeakConfig>,
+    settings: Settings<LeakConfig>,
+    outlets: Outlets,
+    events: Sender<Event>,
+    number: u64,
+}
+
+impl Work {
+    fn run(mut self, samples: &All, stopped: &Receiver<()>) -> Detector {
+        let mut changed = self.settings.changed().clone();
+        loop {
+            select! {
+                recv(samples.receiver()) -> update => match update {
+                    Ok(Update::Sample(sample)) => self.take(&sample, samples.lost()),
+                    Ok(_) => {}
+                    Err(_) => break,
+                },
+                recv(changed) -> ring => match ring {
+                    Ok(()) => self.reload(),
+                    // The settings' maker is gone: they stay as they are, and its channel would always be ready.
+                    Err(_) => changed = never(),
+                },
+                recv(stopped) -> _ => break,
+            }
+        }
+        let mut state = lock(&self.shared.state);
+        state.ended = true;
+        state.detector.clone()
+    }
+
+    fn reload(&mut self) {
+        let current = self.settings.load();
+        self.config = current.value;
+        let mut state = lock(&self.shared.state);
+        state.detector.set_config(&self.config);
+        state.rules.set_config(&self.config);
+        drop(state);
+        self.shared.generation.store(current.generation, Ordering::Release);
+    }
+
+    fn take(&mut self, sample: &Sample, lost: u64) {
+        let at = sample.at.monotonic;
+        let process = &sample.process;
+        let mut state = lock(&self.shared.state);
+        state.lost_samples = lost;
+        if let Ok(rss) = process.rss {
+            state.rules.push(at, rss);
+        }
+        let kinds = [process.anon, process.file, process.shmem, process.swap];
+        state.kinds.push(at, kinds.map(Result::ok));
+        let change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
+        let report = state.rules.report();
+        // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
+        let verdict =
+            if state.detector.leaks() { state.detector.verdict() } else { Verdict::unseen() };
+        let alert = self.alerts.step(at, &verdict, &report, &self.config);
+        state.alerts = self.alerts.total();
+        // No code of the caller's under the lock: a callback may ask for the status.
+        drop(state);
+        if let Some(alert) = alert {
+            self.outlets.deliver(&alert);
+            lock(&self.shared.state).lost_alerts = self.outlets.lost();
+        }
+        if let Some(change) = change {
+            let event = Event { number: self.number, change };
+            self.number += 1;
+            // A full channel loses it: the gap in the numbers tells, and `status` has the last state.
+            let _ = self.events.try_send(event);
+        }
+    }
+}
+
+/// No code of a caller runs under this lock, so a poisoned one still holds a whole value.
+fn lock(mutex: &Mutex<State>) -> MutexGuard<'_, State> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,128 @@
+//! The worker on a sampler that replays.
+#![cfg(feature = "worker")]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use memleak::alert::{Cause, Outlets};
+use memleak::{Detector, LeakConfig, Severity, Worker};
+use memtrack::sampler::Sampler;
+use memtrack::source::Replay;
+use memtrack::{Current, Sample, Settings, Stamp, TrackConfig};
+
+/// `n` samples a minute apart that grow by `mib_per_h`, all of it private memory.
+fn samples(n: u64, mib_per_h: f64) -> Vec<Sample> {
+    (0..n)
+        .map(|i| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(60 * i)));
+            let grown = mib_per_h * i as f64 / 60.0 * 1_048_576.0;
+            sample.process.rss = Ok((150 << 20) + grown as u64);
+            sample.process.anon = Ok((100 << 20) + grown as u64);
+            sample.process.file = Ok(50 << 20);
+            sample
+        })
+        .collect()
+}
+
+fn sampler(samples: Vec<Sample>) -> Sampler {
+    let config = TrackConfig { interval: Some(Duration::from_millis(5)), ..TrackConfig::default() };
+    Sampler::new(Replay::new(samples), Settings::fixed(config))
+}
+
+#[test]
+fn a_leak_is_found_told_once_and_named() {
+    let samples = samples(300, 40.0);
+    let mut sampler = sampler(samples);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let mut outlets = Outlets::new();
+    let alerts = outlets.channel(16);
+    let seen = Arc::clone(&told);
+    outlets.callback(move |alert| seen.lock().unwrap().push(alert.clone()));
+    let config = LeakConfig {
+        rss_warning: None,
+        rss_critical: None,
+        warning_rate: 1e9,
+        critical_rate: 1e9,
+        ..LeakConfig::default()
+    };
+    let worker = Worker::spawn(
+        sampler.all_within(400),
+        Settings::fixed(config.clone()),
+        Detector::new(&config),
+        outlets,
+    )
+    .unwrap();
+    sampler.start().unwrap();
+    // Disconnected once the replay has ended and the worker has seen all of it.
+    let changes: Vec<_> = worker.changes().iter().collect();
+    assert!(changes.iter().any(|event| event.change.to.is_leak()), "{changes:?}");
+    assert!(changes.iter().zip(0..).all(|(event, number)| event.number == number));
+    let status = worker.status();
+    assert!(status.ended && status.verdict.is_leak(), "{status:?}");
+    assert_eq!(status.lost_samples, 0);
+    assert_eq!(status.kinds[0].kind, memleak::Kind::Anon);
+    assert!(status.kinds[0].share > 0.99, "{status:?}");
+    let first = alerts.recv().unwrap();
+    assert_eq!(first.severity, Severity::Warning);
+    assert!(matches!(first.cause, Cause::Leak { .. }), "{first:?}");
+    assert_eq!(told.lock().unwrap().len() as u64, status.alerts);
+    let mut detector = worker.stop().unwrap();
+    detector.conclude();
+    let rate = detector.verdict().trend().unwrap().bytes_per_second;
+    assert!((rate * 3600.0 / 1_048_576.0 - 40.0).abs() < 1.0, "{rate}");
+}
+
+#[test]
+fn new_settings_are_in_force_once_the_bell_has_rung() {
+    let generation = Arc::new(AtomicU64::new(1));
+    let source = Arc::clone(&generation);
+    let (ring, bell) = crossbeam_channel::bounded(1);
+    let settings = Settings::live(
+        move || {
+            let generation = source.load(Ordering::Acquire);
+            let rss_critical = if generation == 1 { None } else { Some(1) };
+            Current {
+                generation,
+                value: Arc::new(LeakConfig {
+                    rss_critical,
+                    rss_warning: None,
+                    ..LeakConfig::default()
+                }),
+            }
+        },
+        bell,
+    );
+    let mut sampler = sampler(samples(5, 0.0));
+    let mut outlets = Outlets::new();
+    let alerts = outlets.channel(4);
+    let worker =
+        Worker::spawn(sampler.all(), settings, Detector::new(&LeakConfig::default()), outlets)
+            .unwrap();
+    generation.store(2, Ordering::Release);
+    ring.send(()).unwrap();
+    while worker.generation() < 2 {
+        std::thread::yield_now();
+    }
+    // The maker of the settings goes away: the worker keeps what it has.
+    drop(ring);
+    sampler.start().unwrap();
+    let alert = alerts.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!((alert.severity, alert.cause), (Severity::Critical, Cause::Rss { rss: 150 << 20 }));
+    assert_eq!(worker.changes().iter().count(), 0);
+    assert!(worker.status().ended);
+}
+
+#[test]
+fn stopping_does_not_wait_for_the_next_sample() {
+    let sampler = sampler(samples(5, 0.0));
+    let config = LeakConfig::default();
+    let worker = Worker::spawn(
+        sampler.all(),
+        Settings::fixed(config.clone()),
+        Detector::new(&config),
+        Outlets::new(),
+    )
+    .unwrap();
+    assert_eq!(worker.stop().unwrap().verdict().evidence().samples, 0);
+}
