@@ -1,5 +1,11 @@
 //! The commands that look and do not gate: `memcli` alone, `status`, `leak`, `top`, `doctor`, `completions`, `man`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic here is a failed test"
+)]
 
+#[expect(dead_code, reason = "what only the tests of `run` and `watch` use")]
 mod support;
 #[path = "support/terminal.rs"]
 mod terminal;

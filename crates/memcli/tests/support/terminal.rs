@@ -1,5 +1,9 @@
 //! A program on a pseudo-terminal: keys in, the screen out.
-#![expect(clippy::expect_used, reason = "helpers of tests: a panic here is a failed test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic here is a failed test"
+)]
 
 use std::fs::File;
 use std::io::{Read, Write};
