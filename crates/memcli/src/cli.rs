@@ -84,7 +84,7 @@ pub struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [NORMAL] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -107,7 +107,7 @@ pub struct LeakArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [LEAK] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -129,7 +129,7 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [YES] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
