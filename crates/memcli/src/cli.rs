@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,6 +58,13 @@ pub enum Command {
     Watch(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
+    /// Report on a trace: chart, growth, verdict, percentiles
+    #[command(visible_alias = "plot")]
+    Report(ReportArgs),
+    /// Put a trace through today's configuration: which level and verdict, when
+    Replay(ReplayArgs),
+    /// Plan limits, thresholds and workers from recordings, with the TOML to paste
+    Budget(BudgetArgs),
     /// Show and check the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -237,6 +245,9 @@ pub struct Watching {
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
+    #[arg(short = 'o', long, value_name = "TRACE")]
+    pub output: Option<PathBuf>,
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
@@ -255,6 +266,81 @@ pub struct Watching {
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
+}
+
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Traces of `run -o` and `watch -o`, an mprof .dat, a psrecord log, or CSV with t_s,rss_bytes
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// As text with a chart, as JSON, the samples as CSV, or one self-contained page
+    #[arg(short, long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// How fast: max, or times real time, such as 1x or 60x
+    #[arg(long, default_value = "max")]
+    pub speed: Speed,
+    /// An event a line as JSON, and what it came to as the last
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `budget` takes.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// Recordings of one worker; without any, only the limit here is told
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Plan for this limit in place of the recorded one
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// As the document memcli.budget/1
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How fast a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// As fast as it can.
+    Max,
+    /// So many times as fast as it was.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        match text.strip_suffix('x').unwrap_or(text).parse::<f64>() {
+            Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+            _ => Err("a speed is `max`, or a number above 0 such as 1x or 60x".into()),
+        }
+    }
+}
+
+/// The formats of `report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text with a chart
+    Human,
+    /// The document memcli.report/1
+    Json,
+    /// Every sample, a column for each reading
+    Csv,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// What `config` can do.

@@ -1,23 +1,12 @@
 //! The commands that look and do not gate: `memcli` alone, `status`, `leak`, `top`, `doctor`, `completions`, `man`.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests: a panic here is a failed test"
-)]
-
-#[expect(dead_code, reason = "what only the tests of `run` and `watch` use")]
-mod support;
-#[path = "support/terminal.rs"]
-mod terminal;
-
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
+use crate::support::{memcli, run};
+use crate::terminal::Terminal;
 use rustix::process::Signal;
 use serde_json::Value;
-use support::{memcli, run};
-use terminal::Terminal;
 
 /// A program of known behaviour, already running; ended when dropped.
 struct Demo(Child);
@@ -75,7 +64,7 @@ fn what_is_suggested_exists() {
 fn status_is_a_line_a_target() {
     let demo = Demo::start("steady", "1MiB/s");
     let said = memcli(&["status", &demo.pid(), "self", "system"]).env("LANG", "C.UTF-8").output();
-    let said = support::said(&said.unwrap());
+    let said = crate::support::said(&said.unwrap());
     assert_eq!(said.code, 0, "{}", said.stderr);
     let lines: Vec<_> = said.stdout.lines().collect();
     assert_eq!(lines.len(), 3, "{}", said.stdout);
@@ -90,7 +79,7 @@ fn status_without_emoji_is_ascii() {
         memcli(&["status", "self", "--no-emoji"]).env("LANG", "C.UTF-8"),
         memcli(&["status", "self"]).env_remove("LC_ALL").env_remove("LC_CTYPE").env("LANG", "C"),
     ] {
-        let said = support::said(&command.output().unwrap());
+        let said = crate::support::said(&command.output().unwrap());
         assert!(said.stdout.is_ascii() && said.stdout.starts_with('['), "{}", said.stdout);
     }
 }

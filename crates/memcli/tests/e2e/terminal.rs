@@ -1,10 +1,4 @@
 //! A program on a pseudo-terminal: keys in, the screen out.
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    reason = "helpers of tests: a panic here is a failed test"
-)]
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::num::NonZero;
