@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
 use crate::gate::FailOn;
-use crate::target::Target;
+use crate::target::{Subject, Target};
 
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
@@ -100,10 +100,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET")]
-    pub target: Target,
-    /// Watch this long
+    /// A pid, a process name, cgroup:/path, self or system; or a trace
+    #[arg(value_name = "TARGET|TRACE")]
+    pub subject: Subject,
+    /// Watch this long; a trace is read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up
@@ -123,9 +123,9 @@ pub struct LeakArgs {
 /// What `top` takes.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET", default_value = "system")]
-    pub target: Target,
+    /// A pid, a process name, cgroup:/path, self or system; or a trace, to look back over
+    #[arg(value_name = "TARGET|TRACE", default_value = "system")]
+    pub subject: Subject,
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,

@@ -1,6 +1,6 @@
 //! `memcli leak`: watch a target for a while, and say whether it leaks.
 //!
-//! Over a recording the verdict is the same [`Finding`]: only where the samples come from differs.
+//! Over a recording it is the same [`Finding`]: only where the samples come from differs.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::cli::LeakArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
 use crate::limit::Ancestors;
-use crate::live::Live;
+use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
@@ -24,30 +24,76 @@ use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
 use crate::sys;
-use crate::target::{Found, Target, not_opened};
+use crate::target::{Found, Subject, not_opened};
+use crate::trace::{Reader, Row};
 
-/// Watches the target and shows the verdict; 99 when it is a leak.
+/// Watches the target or reads the trace, and shows the verdict; 99 when it is a leak.
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
 pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    if args.skip >= args.duration {
-        return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
-    }
-    let found = args.target.find()?;
-    let (finding, interrupted) = watch(&found, args, config)?;
-    written(if args.json {
-        let document = serde_json::to_string(&Document::new(&finding))
-            .map_err(|error| Failure::io("failed to write the document", error.into()))?;
-        writeln!(screen::stdout(), "{document}")
-    } else {
-        write!(screen::stdout(), "{}", lines(&finding, Marks::choose(args.no_emoji)))
-    })?;
+    let (findings, interrupted) = match &args.subject {
+        Subject::Trace(path) => (recorded(path, args, config)?, None),
+        Subject::Target(target) => {
+            if args.skip >= args.duration {
+                let nothing = "`--skip` leaves nothing of `--for` to watch";
+                return Err(Failure::new(exit::USAGE, nothing));
+            }
+            let (finding, interrupted) = watch(&target.find()?, args, config)?;
+            (vec![finding], interrupted)
+        }
+    };
+    let mut out = screen::stdout();
+    let marks = Marks::choose(args.no_emoji);
+    written(findings.iter().try_for_each(|finding| {
+        if args.json {
+            let document = serde_json::to_string(&Document::new(finding))?;
+            writeln!(out, "{document}")
+        } else {
+            write!(out, "{}", lines(finding, marks))
+        }
+    }))?;
     Ok(match interrupted {
         Some(signal) => exit::of_signal(signal),
-        None if finding.verdict.is_leak() => exit::GATE,
+        None if findings.iter().any(|finding| finding.verdict.is_leak()) => exit::GATE,
         None => exit::OK,
     })
+}
+
+/// The verdict on each run of a trace, as today's configuration has it.
+fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<Vec<Finding>, Failure> {
+    let still = Still::load(config)?;
+    let mut reader = Reader::open(path)?;
+    let mut runs: Vec<(Found, Pipeline)> = Vec::new();
+    while let Some(row) = reader.read() {
+        match row {
+            Row::Header(header) => {
+                let (watched, label) = (header.target.watched(), header.target.label);
+                let pipeline = Pipeline::new(&watched, still.policies());
+                runs.push((Found { watched, label }, pipeline));
+            }
+            Row::Sample(sample) if sample.at.monotonic >= args.skip => {
+                if let Some((_, pipeline)) = runs.last_mut() {
+                    pipeline.push(&sample, |_| {});
+                }
+            }
+            _ => {}
+        }
+    }
+    if let Some(damage) = reader.damage() {
+        // What is whole is judged; that it is not all must be said, and there is nobody to tell if this fails.
+        let _ = writeln!(screen::stderr(), "note: {}: {damage}", path.display());
+    }
+    runs.retain(|(_, pipeline)| pipeline.seen().samples > 0);
+    if runs.is_empty() {
+        let nothing = format!("`{}` holds no sample to judge", path.display());
+        return Err(Failure::new(exit::BAD_TRACE, nothing));
+    }
+    let judged = runs.into_iter().map(|(found, mut pipeline)| {
+        pipeline.conclude(|_| {});
+        finding(&found, args, &pipeline, &Ancestors::unknown())
+    });
+    Ok(judged.collect())
 }
 
 /// The verdict after the time is up, the target has ended, or someone interrupted: then with the signal.
@@ -95,10 +141,10 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline), interrupted))
+    Ok((finding(found, args, &pipeline, &Ancestors::of(&found.watched)), interrupted))
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
+fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, ancestors: &Ancestors) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
     let decided = matches!(verdict, memleak::Verdict::Steady { .. });
@@ -107,8 +153,8 @@ fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
         series: series(&found.watched),
         skipped: args.skip,
         verdict,
-        limit: sample.map(|sample: &Sample| Ancestors::of(&found.watched).nearest(sample)),
-        next: (!decided).then(|| next(&args.target)),
+        limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        next: (!decided).then(|| next(&args.subject)),
     }
 }
 
@@ -121,8 +167,11 @@ fn series(watched: &Watched) -> &'static str {
     }
 }
 
-fn next(target: &Target) -> String {
-    format!("memcli watch {target} --for 1h")
+fn next(subject: &Subject) -> String {
+    match subject {
+        Subject::Target(target) => format!("memcli watch {target} --for 1h"),
+        Subject::Trace(path) => format!("memcli report {}", path.display()),
+    }
 }
 
 /// How much longer it takes, on stderr when that is a terminal.

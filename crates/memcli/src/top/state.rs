@@ -13,17 +13,20 @@ use crate::limit::Limit;
 use crate::top::keys::Action;
 use crate::top::processes::{Birth, Processes, Turnover};
 
-/// Points kept: an hour at one a second, in some 400 KiB.
+/// Points kept: an hour at one a second, in some 500 KiB. A recording that is longer is kept more coarsely.
 const POINTS: usize = 3600;
 /// Events kept.
 const EVENTS: usize = 200;
 /// The times that a chart may cover.
-pub const SPANS: [Duration; 5] = [
+pub const SPANS: [Duration; 8] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
     Duration::from_secs(15 * 60),
     Duration::from_secs(30 * 60),
     Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+    Duration::from_secs(7 * 24 * 3600),
 ];
 /// The longest that is taken by itself, as history grows.
 const WIDEST_BY_ITSELF: usize = 1;
@@ -161,6 +164,8 @@ pub struct State {
     pub events: VecDeque<String>,
     /// The target has ended; no sample will follow.
     pub ended: bool,
+    /// It is a recording: all of it is kept, and shown at first.
+    pub recorded: bool,
     /// What is plotted.
     pub metric: Metric,
     /// The chart's height.
@@ -174,6 +179,8 @@ pub struct State {
     /// The last event, when it is one of these.
     churn: Option<Churn>,
     points: VecDeque<Point>,
+    /// How many samples one point stands for.
+    stride: u32,
     span: Option<usize>,
     /// The right edge of a chart that was stopped.
     stopped: Option<Duration>,
@@ -200,6 +207,7 @@ impl State {
             processes: Processes::default(),
             events: VecDeque::new(),
             ended: false,
+            recorded: false,
             metric,
             zoom: Zoom::Zero,
             pane: Pane::Processes,
@@ -207,6 +215,7 @@ impl State {
             help: false,
             churn: None,
             points: VecDeque::new(),
+            stride: 1,
             span: None,
             stopped: None,
             cursor: None,
@@ -224,7 +233,11 @@ impl State {
         let values = Metric::ALL.map(|metric| metric.read(sample).ok());
         let level = judged.status.level;
         if self.points.len() == POINTS {
-            self.points.pop_front();
+            if self.recorded {
+                self.thin();
+            } else {
+                self.points.pop_front();
+            }
         }
         let at = sample.at;
         self.points.push_back(Point { at: at.monotonic, wall: at.wall, level, values });
@@ -232,6 +245,28 @@ impl State {
         self.judged = judged;
         let turnover = self.processes.update(at.monotonic, snapshot, birth);
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
+    }
+
+    /// Makes one point of every two: the highest of both.
+    fn thin(&mut self) {
+        let pairs = std::mem::take(&mut self.points);
+        let mut pairs = pairs.into_iter();
+        while let Some(mut first) = pairs.next() {
+            if let Some(second) = pairs.next() {
+                first.level = first.level.max(second.level);
+                for (value, other) in first.values.iter_mut().zip(second.values) {
+                    *value = (*value).max(other);
+                }
+            }
+            self.points.push_back(first);
+        }
+        self.stride = self.stride.saturating_mul(2);
+    }
+
+    /// The time between points: that between samples, or more once they were thinned.
+    #[must_use]
+    pub fn step(&self) -> Duration {
+        self.interval.saturating_mul(self.stride)
     }
 
     /// One line for all that came and went since something else happened: a tree that forks all the time must not drive
@@ -355,7 +390,8 @@ impl State {
                 (Some(first), Some(last)) => last.at.saturating_sub(first.at),
                 _ => Duration::ZERO,
             };
-            SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(WIDEST_BY_ITSELF)
+            let widest = if self.recorded { SPANS.len() - 1 } else { WIDEST_BY_ITSELF };
+            SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(widest)
         })
     }
 
@@ -460,6 +496,20 @@ pub(crate) mod tests {
     fn history_is_bounded() {
         let state = fed(POINTS as u64 + 100, |_| 1);
         assert_eq!(state.points.len(), POINTS);
+    }
+
+    #[test]
+    fn a_recording_is_kept_whole_with_its_peaks() {
+        let mut state = fed(0, |_| 0);
+        state.recorded = true;
+        let hours = 8 * 3600;
+        feed(&mut state, 0..hours, |second| if second == 4321 { 1 << 30 } else { 1 << 20 });
+        assert!(state.points.len() <= POINTS && state.points.len() > POINTS / 2);
+        assert_eq!(state.points[0].at, Duration::ZERO);
+        assert_eq!(state.span(), SPANS[6]);
+        let highest = state.shown().filter_map(|point| point.value(Metric::Private)).max();
+        assert_eq!(highest, Some(1 << 30));
+        assert!(state.step() >= Duration::from_secs(hours / POINTS as u64));
     }
 
     #[test]

@@ -120,8 +120,9 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Text::raw(format!(" {size}   ")),
         Text::styled(every, theme.dim()),
     ];
-    if state.ended {
-        left.push(Text::styled("   ENDED", Style::new().add_modifier(Modifier::BOLD)));
+    if state.recorded || state.ended {
+        let word = if state.recorded { "   RECORDED" } else { "   ENDED" };
+        left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
     }
     frame.render_widget(Line::from(left), area);
     let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
