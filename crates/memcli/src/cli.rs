@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
 use crate::gate::FailOn;
-use crate::target::Target;
+use crate::target::{Subject, Target};
 
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
@@ -95,7 +95,7 @@ pub struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [NORMAL] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -103,10 +103,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self, system, or a trace such as ./w.jsonl.gz
+    /// A pid, a process name, cgroup:/path, self or system; or a trace
     #[arg(value_name = "TARGET|TRACE")]
-    pub target: Target,
-    /// Watch this long; a trace is always read to its end
+    pub subject: Subject,
+    /// Watch this long; a trace is read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up
@@ -118,7 +118,7 @@ pub struct LeakArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [LEAK] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -126,9 +126,9 @@ pub struct LeakArgs {
 /// What `top` takes.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET", default_value = "system")]
-    pub target: Target,
+    /// A pid, a process name, cgroup:/path, self or system; or a trace, to look back over
+    #[arg(value_name = "TARGET|TRACE", default_value = "system")]
+    pub subject: Subject,
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
@@ -140,7 +140,7 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [YES] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }

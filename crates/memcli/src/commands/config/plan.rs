@@ -144,16 +144,21 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
         level: Level::Unknown,
         verdict: "undecided",
     };
-    recording::read(trace, &mut || document.policies(), |_, numbered| match &numbered.event {
-        Event::Sample(_) => outcome.samples += 1,
-        Event::Level(transition) => {
-            outcome.transitions += u64::from(transition.from != Level::Unknown);
-            outcome.level = transition.to;
-            outcome.highest = outcome.highest.max(transition.to);
-        }
-        Event::Verdict(change) => outcome.verdict = change.to.kind(),
-        _ => {}
-    })?;
+    recording::read(
+        trace,
+        std::time::Duration::ZERO,
+        &mut || document.policies(),
+        |_, numbered| match &numbered.event {
+            Event::Sample(_) => outcome.samples += 1,
+            Event::Level(transition) => {
+                outcome.transitions += u64::from(transition.from != Level::Unknown);
+                outcome.level = transition.to;
+                outcome.highest = outcome.highest.max(transition.to);
+            }
+            Event::Verdict(change) => outcome.verdict = change.to.kind(),
+            _ => {}
+        },
+    )?;
     Ok(outcome)
 }
 
