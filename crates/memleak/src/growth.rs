@@ -19,7 +19,7 @@ const LEAST_SCORE: f64 = 4.2;
 /// Or this score without the correction, when the growth is far outside the residuals.
 const PLAIN_SCORE: f64 = 7.0;
 /// A bounded model wins when it fits better by this (effective points times the log ratio of the residuals),
-const BOUNDED_GAIN: f64 = 8.0;
+const BOUNDED_GAIN: f64 = 6.0;
 /// and its slope at the end is below this share of its mean slope.
 const BOUNDED_TERMINAL: f64 = 0.6;
 /// The later half must hold this share of the growth.
