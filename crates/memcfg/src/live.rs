@@ -5,7 +5,7 @@
 //! with a line feed at its end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -17,9 +17,9 @@ use crate::diagnostic::{Code, Diagnostic, Label};
 use crate::diff::{Change, diff};
 use crate::files::{ReadInputs, Sources};
 use crate::hash::Hash;
-use crate::load::{Inputs, Loaded, assemble};
+use crate::load::{Inputs, Loaded, Text, assemble};
 use crate::metrics::LoadMetrics;
-use crate::origin::{Origin, Source};
+use crate::origin::{Origin, Source, SourceKind};
 use crate::spec::{Document, Spec};
 use crate::store::{ObserverStatus, Snapshot, Store, Subscription, WholeSubscription};
 use crate::watch::Watch;
@@ -78,6 +78,15 @@ pub enum Reload {
         /// Why.
         diagnostics: Vec<Diagnostic>,
     },
+}
+
+/// A document that is not in force.
+#[derive(Clone, Debug)]
+pub struct Candidate<T> {
+    /// The document.
+    pub loaded: Loaded<T>,
+    /// What it would change.
+    pub changes: Vec<Change>,
 }
 
 /// A content that was refused.
@@ -265,6 +274,25 @@ impl<T: Document + std::fmt::Debug> Live<T> {
     #[must_use]
     pub fn spec(&self) -> &Arc<Spec<T>> {
         &self.shared.spec
+    }
+
+    /// What would be in force if the file at `path` held `bytes`, and what that changes. Nothing is changed by asking.
+    ///
+    /// # Errors
+    /// What would be wrong with the document.
+    pub fn candidate(&self, path: &Path, bytes: &[u8]) -> Result<Candidate<T>, Vec<Diagnostic>> {
+        let mut inputs = self.inputs();
+        match inputs.texts.iter_mut().find(|text| text.path == path) {
+            Some(text) => text.bytes = bytes.into(),
+            None => {
+                let kind = SourceKind::Global;
+                let at = inputs.texts.partition_point(|text| text.kind <= kind);
+                inputs.texts.insert(at, Text::new(kind, path, bytes));
+            }
+        }
+        let loaded = assemble(&self.shared.spec, &inputs)?;
+        let changes = diff(&self.load().loaded, &loaded);
+        Ok(Candidate { loaded, changes })
     }
 
     /// Looks at the files now, and answers once what is there has settled and been judged.
