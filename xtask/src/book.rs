@@ -2,12 +2,14 @@
 //!
 //! In a `console` block a line that begins with `$ ` is given to `sh`, and what follows is compared with what it prints. Numbers are
 //! compared by place and not by value, since a measured figure differs each time, and so does where a line is wrapped; a line `...` stands for anything. `toml` blocks that state a
-//! `schema_version` are checked by `memcli config check`, `json` blocks are parsed, `rust` blocks are the doc tests of the crate in `docs`, links to
+//! `schema_version` are checked by `memcli config check`, `json` blocks are parsed, the calls
+//! of memcli in `sh` blocks are compared with its help, `rust` blocks are the doc tests of the crate in `docs`, links to
 //! files and headings must lead somewhere. `text` is for what is none of these.
 
 mod blocks;
 mod console;
 mod links;
+mod synopsis;
 
 use std::path::{Path, PathBuf};
 
@@ -40,6 +42,7 @@ pub(crate) fn report(root: &Path) -> anyhow::Result<Output> {
         };
         threads.into_iter().map(join).collect()
     });
+    violations.extend(untested_rust(&workspace, &pages));
     for page in checked {
         violations.extend(page?);
     }
@@ -56,6 +59,25 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let output = report(root)?;
     print!("{}", output.text);
     Ok(output.good)
+}
+
+/// Pages with Rust that the crate in `docs` does not run as doc tests.
+fn untested_rust(workspace: &Workspace, pages: &[&File]) -> Vec<String> {
+    let runner = workspace.file("docs/lib.rs").map(|file| file.text.as_str()).unwrap_or_default();
+    let has_rust =
+        |page: &&&File| blocks::all(&page.text).iter().any(|block| block.language == "rust");
+    let mut violations = Vec::new();
+    for page in pages.iter().filter(has_rust) {
+        let path = page
+            .path
+            .strip_prefix("docs/")
+            .map_or_else(|| format!("../{}", page.path), str::to_owned);
+        if !runner.contains(&format!("include_str!(\"{path}\")")) {
+            violations
+                .push(format!("{}: its Rust is not run: name it in `docs/lib.rs`", page.path));
+        }
+    }
+    violations
 }
 
 fn check_page(programs: &Path, page: &File) -> anyhow::Result<Vec<String>> {
@@ -76,6 +98,7 @@ fn check_page(programs: &Path, page: &File) -> anyhow::Result<Vec<String>> {
 fn check(stage: &Stage, block: &Block) -> anyhow::Result<Vec<String>> {
     match block.language.as_str() {
         "console" => console::check(stage, &block.text),
+        "sh" => synopsis::check(stage, &block.text),
         "toml" if block.text.contains("schema_version") => config(stage, &block.text),
         "json" => {
             let parsed = serde_json::from_str::<serde_json::Value>(&block.text);

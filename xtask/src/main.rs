@@ -13,6 +13,7 @@ mod generate;
 mod long;
 mod page;
 mod release;
+mod schema;
 mod shell;
 mod test;
 mod tidy;
@@ -53,6 +54,12 @@ const COMMANDS: &[Command] = &[
         usage: "gen [--check]",
         about: "write, or only compare, the files that are made from the code",
         run: generate::run,
+    },
+    Command {
+        name: "schema",
+        usage: "schema new-version",
+        about: "the draft of a new version of the document: what changed, as operations and a test",
+        run: schema::run,
     },
     Command {
         name: "bench",

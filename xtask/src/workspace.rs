@@ -29,8 +29,6 @@ pub(crate) struct Member {
     pub(crate) dependencies: Vec<Dependency>,
     /// The names of its examples.
     pub(crate) examples: Vec<String>,
-    /// The names of its integration tests.
-    pub(crate) tests: Vec<String>,
 }
 
 /// One declared dependency of a [`Member`].
@@ -125,7 +123,6 @@ fn member(root: &Path, package: &Value) -> anyhow::Result<Member> {
         folder: format!("{}/", folder.display()),
         dependencies: dependencies.iter().map(dependency).collect(),
         examples: targets(package, "example"),
-        tests: targets(package, "test"),
     })
 }
 

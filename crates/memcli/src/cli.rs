@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -57,7 +58,17 @@ pub enum Command {
     Watch(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
-    /// Show and check the configuration
+    /// Report on a trace: chart, growth, verdict, percentiles
+    #[command(visible_alias = "plot")]
+    Report(ReportArgs),
+    /// Put a trace through today's configuration: which level and verdict, when
+    Replay(ReplayArgs),
+    /// Compare two traces, before and after, with intervals and a test
+    #[command(alias = "compare")]
+    Diff(DiffArgs),
+    /// Plan limits, thresholds and workers from recordings, with the TOML to paste
+    Budget(BudgetArgs),
+    /// Show, check and edit the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Say what works here, what does not, and what to do about it
@@ -92,10 +103,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET")]
+    /// A pid, a process name, cgroup:/path, self, system, or a trace such as ./w.jsonl.gz
+    #[arg(value_name = "TARGET|TRACE")]
     pub target: Target,
-    /// Watch this long
+    /// Watch this long; a trace is always read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up
@@ -129,7 +140,7 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [OK] where else a mark stands
+    /// Write [YES] where else a coloured dot and the word stand
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -237,6 +248,9 @@ pub struct Watching {
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
+    #[arg(short = 'o', long, value_name = "TRACE")]
+    pub output: Option<PathBuf>,
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
@@ -257,6 +271,111 @@ pub struct Watching {
     pub abort: bool,
 }
 
+/// What `report` takes.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Traces of `run -o` and `watch -o`, an mprof .dat, a psrecord log, or CSV with t_s,rss_bytes
+    #[arg(required = true, value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// As text with a chart, as JSON, the samples as CSV, or one self-contained page
+    #[arg(short, long, value_enum, default_value = "human")]
+    pub format: Format,
+}
+
+/// What `replay` takes.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The trace
+    #[arg(value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// How fast: max, or times real time, such as 1x or 60x
+    #[arg(long, default_value = "max")]
+    pub speed: Speed,
+    /// An event a line as JSON, and what it came to as the last
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `diff` takes.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The trace to compare with; it may hold several runs
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+    /// The trace to compare
+    #[arg(value_name = "NEW")]
+    pub new: PathBuf,
+    /// Another trace beside BASE; may be given again
+    #[arg(long = "base", value_name = "TRACE")]
+    pub more_base: Vec<PathBuf>,
+    /// Another trace beside NEW; may be given again
+    #[arg(long = "new", value_name = "TRACE")]
+    pub more_new: Vec<PathBuf>,
+    /// Fail with 99 when NEW is worse
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub fail_on: Vec<DiffFailOn>,
+    /// As the document memcli.diff/1
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `diff --fail-on` may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiffFailOn {
+    /// More memory, faster growth, or a leak that was not there
+    Regression,
+}
+
+/// What `budget` takes.
+#[derive(Debug, Args)]
+pub struct BudgetArgs {
+    /// Recordings of one worker; without any, only the limit here is told
+    #[arg(value_name = "TRACE")]
+    pub traces: Vec<PathBuf>,
+    /// Plan for this limit in place of the recorded one
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// As the document memcli.budget/1
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How fast a replay goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Speed {
+    /// As fast as it can.
+    Max,
+    /// So many times as fast as it was.
+    Times(f64),
+}
+
+impl FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "max" {
+            return Ok(Speed::Max);
+        }
+        match text.strip_suffix('x').unwrap_or(text).parse::<f64>() {
+            Ok(times) if times.is_finite() && times > 0.0 => Ok(Speed::Times(times)),
+            _ => Err("a speed is `max`, or a number above 0 such as 1x or 60x".into()),
+        }
+    }
+}
+
+/// The formats of `report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Text with a chart
+    Human,
+    /// The document memcli.report/1
+    Json,
+    /// Every sample, a column for each reading
+    Csv,
+    /// One page that needs nothing else
+    Html,
+}
+
 /// What `config` can do.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -264,6 +383,140 @@ pub enum ConfigCommand {
     Check(CheckArgs),
     /// Print the configuration in force
     Show(ShowArgs),
+    /// Say where one value comes from and what it hides
+    Explain(ExplainArgs),
+    /// List where configuration files are looked for
+    Path,
+    /// Print the JSON Schema, for editors
+    Schema,
+    /// Say which values a changed file would change
+    Diff(CandidateArgs),
+    /// The same, and which levels and verdicts recorded samples would have under it
+    Plan(PlanArgs),
+    /// Write a first file, with a budget that fits this machine or container
+    Init(InitArgs),
+    /// Set one key; everything else in the file stays as it is
+    Set(SetArgs),
+    /// Take one key out
+    Unset(UnsetArgs),
+    /// Carry a file of an older version to the present one, with its comments
+    Migrate(MigrateArgs),
+    /// Read a YAML document of version 1 or 2
+    Import(ImportArgs),
+    /// List the backups of a file
+    History(EditArgs),
+    /// Make a backup the file again
+    Rollback(RollbackArgs),
+}
+
+/// Which file an edit means; without `--config` and `--project` the user's.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EditArgs {
+    /// The file of the project around the working directory
+    #[arg(long)]
+    pub project: bool,
+}
+
+/// What `config explain` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The key, such as budget.total
+    pub key: String,
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A file that is not yet in force.
+#[derive(Clone, Debug, Args)]
+pub struct CandidateArgs {
+    /// The changed file
+    pub file: PathBuf,
+    /// Whose place it would take.
+    #[command(flatten)]
+    pub which: EditArgs,
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `config plan` takes.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The candidate.
+    #[command(flatten)]
+    pub candidate: CandidateArgs,
+    /// Recorded samples to judge by; several with commas
+    #[arg(long = "trace", value_name = "TRACE", value_delimiter = ',')]
+    pub traces: Vec<PathBuf>,
+}
+
+/// What `config init` takes.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// The limit to fit the budget to; without it that of this container or machine
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config set` takes.
+#[derive(Clone, Debug, Args)]
+pub struct SetArgs {
+    /// The key, such as budget.total
+    pub key: String,
+    /// The value, such as 2GiB
+    #[arg(allow_hyphen_values = true)]
+    pub value: String,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config unset` takes.
+#[derive(Clone, Debug, Args)]
+pub struct UnsetArgs {
+    /// The key
+    pub key: String,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config migrate` takes.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// Write the file, and keep a backup of the old one; without it the new text is printed
+    #[arg(long)]
+    pub write: bool,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config import` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The YAML file
+    pub file: PathBuf,
+    /// Make it the configuration, where there is none yet; without it the TOML is printed
+    #[arg(long)]
+    pub write: bool,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config rollback` takes.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The number that `config history` shows
+    pub number: u64,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
 }
 
 /// What `config check` takes.

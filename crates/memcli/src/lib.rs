@@ -6,22 +6,31 @@
 
 #![deny(unsafe_code)]
 
+pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod commands;
+pub mod comparison;
+pub mod curve;
+pub mod doctor;
 pub mod exit;
+pub mod fit;
 pub mod gate;
 pub mod limit;
 pub mod live;
 pub mod look;
 pub mod output;
 pub mod pipeline;
+pub mod recording;
+pub mod report;
 pub mod session;
+pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
 pub mod target;
 pub mod top;
+pub mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -50,8 +59,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(args) => commands::run::run(args, config),
         Command::Watch(args) => commands::watch::watch(args, config),
         Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Report(args) => commands::report::report(args, config),
+        Command::Replay(args) => commands::replay::replay(args, config),
+        Command::Diff(args) => commands::diff::diff(args, config),
+        Command::Budget(args) => commands::budget::budget(args, config),
         Command::Config(command) => commands::config::config(command, config),
-        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Doctor(args) => commands::doctor::doctor(args, config),
         Command::Completions(args) => commands::completions::completions(args),
         Command::Man(args) => commands::man::man(args),
     };

@@ -80,6 +80,14 @@ impl Ancestors {
     }
 }
 
+/// The same for a sample of a recording, whose cgroups may be gone or on another machine: they have no names here.
+///
+/// # Errors
+/// Why the machine's memory is not known, when no limit is.
+pub fn recorded(sample: &Sample) -> Reading<Limit> {
+    nearest(sample, |_| None)
+}
+
 fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading<Limit> {
     let cgroup = || -> Reading<Limit> {
         let (used, bytes) = (sample.cgroup.working_set()?, sample.cgroup.limit?);

@@ -155,7 +155,7 @@ impl Pipeline {
             self.detector.set_config(&leak.value);
             self.leak_generation = leak.generation;
         }
-        if let Ok(bytes) = self.series.read(sample) {
+        if let Ok(bytes) = self.watched(sample) {
             let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
@@ -201,6 +201,14 @@ impl Pipeline {
     #[must_use]
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// The number of `sample` that is watched for growth.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn watched(&self, sample: &Sample) -> Reading<u64> {
+        self.series.read(sample)
     }
 
     /// The newest sample.

@@ -1,7 +1,7 @@
 //! One watch from its first sample to its summary: the loop of `run`, `watch` and `demo`.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
 use memcfg::live::Reload;
@@ -14,10 +14,11 @@ use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
 use crate::live::Live;
 use crate::output::screen::Screen;
-use crate::pipeline::{Event, Pipeline, Seen};
+use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+use crate::trace::{Header, Recorder, to_tick};
 
 /// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
 /// by each sample would nearly double it, and nobody reads faster than this.
@@ -44,6 +45,23 @@ pub struct Session {
     pub gates: Gates,
     /// Whether a child is ended as soon as a gate has failed for good.
     pub abort: bool,
+    /// Where it is recorded.
+    pub recorder: Option<Recorder>,
+}
+
+/// Everyone who is told what happens, in this order.
+struct Listeners<'a> {
+    screen: &'a mut Screen,
+    recorder: Option<Recorder>,
+}
+
+impl Listeners<'_> {
+    fn event(&mut self, numbered: &Numbered) {
+        self.screen.event(numbered);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(numbered);
+        }
+    }
 }
 
 /// How the loop ended.
@@ -60,12 +78,24 @@ impl Session {
     /// # Errors
     /// When the target cannot be opened or the system gives no thread.
     pub fn watch(
-        self,
+        mut self,
         live: &Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
     ) -> Result<Summary, Failure> {
         let started = Instant::now();
+        let track = live.track().load();
+        let header = Header::new(
+            &self.target,
+            self.command.as_deref(),
+            SystemTime::now(),
+            track.value.base_interval(),
+            track.generation,
+        );
+        let mut listeners = Listeners { screen, recorder: self.recorder.take() };
+        if let Some(recorder) = &mut listeners.recorder {
+            recorder.begin(&header);
+        }
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
         let mut sampler = Sampler::new(source, live.track());
@@ -74,18 +104,27 @@ impl Session {
             .start()
             .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
 
-        let ended = self.wait(&mut pipeline, &all, signals, live.reloads(), screen, started)?;
+        let ended =
+            self.wait(&mut pipeline, &all, signals, live.reloads(), &mut listeners, started)?;
         sampler.stop();
         for update in all.receiver().try_iter() {
-            handle(&mut pipeline, screen, update);
+            handle(&mut pipeline, &mut listeners, update);
         }
         if all.lost() > 0 {
-            screen.event(&pipeline.number(Event::Lost(all.lost())));
+            listeners.event(&pipeline.number(Event::Lost(all.lost())));
         }
-        pipeline.conclude(|event| screen.event(event));
-        screen.event(&pipeline.number(Event::Ended));
-        screen.clear();
-        Ok(self.sum_up(&pipeline, all.lost(), ended, started.elapsed()))
+        pipeline.conclude(|event| listeners.event(event));
+        listeners.event(&pipeline.number(Event::Ended));
+        listeners.screen.clear();
+        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed());
+        if let Some(recorder) = listeners.recorder {
+            let trace = recorder.end(&summary);
+            if trace.error.is_some() && summary.exit_code == exit::OK {
+                summary.exit_code = exit::IO;
+            }
+            summary.trace = Some(trace);
+        }
+        Ok(summary)
     }
 
     fn wait(
@@ -94,7 +133,7 @@ impl Session {
         all: &All,
         signals: &Receiver<Signal>,
         reloads: &Receiver<Reload>,
-        screen: &mut Screen,
+        listeners: &mut Listeners<'_>,
         started: Instant,
     ) -> Result<Ended, Failure> {
         let mut sampling = true;
@@ -106,7 +145,7 @@ impl Session {
         loop {
             while sampling {
                 match all.receiver().try_recv() {
-                    Ok(update) => handle(pipeline, screen, update),
+                    Ok(update) => handle(pipeline, listeners, update),
                     Err(TryRecvError::Empty) => break,
                     // The end of a child is on its way as a signal; that of another target shows only here.
                     Err(TryRecvError::Disconnected) if self.child.is_some() => sampling = false,
@@ -115,7 +154,7 @@ impl Session {
                     }
                 }
             }
-            if screen.failed().is_some() && self.child.is_none() {
+            if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
             }
@@ -138,7 +177,7 @@ impl Session {
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => screen.event(&pipeline.number(Event::Config(reload))),
+                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {
@@ -221,6 +260,7 @@ impl Session {
             level: pipeline.level(),
             highest_level: seen.level,
             gates,
+            trace: None,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
             cost: Cost {
                 cpu_seconds: sys::cpu_time().as_secs_f64(),
@@ -230,17 +270,21 @@ impl Session {
     }
 }
 
-fn handle(pipeline: &mut Pipeline, screen: &mut Screen, update: Update) {
+fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {
     match update {
-        Update::Sample(sample) => pipeline.push(&sample, |event| screen.event(event)),
+        Update::Sample(mut sample) => {
+            // Judged as it is recorded: a replay then decides what the watch decided.
+            sample.at.monotonic = to_tick(sample.at.monotonic);
+            pipeline.push(&sample, |event| listeners.event(event));
+        }
         Update::Failed(failure) => {
             let event = pipeline.number(Event::Failed(failure));
-            screen.event(&event);
+            listeners.event(&event);
             return;
         }
         _ => return,
     }
-    screen.refresh(pipeline);
+    listeners.screen.refresh(pipeline);
 }
 
 /// The peak, and whether it is exact.

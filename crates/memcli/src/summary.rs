@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use memleak::{Shape, Trend, Verdict};
 use mempressure::Level;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::gate::Judged;
 
@@ -46,6 +46,8 @@ pub struct Summary {
     pub highest_level: Level,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
+    /// The trace that was written; `null` when none was asked for.
+    pub trace: Option<Recorded>,
     /// What watching cost.
     pub cost: Cost,
     /// Why a value above is `null`, by its path.
@@ -53,7 +55,7 @@ pub struct Summary {
 }
 
 /// How a watch came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum End {
@@ -178,6 +180,15 @@ impl From<&Verdict> for Judgement {
         }
         judgement
     }
+}
+
+/// What became of a recording.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The file.
+    pub path: String,
+    /// Why it is not complete; `null` when it is.
+    pub error: Option<String>,
 }
 
 /// What watching cost.

@@ -94,6 +94,17 @@ impl Target {
         self.find_at(Path::new("/"))
     }
 
+    /// The file, when this names a recording and no process: a name with a `/` in it, or with the ending of one.
+    #[must_use]
+    pub fn recording(&self) -> Option<&Path> {
+        const ENDINGS: [&str; 5] = ["gz", "jsonl", "dat", "csv", "log"];
+        let Target::Name(name) = self else { return None };
+        let path = Path::new(name);
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        (name.contains('/') || ending.is_some_and(|ending| ENDINGS.contains(&ending)))
+            .then_some(path)
+    }
+
     fn find_at(&self, root: &Path) -> Result<Found, Failure> {
         match self {
             Target::Pid(pid) => find_pid(root, *pid),
@@ -182,6 +193,17 @@ mod tests {
         assert!(matches!("0".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("99999999999999999999".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
+    }
+
+    #[test]
+    fn a_recording_is_told_from_a_process_by_its_name() {
+        let recording = |text: &str| text.parse::<Target>().unwrap().recording().is_some();
+        for text in ["w.jsonl.gz", "./w", "/tmp/mprofile.dat", "a.csv"] {
+            assert!(recording(text), "{text}");
+        }
+        for text in ["python3.11", "redis-server", "1234", "self", "cgroup:/a.gz", "Xorg"] {
+            assert!(!recording(text), "{text}");
+        }
     }
 
     fn proc_with(names: &[(u32, &str)]) -> tempfile::TempDir {

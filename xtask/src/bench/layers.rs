@@ -11,7 +11,7 @@ use crate::shell::{self, cargo};
 use crate::workspace::{self, Member};
 
 /// Benches whose names say what they measure, beside those that begin with `bench`.
-const NAMED: [&str; 2] = ["push_cost", "quiet_month"];
+const NAMED: [&str; 4] = ["figures", "flap", "push_cost", "quiet_month"];
 
 /// The benches of one layer.
 pub(crate) struct Layer {

@@ -57,7 +57,6 @@ mod tests {
             folder: String::new(),
             dependencies: Vec::new(),
             examples: Vec::new(),
-            tests: Vec::new(),
         };
         assert_eq!(member_problems(&member).len(), 3, "{:?}", member_problems(&member));
     }

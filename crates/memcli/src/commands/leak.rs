@@ -15,14 +15,15 @@ use memtrack::{Sample, Span};
 use crate::cli::LeakArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
-use crate::limit::Ancestors;
-use crate::live::Live;
+use crate::limit::{self, Ancestors};
+use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
+use crate::recording;
 use crate::sys;
 use crate::target::{Found, Target, not_opened};
 
@@ -31,23 +32,58 @@ use crate::target::{Found, Target, not_opened};
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
 pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    if args.skip >= args.duration {
+    if args.skip >= args.duration && args.target.recording().is_none() {
         return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
+    }
+    if let Some(path) = args.target.recording() {
+        return recorded(path, args, config);
     }
     let found = args.target.find()?;
     let (finding, interrupted) = watch(&found, args, config)?;
-    written(if args.json {
-        let document = serde_json::to_string(&Document::new(&finding))
-            .map_err(|error| Failure::io("failed to write the document", error.into()))?;
-        writeln!(screen::stdout(), "{document}")
-    } else {
-        write!(screen::stdout(), "{}", lines(&finding, Marks::choose(args.no_emoji)))
-    })?;
+    show(&finding, args)?;
     Ok(match interrupted {
         Some(signal) => exit::of_signal(signal),
         None if finding.verdict.is_leak() => exit::GATE,
         None => exit::OK,
     })
+}
+
+fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
+    written(if args.json {
+        let document = serde_json::to_string(&Document::new(finding))
+            .map_err(|error| Failure::io("failed to write the document", error.into()))?;
+        writeln!(screen::stdout(), "{document}")
+    } else {
+        write!(screen::stdout(), "{}", lines(finding, Marks::choose(args.no_emoji)))
+    })
+}
+
+/// The verdict on each run of a recording, over all of it.
+fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
+    let runs = recording::read(path, args.skip, &mut || still.policies(), |_, _| {})?;
+    let mut leaks = false;
+    for run in &runs {
+        let finding = Finding {
+            label: run.header.target.label.clone(),
+            // What was imported has no more than that.
+            series: match run.pipeline.latest() {
+                Some(sample) if sample.process.anon.is_err() && sample.process.rss.is_ok() => "RSS",
+                _ => series(&run.header.target.watched()),
+            },
+            skipped: args.skip,
+            verdict: run.verdict(),
+            limit: run.pipeline.latest().map(limit::recorded),
+            next: Some(format!("memcli report {}", path.display())),
+        };
+        leaks |= finding.verdict.is_leak();
+        show(&finding, args)?;
+        if let Some(damage) = &run.damage {
+            // The verdict stands on what is whole; when nobody reads this, that is still so.
+            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", path.display());
+        }
+    }
+    Ok(if leaks { exit::GATE } else { exit::OK })
 }
 
 /// The verdict after the time is up, the target has ended, or someone interrupted: then with the signal.
@@ -72,7 +108,7 @@ fn watch(
     let time_up = after(args.duration);
     let mut take = |update: Update| match update {
         Update::Sample(sample) if sample.at.monotonic >= args.skip => {
-            pipeline.push(&sample, |_| {})
+            pipeline.push(&sample, |_| {});
         }
         _ => {}
     };

@@ -1,12 +1,16 @@
 //! One file a command.
 
+pub mod budget;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod leak;
 pub mod man;
 pub mod overview;
+pub mod replay;
+pub mod report;
 pub mod run;
 pub mod status;
 pub mod top;
@@ -24,6 +28,7 @@ use crate::gate::Gates;
 use crate::live::Live;
 use crate::output::{diagnostic, human, json, screen};
 use crate::summary::Summary;
+use crate::trace::Recorder;
 
 /// Time between samples when neither a flag nor the configuration sets one.
 const INTERVAL: Duration = Duration::from_millis(100);
@@ -48,6 +53,11 @@ impl Watching {
             let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
         }
         Ok(live)
+    }
+
+    /// Creates the trace, when one was asked for.
+    fn recorder(&self) -> Result<Option<Recorder>, Failure> {
+        self.output.as_deref().map(Recorder::create).transpose()
     }
 
     /// Writes the summary to its file, when one was asked for.

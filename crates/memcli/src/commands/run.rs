@@ -30,6 +30,7 @@ pub(crate) fn start(
     config: Option<&Path>,
 ) -> Result<u8, Failure> {
     let live = watching.live(config, false)?;
+    let recorder = watching.recorder()?;
     // Before the child: its end must find someone listening.
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
@@ -46,6 +47,7 @@ pub(crate) fn start(
         child: Some(child),
         duration: watching.duration,
         gates: watching.gates(),
+        recorder,
         abort: watching.abort,
     };
     // Both streams are the child's until it has ended.

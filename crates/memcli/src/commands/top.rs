@@ -193,6 +193,7 @@ impl View {
     }
 
     fn note(&mut self, event: Event) {
+        self.changed = true;
         let numbered = self.pipeline.number(event);
         keep(&mut self.state, &numbered);
     }

@@ -26,6 +26,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         child: None,
         duration: watching.duration,
         gates: watching.gates(),
+        recorder: watching.recorder()?,
         abort: watching.abort,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };

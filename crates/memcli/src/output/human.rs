@@ -10,18 +10,18 @@ use memtrack::{Rate, Reading, Sample, Size, Span};
 
 use crate::gate::Judged;
 use crate::pipeline::{Event, Numbered};
-use crate::summary::{End, Summary};
+use crate::summary::{End, Recorded, Summary};
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const WARN: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const BOLD: Style = Style::new().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 
 /// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
 const WIDTH: usize = 100;
 
 /// A word in a style. The word carries the meaning; the colour only repeats it.
-struct Painted<T>(Style, T);
+pub(super) struct Painted<T>(pub(super) Style, pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for Painted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -223,6 +223,13 @@ pub fn summary(summary: &Summary) -> String {
     for gate in &summary.gates {
         row("gate", judged(gate));
     }
+    match &summary.trace {
+        Some(Recorded { path, error: None }) => row("trace", path.clone()),
+        Some(Recorded { path, error: Some(why) }) => {
+            row("trace", format!("{}: {path} is not complete: {why}", Painted(BAD, "FAIL")));
+        }
+        None => {}
+    }
     let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
     let memory =
         summary.cost.max_rss_bytes.map_or("unknown".into(), |bytes| Size(bytes).to_string());
@@ -236,7 +243,23 @@ pub fn summary(summary: &Summary) -> String {
     text
 }
 
-fn end(end: End) -> String {
+pub(super) fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+pub(super) fn counted(n: u64, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+pub(super) fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(3)).collect();
+    format!("{kept}...")
+}
+
+pub(super) fn end(end: End) -> String {
     match end {
         End::Exited { code } => format!("exited with {code}"),
         End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
@@ -271,18 +294,21 @@ fn peak(summary: &Summary) -> String {
         let why = summary.absent.get("peak.rss_bytes").map_or("unknown", String::as_str);
         return format!("unknown: {why}");
     };
-    let exactness =
-        if summary.peak.exact { "exact" } else { "at least; a spike between samples is not seen" };
-    format!("{} RSS ({exactness})", Size(rss))
+    format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact))
+}
+
+pub(super) fn exactness(exact: bool) -> &'static str {
+    if exact { "exact" } else { "at least; a spike between samples is not seen" }
 }
 
 fn level(summary: &Summary) -> String {
-    let now = Painted(level_style(summary.level), summary.level);
-    if summary.highest_level > summary.level {
-        format!(
-            "{now}, {} at its highest",
-            Painted(level_style(summary.highest_level), summary.highest_level)
-        )
+    level_words(summary.level, summary.highest_level)
+}
+
+pub(super) fn level_words(level: Level, highest: Level) -> String {
+    let now = Painted(level_style(level), level);
+    if highest > level {
+        format!("{now}, {} at its highest", Painted(level_style(highest), highest))
     } else {
         now.to_string()
     }

@@ -41,6 +41,19 @@ pub fn summary(summary: &Summary) -> String {
     to_value(summary).to_string()
 }
 
+/// A document for programs and for people who read JSON: indented.
+#[must_use]
+pub fn document(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document)
+        .unwrap_or_else(|error| json!({ "error": error.to_string() }).to_string())
+}
+
+/// A document on one line.
+#[must_use]
+pub fn line(document: &impl Serialize) -> String {
+    to_value(document).to_string()
+}
+
 /// Any serialisable state; what cannot be written says so rather than vanish.
 fn to_value(state: &impl Serialize) -> Value {
     serde_json::to_value(state).unwrap_or_else(|error| json!({ "error": error.to_string() }))

@@ -1,10 +1,18 @@
 //! How things are shown: to people, and to programs.
 
 pub mod badge;
+pub mod budget;
+pub mod chart;
+pub mod comparison;
+pub mod csv;
 pub mod diagnostic;
+pub mod html;
 pub mod human;
 pub mod json;
+pub mod progress;
 pub mod reload;
+pub mod report;
 pub mod screen;
 pub mod status;
+pub mod svg;
 pub mod verdict;

@@ -224,7 +224,7 @@ impl State {
         for (what, who) in [("started", turnover.started), ("ended", turnover.ended)] {
             match who.as_slice() {
                 [] => {}
-                [few @ ..] if few.len() <= 3 => {
+                few if few.len() <= 3 => {
                     self.note(format!("{time} process  {} {what}", few.join(", ")));
                 }
                 many => self.note(format!("{time} process  {} {what}", many.len())),

@@ -1,18 +1,10 @@
 //! The main job on live processes: `run`, `watch`, `demo`, their exit codes and their summary.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests: a panic here is a failed test"
-)]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
+use crate::support::{memcli, run, run_summed, said};
 use serde_json::{Value, json};
-use support::{memcli, run, run_summed, said};
 
 const OWN: &str = env!("CARGO_BIN_EXE_memcli");
 

@@ -1,0 +1,181 @@
+//! `memcli budget`: what limit, thresholds and workers fit, with the TOML to paste.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use memleak::Verdict;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Sample, Size, TrackConfig};
+use serde::Serialize;
+
+use crate::budget::{MOST_WORKERS, Need, Plan, SELDOM, Shares};
+use crate::cli::BudgetArgs;
+use crate::commands;
+use crate::exit::{self, Failure};
+use crate::live::Still;
+use crate::output::{self, json, screen};
+use crate::pipeline::Policies;
+use crate::recording::{self, Recording};
+use crate::target::not_opened;
+
+/// The name and version of the document.
+pub const SCHEMA: &str = "memcli.budget/1";
+
+/// What there is to say: the document `memcli.budget/1`.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// What was recorded; `null` without a trace.
+    pub target: Option<String>,
+    /// Recorded runs.
+    pub runs: usize,
+    /// Samples in them.
+    pub samples: u64,
+    /// What the sizes count: `PSS`, `RSS + swap`.
+    pub measure: Option<&'static str>,
+    /// The common limit.
+    pub limit_bytes: u64,
+    /// Where the limit comes from.
+    pub limit_from: &'static str,
+    /// What fits; `null` without a trace.
+    pub plan: Option<Plan>,
+    /// How fast the fastest of the recordings that leak grows; `null` when none does. Bytes per second.
+    pub leak_bytes_per_second: Option<f64>,
+    /// The configuration to paste.
+    pub toml: String,
+    /// The shares that the plan keeps to.
+    #[serde(skip)]
+    pub shares: Shares,
+}
+
+/// Plans from recordings of one worker.
+///
+/// # Errors
+/// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
+pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
+    let mut runs = Vec::new();
+    for path in &args.traces {
+        runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
+    }
+    let document = plan(&runs, args.limit, &still.policies())?;
+    commands::written(if args.json {
+        writeln!(io::stdout().lock(), "{}", json::document(&document))
+    } else {
+        write!(screen::stdout(), "{}", output::budget::budget(&document))
+    })?;
+    Ok(exit::OK)
+}
+
+fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<Document, Failure> {
+    let (limit_bytes, limit_from) = match (asked, runs.iter().find_map(recorded_limit)) {
+        (Some(limit), _) => (limit.bytes(), "as asked"),
+        (None, Some(limit)) => limit,
+        (None, None) => limit_here()?,
+    };
+    let (budget, pressure) = (policies.budget.load().value, policies.pressure.load().value);
+    let shares = Shares {
+        budget_soft: budget.warning,
+        budget_prompt: budget.prompt,
+        warning: pressure.thresholds.warning,
+        critical: pressure.thresholds.critical,
+    };
+    let measured = need(runs);
+    if measured.is_none() && !runs.is_empty() {
+        return Err(Failure::new(exit::BAD_TRACE, "the trace has no reading of a process")
+            .help("record a process or a command: `memcli run -o FILE -- CMD`"));
+    }
+    let plan = measured.as_ref().map(|(need, _)| need.plan(limit_bytes, &shares));
+    let leaks = runs.iter().filter_map(|run| match run.verdict() {
+        Verdict::Leak { rate, .. } => Some(rate.bytes_per_second),
+        _ => None,
+    });
+    Ok(Document {
+        schema: SCHEMA,
+        target: runs.first().map(|run| run.header.target.label.clone()),
+        runs: runs.len(),
+        samples: runs.iter().map(|run| run.pipeline.seen().samples).sum(),
+        measure: measured.map(|(_, measure)| measure),
+        limit_bytes,
+        limit_from,
+        toml: toml(plan.as_ref(), limit_bytes, &shares),
+        plan,
+        leak_bytes_per_second: leaks.reduce(f64::max),
+        shares,
+    })
+}
+
+/// The sizes of all recordings together, by PSS when all have it: only that adds up over workers.
+fn need(runs: &[Recording]) -> Option<(Need, &'static str)> {
+    let with_pss = runs.iter().all(|run| run.pss.samples() > 0);
+    if with_pss {
+        let samples = runs.iter().flat_map(|run| run.pss.sorted()).collect();
+        return Need::new(samples, None).map(|need| (need, "PSS"));
+    }
+    let samples = runs.iter().flat_map(|run| run.footprint.sorted()).collect();
+    let peak = runs.iter().filter_map(|run| run.peak_rss().0).max();
+    Need::new(samples, peak).map(|need| (need, "RSS + swap"))
+}
+
+/// The limit that the recorded process ran under.
+fn recorded_limit(run: &Recording) -> Option<(u64, &'static str)> {
+    limit_of(
+        run.pipeline.latest()?,
+        "of the cgroup, as recorded",
+        "the machine's memory, as recorded",
+    )
+}
+
+fn limit_here() -> Result<(u64, &'static str), Failure> {
+    let mut source = LinuxSource::open(&Target::Own).map_err(not_opened)?;
+    let sample = source
+        .read(&TrackConfig::default())
+        .map_err(|error| Failure::new(exit::IO, "failed to read the limit here").because(error))?;
+    limit_of(&sample, "of the cgroup memcli runs in", "the memory of this machine").ok_or_else(
+        || {
+            Failure::new(exit::UNAVAILABLE, "this system does not tell how much memory there is")
+                .help("name a limit: --limit 4GiB")
+        },
+    )
+}
+
+fn limit_of(
+    sample: &Sample,
+    cgroup: &'static str,
+    machine: &'static str,
+) -> Option<(u64, &'static str)> {
+    let group = sample.cgroup.limit.ok().map(|limit| (limit, cgroup));
+    group.or_else(|| sample.system.total.ok().map(|total| (total, machine)))
+}
+
+fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
+    let Some(plan) = plan else {
+        let total = ((limit as f64 * shares.warning) as u64 >> 20).max(16) << 20;
+        return format!(
+            "[budget]\ntotal = \"{}\"  # below level warning ({:.2}) when one process has it all\n",
+            Size(total).exact(),
+            shares.warning
+        );
+    };
+    let mut text = format!(
+        "[budget]\ntotal = \"{}\"  # 99 % of the time below the soft limit ({:.2}), its peak below prompt ({:.2})\n",
+        Size(plan.budget_bytes).exact(),
+        shares.budget_soft,
+        shares.budget_prompt
+    );
+    if plan.workers > 0 {
+        let why = if plan.workers == MOST_WORKERS {
+            "the most this setting takes".to_owned()
+        } else {
+            format!(
+                "below level critical ({:.2}) for {:.0} % of the time",
+                shares.critical,
+                100.0 * (1.0 - SELDOM)
+            )
+        };
+        text.push_str(&format!("\n[workload]\nparallel_workers = {}  # {why}\n", plan.workers));
+    }
+    text
+}

@@ -1,0 +1,46 @@
+//! Samples as CSV, a column for each reading, an empty cell for what could not be had.
+
+use std::io::{self, Write};
+
+use memtrack::Sample;
+
+use crate::trace::fields::{FIELDS, SHARES};
+
+/// The names of the columns.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn header(out: &mut impl Write) -> io::Result<()> {
+    write!(out, "run,t_s,wall,gap")?;
+    for field in FIELDS {
+        write!(out, ",{}", field.name)?;
+    }
+    for share in SHARES {
+        write!(out, ",{}", share.key)?;
+    }
+    writeln!(out)
+}
+
+/// One sample of the given run, counted from 1.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn sample(out: &mut impl Write, run: u64, sample: &Sample) -> io::Result<()> {
+    let mut sample = *sample;
+    let at = sample.at;
+    let wall = humantime::format_rfc3339_millis(at.wall);
+    write!(out, "{run},{},{wall},{}", at.monotonic.as_secs_f64(), u8::from(at.gap))?;
+    for field in FIELDS {
+        match (field.of)(&mut sample) {
+            Ok(value) => write!(out, ",{value}")?,
+            Err(_) => write!(out, ",")?,
+        }
+    }
+    for share in SHARES {
+        match (share.of)(&mut sample) {
+            Ok(value) => write!(out, ",{value}")?,
+            Err(_) => write!(out, ",")?,
+        }
+    }
+    writeln!(out)
+}

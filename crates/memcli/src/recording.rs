@@ -1,0 +1,158 @@
+//! A trace read to its end, run by run: each through the same pipeline as a live watch.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use memleak::Verdict;
+use memtrack::{Sample, Stamp};
+
+use crate::curve::Curve;
+use crate::exit::Failure;
+use crate::output::progress::Progress;
+use crate::pipeline::{Numbered, Pipeline, Policies};
+use crate::trace::{Damage, EndRow, EventRow, Header, Reader, Row, TraceError};
+
+/// Events that are kept of a run; the rest are counted.
+const MOST_EVENTS: usize = 1000;
+
+/// One run of a trace, in memory that does not grow with its length.
+#[derive(Debug)]
+pub struct Recording {
+    /// The file it is from.
+    pub path: PathBuf,
+    /// What was watched.
+    pub header: Header,
+    /// The pipeline after the last sample, concluded.
+    pub pipeline: Pipeline,
+    /// What is watched for growth.
+    pub watched: Curve,
+    /// RSS.
+    pub rss: Curve,
+    /// RSS + swap.
+    pub footprint: Curve,
+    /// PSS, as far as it was read.
+    pub pss: Curve,
+    /// What happened, as the watch told it.
+    pub events: Vec<EventRow>,
+    /// Events beyond those.
+    pub more_events: u64,
+    /// How it ended; `None` when the trace does not say.
+    pub end: Option<EndRow>,
+    /// What is wrong with the file, on its last run.
+    pub damage: Option<Damage>,
+}
+
+impl Recording {
+    fn new(path: &Path, header: Header, policies: Policies) -> Self {
+        Self {
+            path: path.to_owned(),
+            pipeline: Pipeline::new(&header.target.watched(), policies),
+            header,
+            watched: Curve::default(),
+            rss: Curve::default(),
+            footprint: Curve::default(),
+            pss: Curve::default(),
+            events: Vec::new(),
+            more_events: 0,
+            end: None,
+            damage: None,
+        }
+    }
+
+    fn sample(&mut self, sample: &Sample, listen: &mut impl FnMut(&Header, &Numbered)) {
+        let at = sample.at.monotonic;
+        let process = &sample.process;
+        for (curve, reading) in [
+            (&mut self.watched, self.pipeline.watched(sample)),
+            (&mut self.rss, process.rss),
+            (&mut self.footprint, process.footprint()),
+            (&mut self.pss, process.pss),
+        ] {
+            if let Ok(bytes) = reading {
+                curve.push(at, bytes);
+            }
+        }
+        let header = &self.header;
+        self.pipeline.push(sample, |numbered| listen(header, numbered));
+    }
+
+    /// From the start of the watch to its end, as far as it was recorded.
+    #[must_use]
+    pub fn duration(&self) -> Duration {
+        let last = self
+            .pipeline
+            .seen()
+            .span
+            .map_or(Duration::ZERO, |(_, Stamp { monotonic, .. })| monotonic);
+        let ended = self
+            .end
+            .as_ref()
+            .and_then(|end| Duration::try_from_secs_f64(end.duration_seconds).ok());
+        ended.unwrap_or(last)
+    }
+
+    /// The highest RSS, the kernel's own figure included; and whether it is exact up to the end.
+    #[must_use]
+    pub fn peak_rss(&self) -> (Option<u64>, bool) {
+        let seen = self.pipeline.seen().peak_rss;
+        match &self.end {
+            Some(end) => (seen.max(end.peak_rss_bytes), end.peak_exact),
+            None => (seen, false),
+        }
+    }
+
+    /// The verdict over the whole run.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.pipeline.verdict()
+    }
+}
+
+/// Reads every run of the trace at `path`, without the samples of its first `skip`. `listen` hears what the pipeline says of each sample, and at the end.
+///
+/// # Errors
+/// When it cannot be read or holds no sample. A file that is cut off or damaged gives what is whole.
+pub fn read(
+    path: &Path,
+    skip: Duration,
+    policies: &mut dyn FnMut() -> Policies,
+    mut listen: impl FnMut(&Header, &Numbered),
+) -> Result<Vec<Recording>, Failure> {
+    let mut reader = Reader::open(path)?;
+    let mut progress = Progress::new(&reader);
+    let mut runs: Vec<Recording> = Vec::new();
+    while let Some(row) = reader.read() {
+        progress.step(&reader);
+        let Some(run) = runs.last_mut() else {
+            if let Row::Header(header) = row {
+                runs.push(Recording::new(path, *header, policies()));
+            }
+            continue;
+        };
+        match row {
+            Row::Header(header) => {
+                conclude(run, &mut listen);
+                runs.push(Recording::new(path, *header, policies()));
+            }
+            Row::Sample(sample) if sample.at.monotonic < skip => {}
+            Row::Sample(sample) => run.sample(&sample, &mut listen),
+            Row::Event(event) if run.events.len() < MOST_EVENTS => run.events.push(event),
+            Row::Event(_) => run.more_events += 1,
+            Row::End(end) => run.end = Some(end),
+        }
+    }
+    progress.clear();
+    runs.retain(|run| run.pipeline.seen().samples > 0);
+    let damage = reader.damage().cloned();
+    let Some(last) = runs.last_mut() else {
+        return Err(TraceError::Empty { path: path.to_owned(), damage }.into());
+    };
+    conclude(last, &mut listen);
+    last.damage = damage;
+    Ok(runs)
+}
+
+fn conclude(run: &mut Recording, listen: &mut impl FnMut(&Header, &Numbered)) {
+    let header = &run.header;
+    run.pipeline.conclude(|numbered| listen(header, numbered));
+}

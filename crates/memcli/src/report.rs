@@ -1,0 +1,174 @@
+//! What `report` says of a recording: the document `memcli.report/1`.
+
+use std::collections::BTreeMap;
+
+use mempressure::Level;
+use serde::Serialize;
+
+use crate::curve::Percentiles;
+use crate::recording::Recording;
+use crate::summary::{Cost, End, Growth, Judgement, Peak};
+use crate::trace::EventRow;
+use crate::trace::rows::MachineRow;
+
+/// The name and version of this document.
+pub const SCHEMA: &str = "memcli.report/1";
+
+/// All runs of all traces that were named.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// One for each run.
+    pub runs: Vec<Run>,
+}
+
+/// One run: the fields of a summary that a recording has, and percentiles. Sizes are in bytes, times in seconds; what
+/// is unknown is `null` with its reason in `absent`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Run {
+    /// The file it is from.
+    pub file: String,
+    /// What wrote the file.
+    pub writer: String,
+    /// Whether the recording reaches to the end of the watch.
+    pub complete: bool,
+    /// What is wrong with the file, in words; `null` when nothing is.
+    pub damage: Option<String>,
+    /// What was watched, in words.
+    pub target: String,
+    /// The command that was started; `null` when the target ran already.
+    pub command: Option<Vec<String>>,
+    /// When the watch began, RFC 3339.
+    pub started: String,
+    /// Time between samples that was asked for; 0 when it is not known.
+    pub interval_seconds: f64,
+    /// The machine it ran on.
+    pub machine: Option<MachineRow>,
+    /// How the watch came to its end.
+    pub end: Option<End>,
+    /// The code memcli exited with.
+    pub exit_code: Option<u8>,
+    /// From the start of the watch to its end.
+    pub duration_seconds: f64,
+    /// Samples.
+    pub samples: u64,
+    /// Samples taken and not looked at.
+    pub lost: u64,
+    /// The highest it was.
+    pub peak: Peak,
+    /// How fast it grew.
+    pub growth: Growth,
+    /// Whether it leaks, judged anew from all samples.
+    pub verdict: Judgement,
+    /// The pressure level at the end, as the watch had it.
+    pub level: Level,
+    /// The highest pressure level.
+    pub highest_level: Level,
+    /// How the samples are spread.
+    pub percentiles: Spreads,
+    /// What happened, as the watch told it.
+    pub events: Vec<EventRow>,
+    /// Events beyond those listed.
+    pub more_events: u64,
+    /// What watching cost.
+    pub cost: Option<Cost>,
+    /// Why a value above is `null`, by its path.
+    pub absent: BTreeMap<&'static str, String>,
+}
+
+/// Percentiles of each series that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Spreads {
+    /// What is watched for growth: of a process its private memory, of a cgroup its working set.
+    pub watched: Option<Percentiles>,
+    /// RSS.
+    pub rss: Option<Percentiles>,
+    /// RSS + swap.
+    pub footprint: Option<Percentiles>,
+    /// PSS.
+    pub pss: Option<Percentiles>,
+}
+
+impl Run {
+    /// What there is to say of `recording`.
+    #[must_use]
+    pub fn new(recording: &Recording) -> Self {
+        let seen = recording.pipeline.seen();
+        let header = &recording.header;
+        let verdict = recording.verdict();
+        let (rss_bytes, exact) = recording.peak_rss();
+        let end = recording.end.as_ref();
+        let levels = || recording.events.iter().filter_map(|event| event.level.as_ref());
+        // An import has no events: then the level is the pipeline's own.
+        let (level, highest_level) = match levels().last() {
+            Some(last) => (last.to, levels().map(|level| level.to).max().unwrap_or(last.to)),
+            None => (recording.pipeline.level(), seen.level),
+        };
+        let mut run = Self {
+            file: recording.path.display().to_string(),
+            writer: header.writer.clone(),
+            complete: recording.damage.is_none(),
+            damage: recording.damage.as_ref().map(ToString::to_string),
+            target: header.target.label.clone(),
+            command: header.command.clone(),
+            started: humantime::format_rfc3339_millis(header.started).to_string(),
+            interval_seconds: header.interval_seconds,
+            machine: header.machine.clone(),
+            end: end.map(|end| end.end),
+            exit_code: end.map(|end| end.exit_code),
+            duration_seconds: recording.duration().as_secs_f64(),
+            samples: seen.samples,
+            lost: end.map_or(0, |end| end.lost),
+            peak: Peak { rss_bytes, exact, footprint_bytes: seen.footprint, pss_bytes: seen.pss },
+            growth: Growth::from(verdict.trend()),
+            verdict: Judgement::from(&verdict),
+            level,
+            highest_level,
+            percentiles: Spreads {
+                watched: recording.watched.percentiles(),
+                rss: recording.rss.percentiles(),
+                footprint: recording.footprint.percentiles(),
+                pss: recording.pss.percentiles(),
+            },
+            events: recording.events.clone(),
+            more_events: recording.more_events,
+            cost: end.and_then(|end| {
+                let cpu_seconds = end.cpu_seconds?;
+                Some(Cost { cpu_seconds, max_rss_bytes: end.max_rss_bytes })
+            }),
+            absent: BTreeMap::new(),
+        };
+        run.give_reasons();
+        run
+    }
+
+    fn give_reasons(&mut self) {
+        let cut = "the trace does not reach to the end of the watch";
+        let unread = "the trace has no such reading";
+        for (missing, path, why) in [
+            (self.end.is_none(), "end", cut),
+            (self.exit_code.is_none(), "exit_code", cut),
+            (self.cost.is_none(), "cost", cut),
+            (self.machine.is_none(), "machine", "the trace does not say"),
+            (
+                self.command.is_none(),
+                "command",
+                "the target ran already, or the trace does not say",
+            ),
+            (self.peak.rss_bytes.is_none(), "peak.rss_bytes", unread),
+            (self.peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread),
+            (self.peak.pss_bytes.is_none(), "peak.pss_bytes", unread),
+            (self.growth.bytes_per_second.is_none(), "growth", "too few samples for a slope"),
+            (self.percentiles.watched.is_none(), "percentiles.watched", unread),
+            (self.percentiles.rss.is_none(), "percentiles.rss", unread),
+            (self.percentiles.footprint.is_none(), "percentiles.footprint", unread),
+            (self.percentiles.pss.is_none(), "percentiles.pss", unread),
+        ] {
+            if missing {
+                self.absent.insert(path, why.to_owned());
+            }
+        }
+    }
+}

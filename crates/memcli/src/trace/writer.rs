@@ -1,0 +1,94 @@
+//! Writes a trace, row by row.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use memtrack::Sample;
+use serde::Serialize;
+
+use crate::trace::delta::{SampleRow, State};
+use crate::trace::rows::{EndRow, EventRow, Header};
+
+/// Samples this far apart are flushed at least.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// A trace that is being written. What was flushed can be read whatever happens to the writer.
+#[derive(Debug)]
+pub struct Writer<W: Write> {
+    gzip: GzEncoder<W>,
+    line: Vec<u8>,
+    state: State,
+    flushed: Duration,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a trace with its header.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn new(output: W, header: &Header) -> io::Result<Self> {
+        let mut writer = Self {
+            gzip: GzEncoder::new(output, Compression::new(6)),
+            line: Vec::with_capacity(512),
+            state: State::new(header.started),
+            flushed: Duration::ZERO,
+        };
+        writer.row(header)?;
+        writer.gzip.flush()?;
+        Ok(writer)
+    }
+
+    /// Adds a sample, and flushes when a second has passed on the samples' clock.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn sample(&mut self, sample: &Sample) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Row {
+            sample: SampleRow,
+        }
+        let row = Row { sample: self.state.row(sample) };
+        self.row(&row)?;
+        let now = sample.at.monotonic;
+        if now.abs_diff(self.flushed) < FLUSH {
+            return Ok(());
+        }
+        self.flushed = now;
+        self.gzip.flush()
+    }
+
+    /// Adds an event. Events are rare and explain what comes next: each is flushed.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn event(&mut self, event: &EventRow) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            event: &'a EventRow,
+        }
+        self.row(&Row { event })?;
+        self.gzip.flush()
+    }
+
+    /// Ends the trace in order, and gives back what it was written to.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end(mut self, end: &EndRow) -> io::Result<W> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            end: &'a EndRow,
+        }
+        self.row(&Row { end })?;
+        self.gzip.finish()
+    }
+
+    fn row(&mut self, row: &impl Serialize) -> io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, row)?;
+        self.line.push(b'\n');
+        self.gzip.write_all(&self.line)
+    }
+}
