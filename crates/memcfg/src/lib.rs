@@ -63,6 +63,7 @@ mod disk;
 pub mod document;
 pub mod edit;
 pub mod files;
+mod follow;
 pub mod hash;
 pub mod history;
 mod lastgood;

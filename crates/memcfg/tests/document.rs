@@ -243,3 +243,19 @@ fn ten_thousand_unknown_keys_end_in_fifty_diagnostics() {
     let found = document::load(&Sources::new().file(&path)).unwrap_err();
     assert_eq!(found.len(), memcfg::MAX_DIAGNOSTICS);
 }
+
+#[test]
+fn setting_a_key_gives_a_valid_document_or_says_why_not() {
+    let set = |text: &str, key: &str, value: &str| document::set("c.toml", text, key, value);
+    let text = set("", "budget.total", "1GiB").unwrap();
+    assert_eq!(text, "schema_version = 3\n\n[budget]\ntotal = \"1GiB\"\n");
+    assert_eq!(
+        document::unset("c.toml", &text, "budget.total").unwrap(),
+        "schema_version = 3\n\n[budget]\n"
+    );
+    let conflict = set(&text, "budget.warning", "0.94").unwrap_err();
+    assert_eq!(conflict[0].code, Code::Conflict);
+    assert_eq!(conflict[0].labels[0].place(), "c.toml:5:11");
+    let old = set("version = \"1.0\"\n", "budget.total", "1GiB").unwrap_err();
+    assert_eq!(old[0].code, Code::Version);
+}

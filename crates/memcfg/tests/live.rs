@@ -88,3 +88,22 @@ fn polling_alone_finds_an_edit() {
     save(&path, 0.5);
     assert!(matches!(next(live.reloads()), Reload::Accepted { generation: 2, .. }));
 }
+
+#[test]
+fn a_candidate_is_compared_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    save(&path, 0.6);
+    let live = Live::start_with(Sources::new().file(&path), options()).unwrap();
+    let text =
+        b"schema_version = 3\n[pressure.thresholds]\nwarning = 0.65\n[leak]\nwindow = \"2h\"\n";
+    let candidate = live.candidate(&path, text).unwrap();
+    let shown: Vec<_> =
+        candidate.changes.iter().map(|change| (change.key.as_str(), change.direction)).collect();
+    use memcfg::diff::Direction::Loosened;
+    assert_eq!(shown, [("leak.window", None), ("pressure.thresholds.warning", Some(Loosened))]);
+    assert!(candidate.changes[1].origin.to_string().ends_with("c.toml:3:11"));
+    assert!(live.candidate(&path, b"schema_version = 3\nx = 1\n").is_err());
+    assert_eq!(live.load().generation, 1);
+    assert_eq!(live.pressure().load().value.thresholds.warning, 0.6);
+}

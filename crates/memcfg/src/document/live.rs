@@ -14,7 +14,7 @@ use super::project::{Effective, Projects};
 use super::{AlertsConfig, Config, ServeConfig, spec};
 use crate::diagnostic::Diagnostic;
 use crate::files::Sources;
-use crate::live::{self, LiveOptions, LiveStatus, Reload};
+use crate::live::{self, Candidate, LiveOptions, LiveStatus, Reload};
 use crate::store::Snapshot;
 
 /// The document of the memory layers, following its files until it is dropped.
@@ -60,6 +60,18 @@ impl Live {
     #[must_use]
     pub fn status(&self) -> LiveStatus {
         self.inner.status()
+    }
+
+    /// What would be in force if the file at `path` held `bytes`, and what that changes. Nothing is changed by asking.
+    ///
+    /// # Errors
+    /// What would be wrong with the document.
+    pub fn candidate(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<Candidate<Config>, Vec<Diagnostic>> {
+        self.inner.candidate(path, bytes)
     }
 
     /// Looks at the files now, and answers once what is there has settled and been judged.

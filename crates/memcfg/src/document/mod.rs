@@ -17,11 +17,12 @@ mod v3;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Code, Diagnostic, Label};
 use crate::files::Sources;
 use crate::history::{History, Mark, Release};
 use crate::load::{Inputs, Loaded, Text, assemble};
-use crate::origin::{Source, SourceKind};
+use crate::origin::{Origin, Source, SourceKind};
+use crate::parse::parse;
 use crate::rewrite::{Rewritten, migrate_text};
 use crate::save::Editor;
 use crate::spec::{Preset, Spec};
@@ -119,6 +120,41 @@ pub fn editor(path: impl Into<PathBuf>) -> Editor<'static> {
 /// When it is no valid document of its own version.
 pub fn migrate(name: &str, text: &str) -> Result<Rewritten, Vec<Diagnostic>> {
     migrate_text(&history(), &Arc::new(Source::new(SourceKind::Global, name, text)))
+}
+
+/// The text of one file with `key` set to `value`; an empty text becomes a document of the newest version.
+///
+/// # Errors
+/// An unknown key, a value that is not allowed, a file that is not valid with it, or one of an older version, which has
+/// to be migrated first.
+pub fn set(name: &str, text: &str, key: &str, value: &str) -> Result<String, Vec<Diagnostic>> {
+    let head = format!("schema_version = {VERSION}\n");
+    let text = if text.trim().is_empty() { &head } else { text };
+    edited(name, text, crate::edit::set(spec().schema(), text, key, value)?)
+}
+
+/// The text of one file without `key`.
+///
+/// # Errors
+/// As [`set`].
+pub fn unset(name: &str, text: &str, key: &str) -> Result<String, Vec<Diagnostic>> {
+    edited(name, text, crate::edit::unset(text, key)?)
+}
+
+fn edited(name: &str, old: &str, new: String) -> Result<String, Vec<Diagnostic>> {
+    let source = Arc::new(Source::new(SourceKind::Global, name, old));
+    let version = history().identify(&mut parse(&source)?, None, &source).map(|r| r.number);
+    let version = version.map_err(|problem| vec![problem])?;
+    if version != VERSION {
+        let message =
+            format!("this file is of version {version}, and keys are set in version {VERSION}");
+        let label = Label::key(&Origin::whole(&source), "");
+        let problem = Diagnostic::error(Code::Version, message).at(label);
+        return Err(vec![problem.help("migrate the file first")]);
+    }
+    let texts = vec![Text::new(SourceKind::Global, name, &new)];
+    assemble(&spec(), &Inputs { texts, ..Inputs::default() })?;
+    Ok(new)
 }
 
 /// The defaults of the newest version.
