@@ -385,13 +385,13 @@ fn a_sample_from_before_the_end_of_a_plan_neither_measures_it_nor_begins_another
 }
 
 #[test]
-fn the_allocator_is_trimmed_once_after_each_plan() {
-    let world = World::holding(960);
+fn the_allocator_is_trimmed_after_the_callbacks_and_not_while_an_emergency_can_do_without() {
+    let world = World::holding(810);
     let caches = Caches::new();
     let _a = caches.register(Registration::new("a"), honest(&world, 50));
-    let _b = caches.register(Registration::new("b"), honest(&world, 300));
-    let order = Arc::new(Mutex::new(Vec::new()));
-    let (trimmed, noted) = (Arc::clone(&order), Arc::clone(&world));
+    let _b = caches.register(Registration::new("b"), honest(&world, 600));
+    let trims = Arc::new(Mutex::new(Vec::new()));
+    let (trimmed, noted) = (Arc::clone(&trims), Arc::clone(&world));
     let options = Options {
         trim: Some(Arc::new(move || {
             trimmed.lock().unwrap().push(noted.footprint.load(Ordering::SeqCst) / MIB);
@@ -400,13 +400,12 @@ fn the_allocator_is_trimmed_once_after_each_plan() {
         ..Options::default()
     };
     let rig = Rig::new(world, caches, config(Policy::Conservative), options);
-    for _ in 0..2 {
-        rig.world.footprint.store(960 * MIB, Ordering::SeqCst);
-        rig.tick();
-        rig.outcome();
-    }
-    // After the callbacks, which bring the process to 880 MiB.
-    assert_eq!(order.lock().unwrap()[..2], [879, 879]);
+    assert_eq!(rig.outcome().level, Level::Critical);
+    // Once, after both callbacks have brought the process to 730 MiB.
+    assert_eq!(*trims.lock().unwrap(), [730]);
+    rig.world.footprint.store(960 * MIB, Ordering::SeqCst);
+    assert_eq!(rig.outcome().level, Level::Emergency);
+    assert_eq!(trims.lock().unwrap().len(), 1, "what was claimed has left by itself");
 }
 
 #[test]
