@@ -174,6 +174,8 @@ impl Cache for ChunkCache {
             freed += chunk.len() as u64;
         }
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
+        // What crossed while this call made room was answered by it.
+        lock(&self.crossing.since).take();
         freed
     }
 }

@@ -118,7 +118,7 @@ fn run(plan: &Plan) -> Result<Verdict, Box<dyn Error>> {
         "meas/clm",
         "work",
         "filled",
-        "delay p99"
+        "act p50/p99"
     );
     let mut as_expected = true;
     let fills = if plan.unguarded_once { &plan.fills[..1] } else { &plan.fills[..] };

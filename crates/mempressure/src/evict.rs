@@ -75,7 +75,8 @@ pub enum Ended {
 }
 
 /// What gives freed memory back to the system once the caches have let go of it, such as the allocator's
-/// trim function. It runs once after each plan, on the eviction thread.
+/// trim function. It runs once after a plan, on the eviction thread. It can take tens of milliseconds, in which
+/// no other plan can begin; so at emergency it runs only when the plan before has shown that claims stay.
 pub type Trim = Arc<dyn Fn() + Send + Sync>;
 
 /// One plan to make and carry out.
@@ -93,6 +94,8 @@ pub(crate) struct Job {
     /// The cooldown holds, and only an urgent plan may pass.
     pub(crate) only_if_urgent: bool,
     pub(crate) dry_run: bool,
+    /// Trim afterwards.
+    pub(crate) trim: bool,
 }
 
 /// What the eviction thread tells the guard.
@@ -237,7 +240,7 @@ impl Worker {
             };
             self.tell(Progress::Asked { ticket, entry: Arc::clone(entry), asked, answer })?;
         }
-        if let Some(trim) = self.trim.as_ref().filter(|_| !job.dry_run) {
+        if let Some(trim) = self.trim.as_ref().filter(|_| job.trim && !job.dry_run) {
             // A panic there must not end the thread: the plan itself was carried out.
             let trimmed = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| trim()));
             let _ = self.call(None, trimmed)?;

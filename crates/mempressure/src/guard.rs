@@ -33,7 +33,7 @@ pub struct Options {
     pub deadline: Duration,
     /// Do everything but call the caches.
     pub dry_run: bool,
-    /// Runs once after each plan, on the eviction thread. By default the allocators that the features `glibc`
+    /// Runs once after a plan, on the eviction thread; see [`Trim`]. By default the allocators that the features `glibc`
     /// and `jemalloc` name give back what they keep; it takes tens of milliseconds on a large heap.
     pub trim: Option<Trim>,
     /// Take part in the service manager's memory pressure protocol when the environment asks for it.

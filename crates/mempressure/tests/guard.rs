@@ -42,15 +42,18 @@ impl Source for Asked {
 #[derive(Default)]
 struct World {
     footprint: AtomicU64,
+    /// Bytes per second that come on top by themselves.
+    growth: u64,
 }
 
 impl World {
     fn holding(mib: u64) -> Arc<Self> {
-        Arc::new(Self { footprint: AtomicU64::new(mib * MIB) })
+        Arc::new(Self { footprint: AtomicU64::new(mib * MIB), growth: 0 })
     }
 
     fn sample(&self, at: Duration) -> Sample {
-        let used = self.footprint.load(Ordering::SeqCst);
+        let grown = (self.growth as f64 * at.as_secs_f64()) as u64;
+        let used = self.footprint.load(Ordering::SeqCst) + grown;
         let mut sample = Sample::empty(Stamp::synthetic(at));
         sample.cgroup.limit = Ok(1000 * MIB);
         sample.cgroup.usage = Ok(used);
@@ -330,13 +333,65 @@ fn what_is_measured_owes_nothing_to_what_is_claimed() {
 }
 
 #[test]
-fn the_allocator_is_trimmed_once_after_each_plan() {
+fn what_the_process_grew_by_meanwhile_is_added() {
+    let world = Arc::new(World { footprint: AtomicU64::new(600 * MIB), growth: 500 * MIB });
+    let caches = Caches::new();
+    let _cache = caches.register(Registration::new("cache"), honest(&world, 500));
+    let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+    let outcome = rig.outcome();
+    // Some 20 ms at 500 MiB/s lie between the sample before and the one after.
+    let off = outcome.measured_bytes.unwrap() - outcome.claimed_bytes as i64;
+    assert!(off.unsigned_abs() < MIB, "{outcome:?}");
+}
+
+#[test]
+fn a_sample_from_before_the_end_of_a_plan_neither_measures_it_nor_begins_another() {
     let world = World::holding(960);
     let caches = Caches::new();
+    let (release, hold) = bounded::<()>(0);
+    let free = honest(&world, 500);
+    let evict = move |target| {
+        let _ = hold.recv();
+        mempressure::Cache::evict(&free, target / 8)
+    };
+    let _cache =
+        caches.register(Registration::new("slow"), FnCache::new(|| Some(500 * MIB), evict));
+    let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+    let began = Instant::now();
+    rig.tick();
+    // The plan takes a second, so that there is a past to put a sample into.
+    while began.elapsed() < Duration::from_secs(1) {
+        std::thread::yield_now();
+    }
+    release.send(()).unwrap();
+    while rig.guard.status().in_flight.is_some() {
+        std::thread::yield_now();
+    }
+    rig.ask(|sample| sample.at.monotonic -= Duration::from_millis(700));
+    while rig.guard.status().machine.samples < 2 {
+        std::thread::yield_now();
+    }
+    let status = rig.guard.status();
+    assert_eq!((status.last_outcome, status.waiting), (None, Some(Wait::OldSample)));
+    assert_eq!(status.counters.plans, 1);
+    // The emergency lasts, and on a new sample there is a second plan.
+    while rig.guard.status().in_flight.is_none() {
+        rig.tick();
+    }
+    release.send(()).unwrap();
+    let first = rig.outcome();
+    assert!(first.measured_bytes >= Some(first.claimed_bytes as i64), "{first:?}");
+    drop(release);
+}
+
+#[test]
+fn the_allocator_is_trimmed_after_the_callbacks_and_not_while_an_emergency_can_do_without() {
+    let world = World::holding(810);
+    let caches = Caches::new();
     let _a = caches.register(Registration::new("a"), honest(&world, 50));
-    let _b = caches.register(Registration::new("b"), honest(&world, 300));
-    let order = Arc::new(Mutex::new(Vec::new()));
-    let (trimmed, noted) = (Arc::clone(&order), Arc::clone(&world));
+    let _b = caches.register(Registration::new("b"), honest(&world, 600));
+    let trims = Arc::new(Mutex::new(Vec::new()));
+    let (trimmed, noted) = (Arc::clone(&trims), Arc::clone(&world));
     let options = Options {
         trim: Some(Arc::new(move || {
             trimmed.lock().unwrap().push(noted.footprint.load(Ordering::SeqCst) / MIB);
@@ -345,13 +400,12 @@ fn the_allocator_is_trimmed_once_after_each_plan() {
         ..Options::default()
     };
     let rig = Rig::new(world, caches, config(Policy::Conservative), options);
-    for _ in 0..2 {
-        rig.world.footprint.store(960 * MIB, Ordering::SeqCst);
-        rig.tick();
-        rig.outcome();
-    }
-    // After the callbacks, which bring the process to 880 MiB.
-    assert_eq!(order.lock().unwrap()[..2], [879, 879]);
+    assert_eq!(rig.outcome().level, Level::Critical);
+    // Once, after both callbacks have brought the process to 730 MiB.
+    assert_eq!(*trims.lock().unwrap(), [730]);
+    rig.world.footprint.store(960 * MIB, Ordering::SeqCst);
+    assert_eq!(rig.outcome().level, Level::Emergency);
+    assert_eq!(trims.lock().unwrap().len(), 1, "what was claimed has left by itself");
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) struct Worker {
     /// What the advice granted at the last sample.
     granted: i64,
     ceilings_at: Option<Duration>,
+    /// Of what was claimed last, less than half left: the allocator keeps it.
+    claims_stay: bool,
     /// The level at which it was told that there is nothing to give.
     told_nothing: Option<Level>,
     budget: BudgetState,
@@ -111,6 +113,7 @@ impl Worker {
             measuring: None,
             granted: i64::MAX,
             ceilings_at: None,
+            claims_stay: false,
             told_nothing: None,
             budget: BudgetState::Healthy,
             current,
@@ -293,6 +296,7 @@ impl Worker {
             now: at,
             only_if_urgent,
             dry_run: self.options.dry_run,
+            trim: level < Level::Emergency || self.claims_stay,
         };
         self.begin(job, sample);
     }
@@ -400,6 +404,8 @@ impl Worker {
             let left = i128::from(before) - i128::from(after) + grown;
             let left = left.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64;
             plan.outcome.measured_bytes = Some(left);
+            let claimed = i64::try_from(plan.outcome.claimed_bytes).unwrap_or(i64::MAX);
+            self.claims_stay = left < claimed / 2;
             for (entry, claimed) in &plan.claims {
                 if entry.judge(*claimed, left, sample.at.monotonic) {
                     plan.outcome.backed_off.push(entry.registration.name.clone());
