@@ -82,7 +82,7 @@ fn main() {
             &format!("schema_version = 3\n[project]\nestimated = \"{}MiB\"\n", 32 + number % 200),
         );
     }
-    let mut pass = || {
+    let pass = || {
         let started = Instant::now();
         for number in 0..1_000 {
             black_box(live.for_project(&root.join(format!("many/{number}"))));

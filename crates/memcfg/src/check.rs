@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS};
 use crate::origin::{Origin, SourceKind};
 use crate::path::KeyPath;
 use crate::schema::{Key, Kind, Lookup, Schema, Scope};
@@ -50,7 +50,9 @@ impl Checker<'_> {
         let mut problem = Diagnostic::error(Code::UnknownKey, format!("unknown key `{path}`"))
             .about(path)
             .at(Label::key(origin, ""));
-        if let Some(meant) = self.schema.suggest(path) {
+        // Past what is shown anyhow, ten thousand unknown keys need no ten thousand searches.
+        let shown = self.found.len() < MAX_DIAGNOSTICS;
+        if let Some(meant) = shown.then(|| self.schema.suggest(path)).flatten() {
             problem = problem.help(format!("did you mean `{meant}`?"));
         }
         self.found.push(problem);
@@ -84,23 +86,26 @@ fn check_scalar(
     path: &KeyPath,
     secret: bool,
 ) -> Result<(), Diagnostic> {
-    let allowed = kind.allowed();
-    let shown = if secret { "(secret)".to_owned() } else { shorten(&node.value.to_string()) };
-    let label = match &node.origin.migrated {
-        Some(old) => format!("it comes from `{}` of version {}", old.key, old.version),
-        None => String::new(),
+    // Nearly every value is fine: what is only said of the others is worked out for them alone.
+    let shown = || match secret {
+        true => "(secret)".to_owned(),
+        false => shorten(&node.value.to_string()),
     };
     let problem = |code, message: String| {
-        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, &*label))
+        let text = match &node.origin.migrated {
+            Some(old) => format!("it comes from `{}` of version {}", old.key, old.version),
+            None => String::new(),
+        };
+        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, text))
     };
     let wrong_type = || {
-        let message = format!("`{path}` is {}, expected {allowed}", node.value.describe());
-        problem(Code::WrongType, message)
+        let (found, allowed) = (node.value.describe(), kind.allowed());
+        problem(Code::WrongType, format!("`{path}` is {found}, expected {allowed}"))
     };
     let outside = |below: bool| {
         let side = if below { "below the lowest" } else { "above the highest" };
-        let message = format!("`{path}` is {shown}, {side} allowed");
-        problem(Code::OutOfRange, message).help(format!("expected {allowed}"))
+        let message = format!("`{path}` is {}, {side} allowed", shown());
+        problem(Code::OutOfRange, message).help(format!("expected {}", kind.allowed()))
     };
     match (kind, &node.value) {
         (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => Ok(()),
@@ -135,7 +140,7 @@ fn check_scalar(
             if words.contains(&text.as_str()) {
                 return Ok(());
             }
-            let message = format!("`{path}` is {shown}, expected {allowed}");
+            let message = format!("`{path}` is {}, expected {}", shown(), kind.allowed());
             let problem = problem(Code::UnknownChoice, message);
             Err(match closest(text, words.iter().copied()) {
                 Some(word) => problem.help(format!("did you mean \"{word}\"?")),
@@ -153,7 +158,7 @@ fn check_scalar(
             // The form's own message repeats the text, which a secret must not.
             Err(_) if secret => {
                 let message = format!("`{path}` is no {}", form.name);
-                Err(problem(Code::Malformed, message).help(format!("expected {allowed}")))
+                Err(problem(Code::Malformed, message).help(format!("expected {}", kind.allowed())))
             }
             Err(message) => Err(problem(Code::Malformed, format!("`{path}`: {message}"))),
         },

@@ -107,7 +107,7 @@ pub fn assemble<T: Document>(
     inputs: &Inputs,
 ) -> Result<Loaded<T>, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut overlays = vec![defaults::<T>()?];
+    let mut overlays = vec![defaults(spec)?];
     let mut readable = true;
     for text in &inputs.texts {
         match file(spec, text, &mut found) {
@@ -122,6 +122,43 @@ pub fn assemble<T: Document>(
         overlays.push(env);
     }
     overlays.push(Overlay::from_flags(&inputs.flags, cwd, schema, &mut found));
+    finish(spec, overlays, readable, found)
+}
+
+/// Makes the document of a project: `base` with the project's own file in the place of any other project's.
+///
+/// The overlays of `base` are taken as they are, without reading anything again.
+///
+/// # Errors
+/// As [`assemble`], of the project's file and of what it leads to.
+pub fn assemble_over<T: Document>(
+    spec: &Spec<T>,
+    base: &Loaded<T>,
+    text: Option<&Text>,
+) -> Result<Loaded<T>, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let project = text.map(|text| file(spec, text, &mut found));
+    let readable = project.as_ref().is_none_or(Option::is_some);
+    let kept = base.overlays.iter();
+    let mut overlays: Vec<_> = kept
+        .filter(|overlay| !matches!(overlay.kind, SourceKind::Project | SourceKind::Preset))
+        .cloned()
+        .collect();
+    let at = overlays.partition_point(|overlay| overlay.kind < SourceKind::Project);
+    if let Some(project) = project.flatten() {
+        overlays.insert(at, project);
+    }
+    finish(spec, overlays, readable, found)
+}
+
+/// From the overlays to the document.
+fn finish<T: Document>(
+    spec: &Spec<T>,
+    mut overlays: Vec<Overlay>,
+    readable: bool,
+    mut found: Vec<Diagnostic>,
+) -> Result<Loaded<T>, Vec<Diagnostic>> {
+    let schema = spec.schema();
     let faulty = take_out_faulty(&mut overlays, &found);
     let mut merged = merge_all(&overlays);
     for preset in preset_overlays(spec, &merged).into_iter().rev() {
@@ -142,7 +179,7 @@ pub fn assemble<T: Document>(
             warnings,
             overlays: overlays.into(),
             merged,
-            schema: Arc::new(schema.clone()),
+            schema: Arc::clone(schema),
         }),
         None => Err(vec![Diagnostic::error(Code::Invalid, "the document could not be decoded")]),
     }
@@ -156,13 +193,11 @@ fn merge_all(overlays: &[Overlay]) -> Table {
     merged
 }
 
-fn defaults<T: Document>() -> Result<Overlay, Vec<Diagnostic>> {
-    let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
-    let table = toml::Table::try_from(T::default()).map_err(|error| {
+fn defaults<T: Document>(spec: &Spec<T>) -> Result<Overlay, Vec<Diagnostic>> {
+    let values = spec.defaults().map_err(|error| {
         let message = format!("the defaults are no document: {error}");
         vec![Diagnostic::error(Code::Invalid, message)]
     })?;
-    let values = value::table_from_toml(table, &source);
     Ok(Overlay { kind: SourceKind::Default, values, version: None })
 }
 
@@ -176,7 +211,7 @@ fn preset_overlays<T: Document>(spec: &Spec<T>, merged: &Table) -> Vec<Overlay> 
             let name = format!("{} = \"{}\"", preset.key, preset.value);
             let source = Arc::new(Source::new(SourceKind::Preset, name, ""));
             let values = value::table_from_toml(preset.overlay.clone(), &source);
-            Overlay { kind: SourceKind::Preset, values, version: None }
+            Overlay { kind: SourceKind::Preset, values: Arc::new(values), version: None }
         })
         .collect()
 }
@@ -227,7 +262,7 @@ fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -
         );
     }
     check(&mut values, spec.schema(), found);
-    Some(Overlay { kind: text.kind, values, version: Some(version) })
+    Some(Overlay { kind: text.kind, values: Arc::new(values), version: Some(version) })
 }
 
 /// The values of a document in the newest version, whatever version they were written in.
@@ -261,6 +296,9 @@ fn versioned(
 
 /// Puts a masked text behind every origin when the document holds a secret: lines are shown in messages.
 fn mask_secrets<T: Document>(table: &mut Table, spec: &Spec<T>, source: &Arc<Source>) {
+    if !spec.all_schemas().any(|(_, schema)| schema.secret_names().next().is_some()) {
+        return;
+    }
     let is_secret = |path: &KeyPath| {
         spec.all_schemas().any(|(inside, schema)| match (inside, path.0.split_first()) {
             (None, _) => schema.is_secret(path),
@@ -351,7 +389,9 @@ fn take_out_faulty(overlays: &mut [Overlay], found: &[Diagnostic]) -> BTreeSet<K
             path.0.pop();
         }
         for overlay in overlays.iter_mut().skip(1) {
-            value::remove(&mut overlay.values, &path);
+            if value::get(&overlay.values, &path).is_some() {
+                value::remove(Arc::make_mut(&mut overlay.values), &path);
+            }
         }
         faulty.insert(path);
     }

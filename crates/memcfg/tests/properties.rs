@@ -1,6 +1,6 @@
 //! What holds for every document, on a thousand random ones each.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests assert by unwrapping")]
+#![expect(clippy::panic, reason = "helpers of tests assert by unwrapping")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -352,7 +352,7 @@ proptest! {
         let wanted = format!("0.{warning}");
         let new = memcfg::edit::set(spec().schema(), &text, "budget.warning", &wanted)
             .unwrap_or_else(|why| panic!("{why:?}\n{text}"));
-        let (before, after) = (load(&[text.clone()]).unwrap(), load(&[new.clone()]).unwrap());
+        let (before, after) = (load(std::slice::from_ref(&text)).unwrap(), load(std::slice::from_ref(&new)).unwrap());
         let changes = memcfg::diff::diff(&before, &after);
         prop_assert!(changes.len() <= 1 && changes.iter().all(|change| change.key == "budget.warning"));
         prop_assert_eq!(after.value.budget.warning.to_string(), wanted.parse::<f64>().unwrap().to_string());
@@ -371,7 +371,7 @@ fn every_prefix_of_a_document_is_refused_or_a_part_of_it() {
             if line.ends_with("= ") { out } else { out + line + "\n" }
         },
     );
-    let whole = load(&[text.clone()]).unwrap_or_else(|why| panic!("{why:#?}\n{text}"));
+    let whole = load(std::slice::from_ref(&text)).unwrap_or_else(|why| panic!("{why:#?}\n{text}"));
     let (mut refused, mut warned, mut parts) = (0, 0, 0);
     for end in 0..text.len() {
         match load(&[text[..end].to_owned()]) {

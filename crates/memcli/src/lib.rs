@@ -10,8 +10,9 @@ pub mod budget;
 pub mod child;
 pub mod cli;
 pub mod commands;
-pub mod doctor;
+pub mod comparison;
 pub mod curve;
+pub mod doctor;
 pub mod exit;
 pub mod fit;
 pub mod gate;
@@ -23,6 +24,7 @@ pub mod pipeline;
 pub mod recording;
 pub mod report;
 pub mod session;
+pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
@@ -59,6 +61,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Demo(args) => commands::demo::demo(args, config),
         Command::Report(args) => commands::report::report(args, config),
         Command::Replay(args) => commands::replay::replay(args, config),
+        Command::Diff(args) => commands::diff::diff(args, config),
         Command::Budget(args) => commands::budget::budget(args, config),
         Command::Config(command) => commands::config::config(command, config),
         Command::Doctor(args) => commands::doctor::doctor(args, config),

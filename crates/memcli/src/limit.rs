@@ -71,6 +71,12 @@ impl Ancestors {
         Self { hierarchy }
     }
 
+    /// Of a recording: the machine it was made on is not this one, so no name is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { hierarchy: Err(Absent::NotRead) }
+    }
+
     /// The limit that is used most, in shares: the one under which the target would fail first.
     ///
     /// # Errors
@@ -78,6 +84,14 @@ impl Ancestors {
     pub fn nearest(&self, sample: &Sample) -> Reading<Limit> {
         nearest(sample, |depth| Some(self.hierarchy.as_ref().ok()?.path(depth)?.to_owned()))
     }
+}
+
+/// The same for a sample of a recording, whose cgroups may be gone or on another machine: they have no names here.
+///
+/// # Errors
+/// Why the machine's memory is not known, when no limit is.
+pub fn recorded(sample: &Sample) -> Reading<Limit> {
+    nearest(sample, |_| None)
 }
 
 fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading<Limit> {

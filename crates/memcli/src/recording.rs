@@ -108,12 +108,13 @@ impl Recording {
     }
 }
 
-/// Reads every run of the trace at `path`. `listen` hears what the pipeline says of each sample, and at the end.
+/// Reads every run of the trace at `path`, without the samples of its first `skip`. `listen` hears what the pipeline says of each sample, and at the end.
 ///
 /// # Errors
 /// When it cannot be read or holds no sample. A file that is cut off or damaged gives what is whole.
 pub fn read(
     path: &Path,
+    skip: Duration,
     policies: &mut dyn FnMut() -> Policies,
     mut listen: impl FnMut(&Header, &Numbered),
 ) -> Result<Vec<Recording>, Failure> {
@@ -133,6 +134,7 @@ pub fn read(
                 conclude(run, &mut listen);
                 runs.push(Recording::new(path, *header, policies()));
             }
+            Row::Sample(sample) if sample.at.monotonic < skip => {}
             Row::Sample(sample) => run.sample(&sample, &mut listen),
             Row::Event(event) if run.events.len() < MOST_EVENTS => run.events.push(event),
             Row::Event(_) => run.more_events += 1,

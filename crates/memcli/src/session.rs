@@ -18,7 +18,7 @@ use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
-use crate::trace::{Header, Recorder};
+use crate::trace::{Header, Recorder, to_tick};
 
 /// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
 /// by each sample would nearly double it, and nobody reads faster than this.
@@ -272,7 +272,11 @@ impl Session {
 
 fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {
     match update {
-        Update::Sample(sample) => pipeline.push(&sample, |event| listeners.event(event)),
+        Update::Sample(mut sample) => {
+            // Judged as it is recorded: a replay then decides what the watch decided.
+            sample.at.monotonic = to_tick(sample.at.monotonic);
+            pipeline.push(&sample, |event| listeners.event(event));
+        }
         Update::Failed(failure) => {
             let event = pipeline.number(Event::Failed(failure));
             listeners.event(&event);

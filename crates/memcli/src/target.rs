@@ -76,6 +76,39 @@ impl fmt::Display for Target {
     }
 }
 
+/// What `leak` and `top` look at: something that runs, or a recording of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Something that runs.
+    Target(Target),
+    /// A trace.
+    Trace(PathBuf),
+}
+
+impl FromStr for Subject {
+    type Err = TargetError;
+
+    /// A path that is absolute or begins with a dot, or a name with the ending of a trace, is a trace: no file that
+    /// happens to lie around may stand in for a process of its name.
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let path = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+        let ending = [".gz", ".jsonl", ".dat", ".csv"].iter().any(|end| text.ends_with(end));
+        if (path || ending) && !text.starts_with("cgroup:") {
+            return Ok(Subject::Trace(PathBuf::from(text)));
+        }
+        text.parse().map(Subject::Target)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Target(target) => target.fmt(f),
+            Subject::Trace(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// A target that was found: what memtrack is to watch, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -92,6 +125,17 @@ impl Target {
     /// Exit code 66 when there is no such target, or more than one of that name.
     pub fn find(&self) -> Result<Found, Failure> {
         self.find_at(Path::new("/"))
+    }
+
+    /// The file, when this names a recording and no process: a name with a `/` in it, or with the ending of one.
+    #[must_use]
+    pub fn recording(&self) -> Option<&Path> {
+        const ENDINGS: [&str; 5] = ["gz", "jsonl", "dat", "csv", "log"];
+        let Target::Name(name) = self else { return None };
+        let path = Path::new(name);
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        (name.contains('/') || ending.is_some_and(|ending| ENDINGS.contains(&ending)))
+            .then_some(path)
     }
 
     fn find_at(&self, root: &Path) -> Result<Found, Failure> {
@@ -182,6 +226,16 @@ mod tests {
         assert!(matches!("0".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("99999999999999999999".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
+    }
+
+    #[test]
+    fn a_trace_is_told_from_a_target() {
+        for text in ["w.jsonl.gz", "mprofile.dat", "./w", "/tmp/w", "../w", "old/w.csv"] {
+            assert_eq!(text.parse(), Ok(Subject::Trace(text.into())), "{text}");
+        }
+        for text in ["worker", "1234", "self", "cgroup:/app/x.gz", "kworker/0:1"] {
+            assert!(matches!(text.parse(), Ok(Subject::Target(_))), "{text}");
+        }
     }
 
     fn proc_with(names: &[(u32, &str)]) -> tempfile::TempDir {

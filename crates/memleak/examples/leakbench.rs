@@ -30,6 +30,8 @@ struct Label {
 struct Prediction {
     name: String,
     leak: bool,
+    /// Beside the scored fields: the verdict's kind at the end.
+    kind: &'static str,
     rate_mb_per_h: Option<f64>,
     first_alert_s: Option<f64>,
     alerts: Vec<(f64, Option<f64>)>,
@@ -107,6 +109,7 @@ fn predict(name: String, trace: &[(f64, f64)]) -> Prediction {
     Prediction {
         name,
         leak: verdict.is_leak(),
+        kind: verdict.kind(),
         rate_mb_per_h: verdict.trend().map(|trend| trend.bytes_per_second * 3600.0 / MIB),
         first_alert_s: alerts.first().map(|(raised, _)| *raised),
         alerts,

@@ -1,11 +1,18 @@
 //! Is this memory series growing without end?
 //!
-//! A [`Detector`] takes one sample after another and holds a [`Verdict`]: undecided, steady, growing or leak, each with
-//! its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is bounded: no
-//! clock, no I/O, the same samples give the same verdicts live and replayed.
+//! [`Detector::push`] takes one sample after another, [`Detector::verdict`] answers: undecided, steady, growing or leak,
+//! each with its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is
+//! bounded: no clock, no I/O, the same samples give the same verdicts live and replayed, at ten samples a second for
+//! seconds as at one a minute for a month. Beside it stand the plain [`Rules`] (growth and RSS against thresholds), the
+//! [`Kinds`] of memory that grow, and [`compare()`] for two runs of one program.
+//!
+//! With feature `worker` come a thread on a sampler's subscription ([`Worker`]), throttled [`Alerts`] and the
+//! [`baseline`] file; `config` makes [`LeakConfig`] a section of a document; without features the crate is mathematics
+//! and depends on nothing.
 //!
 //! It is not a heap profiler. It sees sizes, and growth of a size is no proof of a lost pointer: a cache that is still
-//! filling looks the same.
+//! filling looks the same to anybody who sees no more than its size. The first rise of a daily cycle looks the same too,
+//! and a program restarted faster than a leak can be told from its warm-up is seen only by its rules.
 //!
 //! ```
 //! use std::time::Duration;

@@ -39,6 +39,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .as_ref()
         .filter(|_| arguments.guard == Mode::Full)
         .map(|guarding| guarding.guard.advice());
+    if let Some(limit) = arguments.limit {
+        // What the process holds beside the cache, so that the crossing can be told from the cache alone.
+        let beside = memtrack::rss().unwrap_or(0);
+        let critical = limit as f64 * mempressure::config::DEFAULT_THRESHOLDS.critical;
+        cache.crossing.at.store((critical as u64).saturating_sub(beside), Ordering::Relaxed);
+    }
     let stop = AtomicBool::new(false);
     let began = Instant::now();
     let (mut filled, mut work) = (Filled::default(), 0);
@@ -54,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let counters = guarding.map(|guarding| guarding.guard.status().counters).unwrap_or_default();
     // One line of `key=value` pairs for the driver.
     println!(
-        "filled={} refused={} work={:.3} plans={} claimed={} measured={} unmeasured={} hangs={}",
+        "filled={} refused={} work={:.3} plans={} claimed={} measured={} unmeasured={} hangs={} delays_us={}",
         filled.bytes,
         filled.refused,
         (work as f64 / due).min(1.0),
@@ -63,6 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         counters.measured_bytes,
         counters.unmeasured,
         counters.hangs,
+        cache.crossing.delays(),
     );
     Ok(())
 }
@@ -105,12 +112,50 @@ impl Guarding {
 struct ChunkCache {
     chunks: Mutex<VecDeque<Vec<u8>>>,
     bytes: AtomicU64,
+    crossing: Crossing,
+}
+
+/// From the fill that takes memory over the critical threshold to the next call of the cache.
+#[derive(Default)]
+struct Crossing {
+    /// Bytes in the cache at which memory reaches that threshold; 0 while nobody knows.
+    at: AtomicU64,
+    since: Mutex<Option<Instant>>,
+    delays: Mutex<Vec<Duration>>,
+}
+
+impl Crossing {
+    fn filled(&self, before: u64, after: u64) {
+        let at = self.at.load(Ordering::Relaxed);
+        if before < at && at <= after {
+            lock(&self.since).get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn called(&self) {
+        if let Some(since) = lock(&self.since).take() {
+            lock(&self.delays).push(since.elapsed());
+        }
+    }
+
+    /// In microseconds, comma separated.
+    fn delays(&self) -> String {
+        let delays = lock(&self.delays);
+        let micros: Vec<_> = delays.iter().map(|delay| delay.as_micros().to_string()).collect();
+        micros.join(",")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChunkCache {
     fn put(&self, chunk: Vec<u8>) {
-        self.bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-        self.chunks.lock().unwrap_or_else(PoisonError::into_inner).push_back(chunk);
+        let bytes = chunk.len() as u64;
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.crossing.filled(before, before + bytes);
+        lock(&self.chunks).push_back(chunk);
     }
 }
 
@@ -120,10 +165,11 @@ impl Cache for ChunkCache {
     }
 
     fn evict(&self, target: u64) -> u64 {
+        self.crossing.called();
         let mut freed = 0;
         while freed < target {
             // The lock is taken for each chunk, so that the service goes on meanwhile.
-            let oldest = self.chunks.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let oldest = lock(&self.chunks).pop_front();
             let Some(chunk) = oldest else { break };
             freed += chunk.len() as u64;
         }
@@ -207,6 +253,8 @@ struct Arguments {
     seconds: Duration,
     interval: Duration,
     cgroup: Option<String>,
+    /// Bytes; only to measure how soon the guard acts.
+    limit: Option<u64>,
 }
 
 impl Arguments {
@@ -218,6 +266,7 @@ impl Arguments {
             seconds: Duration::from_secs(10),
             interval: Duration::from_millis(5),
             cgroup: None,
+            limit: None,
         };
         let mut words = std::env::args().skip(1);
         while let Some(name) = words.next() {
@@ -238,10 +287,11 @@ impl Arguments {
                 "--fill" => arguments.fill = value.parse()?,
                 "--seconds" => arguments.seconds = Duration::from_secs(value.parse()?),
                 "--interval-ms" => arguments.interval = Duration::from_millis(value.parse()?),
+                "--limit" => arguments.limit = Some(value.parse()?),
                 "--cgroup" => arguments.cgroup = Some(value),
                 _ => {
                     eprintln!(
-                        "options: --guard --aggressive --fill --seconds --interval-ms --cgroup"
+                        "options: --guard --aggressive --fill --seconds --interval-ms --cgroup --limit"
                     );
                     return Err(format!("unknown option `{name}`").into());
                 }

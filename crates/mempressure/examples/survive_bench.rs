@@ -106,7 +106,7 @@ fn run(plan: &Plan) -> Result<Verdict, Box<dyn Error>> {
         plan.runs
     );
     println!(
-        "{:>6} {:>9} {:>9} {:>6} {:>11} {:>7} {:>10} {:>10} {:>9} {:>6} {:>8}",
+        "{:>6} {:>9} {:>9} {:>6} {:>11} {:>7} {:>10} {:>10} {:>9} {:>6} {:>8} {:>13}",
         "MiB/s",
         "guard",
         "survived",
@@ -117,7 +117,8 @@ fn run(plan: &Plan) -> Result<Verdict, Box<dyn Error>> {
         "measured",
         "meas/clm",
         "work",
-        "filled"
+        "filled",
+        "delay p99"
     );
     let mut as_expected = true;
     let fills = if plan.unguarded_once { &plan.fills[..1] } else { &plan.fills[..] };
@@ -147,7 +148,23 @@ struct Row {
     measured: f64,
     work: f64,
     filled: f64,
+    /// Microseconds from crossing the critical threshold to the first callback.
+    delays: Vec<u64>,
     ends: Vec<String>,
+}
+
+impl Row {
+    /// Median and 99th percentile of the delays, in milliseconds.
+    fn delay(&mut self) -> String {
+        self.delays.sort_unstable();
+        let at = |share: usize| self.delays.get(self.delays.len() * share / 100);
+        match (at(50), at(99)) {
+            (Some(median), Some(p99)) => {
+                format!("{:.1}/{:.1} ms", *median as f64 / 1e3, *p99 as f64 / 1e3)
+            }
+            _ => "-".to_owned(),
+        }
+    }
 }
 
 fn one_row(
@@ -162,13 +179,14 @@ fn one_row(
     for _ in 0..runs {
         one_run(&mut row, cgroups, service, plan, fill, mode)?;
     }
+    let delay = row.delay();
     let share = |part: f64, whole: f64| {
         if whole > 0.0 { format!("{:.0} %", 100.0 * part / whole) } else { "-".to_owned() }
     };
     let (n, mib) = (row.survived.max(1) as f64, MIB as f64);
     let whole = fill as f64 * mib * plan.seconds as f64 * row.survived as f64;
     println!(
-        "{fill:>6} {mode:>9} {:>9} {:>6} {:>11} {:>7.0} {:>10.0} {:>10.0} {:>9} {:>6} {:>8} {}",
+        "{fill:>6} {mode:>9} {:>9} {:>6} {:>11} {:>7.0} {:>10.0} {:>10.0} {:>9} {:>6} {:>8} {:>13} {}",
         format!("{}/{}", row.survived, row.runs),
         row.kills,
         share(row.peak as f64, plan.limit as f64),
@@ -178,6 +196,7 @@ fn one_row(
         share(row.measured, row.claimed),
         share(row.work, row.survived as f64),
         share(row.filled, whole),
+        delay,
         row.ends.join(" ")
     );
     Ok(row)
@@ -197,6 +216,7 @@ fn one_run(
         .args(["--guard", mode, "--fill", &fill, "--seconds", &seconds])
         .arg("--cgroup")
         .arg(&cgroup.path)
+        .args(["--limit", &plan.limit.to_string()])
         .args(&plan.extra)
         // glibc raises its mmap threshold when it first frees a large block, and from then on keeps freed
         // chunks in the heap. A fixed threshold keeps chunks of their own: what is freed leaves.
@@ -228,6 +248,9 @@ fn one_run(
     row.measured += value("measured");
     row.work += value("work");
     row.filled += value("filled");
+    let delays = text.split_whitespace().find_map(|pair| pair.strip_prefix("delays_us="));
+    row.delays
+        .extend(delays.unwrap_or("").split(',').filter_map(|micros| micros.parse::<u64>().ok()));
     Ok(())
 }
 

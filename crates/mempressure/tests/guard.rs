@@ -274,13 +274,14 @@ fn a_cache_that_claims_without_freeing_is_backed_off_by_name() {
         backed_off = outcome.backed_off;
     }
     assert_eq!(backed_off, ["liar"]);
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    let asked_so_far = asked.load(Ordering::SeqCst);
+    assert!(asked_so_far >= 3);
     // The emergency lasts, and nobody is left to ask: that is told once.
     while !matches!(rig.event(), EventKind::NothingToGive(Level::Emergency)) {}
     for _ in 0..5 {
         rig.tick();
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(asked.load(Ordering::SeqCst), asked_so_far);
     assert!(rig.caches.status()[0].backed_off_until.is_some());
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use memleak::Verdict;
 use memtrack::source::{LinuxSource, Source, Target};
@@ -13,7 +14,7 @@ use crate::cli::BudgetArgs;
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{human, json, screen};
+use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::{self, Recording};
 use crate::target::not_opened;
@@ -57,13 +58,13 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
+        runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
     }
     let document = plan(&runs, args.limit, &still.policies())?;
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))
     } else {
-        write!(screen::stdout(), "{}", human::budget(&document))
+        write!(screen::stdout(), "{}", output::budget::budget(&document))
     })?;
     Ok(exit::OK)
 }

@@ -1,6 +1,6 @@
 //! `memcli leak`: watch a target for a while, and say whether it leaks.
 //!
-//! Over a recording the verdict is the same [`Finding`]: only where the samples come from differs.
+//! Over a recording it is the same [`Finding`]: only where the samples come from differs.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -15,39 +15,77 @@ use memtrack::{Sample, Span};
 use crate::cli::LeakArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
-use crate::limit::Ancestors;
-use crate::live::Live;
+use crate::limit::{self, Ancestors};
+use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
+use crate::recording;
 use crate::sys;
-use crate::target::{Found, Target, not_opened};
+use crate::target::{Found, Subject, not_opened};
 
-/// Watches the target and shows the verdict; 99 when it is a leak.
+/// Watches the target or reads the trace, and shows the verdict; 99 when it is a leak.
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
 pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    if args.skip >= args.duration {
-        return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
+    match &args.subject {
+        Subject::Trace(path) => recorded(path, args, config),
+        Subject::Target(target) => {
+            if args.skip >= args.duration {
+                let nothing = "`--skip` leaves nothing of `--for` to watch";
+                return Err(Failure::new(exit::USAGE, nothing));
+            }
+            let (finding, interrupted) = watch(&target.find()?, args, config)?;
+            show(&finding, args)?;
+            Ok(match interrupted {
+                Some(signal) => exit::of_signal(signal),
+                None if finding.verdict.is_leak() => exit::GATE,
+                None => exit::OK,
+            })
+        }
     }
-    let found = args.target.find()?;
-    let (finding, interrupted) = watch(&found, args, config)?;
+}
+
+fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
     written(if args.json {
-        let document = serde_json::to_string(&Document::new(&finding))
+        let document = serde_json::to_string(&Document::new(finding))
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
         writeln!(screen::stdout(), "{document}")
     } else {
-        write!(screen::stdout(), "{}", lines(&finding, Marks::choose(args.no_emoji)))
-    })?;
-    Ok(match interrupted {
-        Some(signal) => exit::of_signal(signal),
-        None if finding.verdict.is_leak() => exit::GATE,
-        None => exit::OK,
+        write!(screen::stdout(), "{}", lines(finding, Marks::choose(args.no_emoji)))
     })
+}
+
+/// The verdict on each run of a recording, over all of it.
+fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
+    let runs = recording::read(path, args.skip, &mut || still.policies(), |_, _| {})?;
+    let mut leaks = false;
+    for run in &runs {
+        let finding = Finding {
+            label: run.header.target.label.clone(),
+            // What was imported has no more than that.
+            series: match run.pipeline.latest() {
+                Some(sample) if sample.process.anon.is_err() && sample.process.rss.is_ok() => "RSS",
+                _ => series(&run.header.target.watched()),
+            },
+            skipped: args.skip,
+            verdict: run.verdict(),
+            limit: run.pipeline.latest().map(limit::recorded),
+            next: Some(format!("memcli report {}", path.display())),
+        };
+        leaks |= finding.verdict.is_leak();
+        show(&finding, args)?;
+        if let Some(damage) = &run.damage {
+            // The verdict stands on what is whole; when nobody reads this, that is still so.
+            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", path.display());
+        }
+    }
+    Ok(if leaks { exit::GATE } else { exit::OK })
 }
 
 /// The verdict after the time is up, the target has ended, or someone interrupted: then with the signal.
@@ -95,10 +133,10 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline), interrupted))
+    Ok((finding(found, args, &pipeline, &Ancestors::of(&found.watched)), interrupted))
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
+fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, ancestors: &Ancestors) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
     let decided = matches!(verdict, memleak::Verdict::Steady { .. });
@@ -107,8 +145,8 @@ fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
         series: series(&found.watched),
         skipped: args.skip,
         verdict,
-        limit: sample.map(|sample: &Sample| Ancestors::of(&found.watched).nearest(sample)),
-        next: (!decided).then(|| next(&args.target)),
+        limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        next: (!decided).then(|| next(&args.subject)),
     }
 }
 
@@ -121,8 +159,11 @@ fn series(watched: &Watched) -> &'static str {
     }
 }
 
-fn next(target: &Target) -> String {
-    format!("memcli watch {target} --for 1h")
+fn next(subject: &Subject) -> String {
+    match subject {
+        Subject::Target(target) => format!("memcli watch {target} --for 1h"),
+        Subject::Trace(path) => format!("memcli report {}", path.display()),
+    }
 }
 
 /// How much longer it takes, on stderr when that is a terminal.

@@ -4,6 +4,7 @@ pub mod budget;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod diff;
 pub mod doctor;
 pub mod leak;
 pub mod man;

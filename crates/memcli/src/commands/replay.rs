@@ -12,7 +12,7 @@ use crate::cli::{ReplayArgs, Speed};
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{human, json, screen};
+use crate::output::{self, human, json, screen};
 use crate::pipeline::{Event, Numbered};
 use crate::recording::{self, Recording};
 use crate::report::Run;
@@ -36,14 +36,14 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
         written: Ok(()),
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
-    let runs = recording::read(&args.trace, &mut || still.policies(), listen)?;
+    let runs = recording::read(&args.trace, Duration::ZERO, &mut || still.policies(), listen)?;
     let mut written = player.written;
     for run in &runs {
         if written.is_ok() {
             written = if args.json {
                 writeln!(io::stdout().lock(), "{}", json::line(&Outcome::new(run)))
             } else {
-                write!(screen::stdout(), "{}", human::replayed(&Run::new(run), run))
+                write!(screen::stdout(), "{}", output::report::replayed(&Run::new(run), run))
             };
         }
     }
@@ -74,7 +74,7 @@ impl Player {
             self.run = Some(header.clone());
             self.started = Instant::now();
             if !self.json {
-                self.written = writeln!(screen::stdout(), "{}", human::replay_of(header));
+                self.written = writeln!(screen::stdout(), "{}", output::report::replay_of(header));
             }
         }
         match &numbered.event {
@@ -82,10 +82,11 @@ impl Player {
             Event::Level(_) | Event::Verdict(_) => {
                 self.written = if self.json {
                     writeln!(io::stdout().lock(), "{}", json::event(numbered))
-                } else {
+                } else if let Some(line) = human::event_line(numbered) {
                     let into = Span(numbered.at.monotonic).to_string();
-                    let line = human::event_line(numbered).unwrap_or_default();
                     writeln!(screen::stdout(), "  {into:>11}  {line}")
+                } else {
+                    Ok(())
                 };
             }
             _ => {}

@@ -2,12 +2,13 @@
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::{Format, ReportArgs};
 use crate::commands;
 use crate::exit::{self, Failure};
 use crate::live::Still;
-use crate::output::{csv, html, human, json, screen};
+use crate::output::{self, csv, html, json, screen};
 use crate::recording::{self, Recording};
 use crate::report::{Report, Run, SCHEMA};
 use crate::trace::{Reader, Row, TraceError};
@@ -23,7 +24,12 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut recordings = Vec::new();
     for path in &args.traces {
-        recordings.extend(recording::read(path, &mut || still.policies(), |_, _| {})?);
+        recordings.extend(recording::read(
+            path,
+            Duration::ZERO,
+            &mut || still.policies(),
+            |_, _| {},
+        )?);
     }
     let runs: Vec<Run> = recordings.iter().map(Run::new).collect();
     let drawn: Vec<(&Run, &Recording)> = runs.iter().zip(&recordings).collect();
@@ -34,7 +40,7 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
                 if n > 0 {
                     writeln!(out)?;
                 }
-                write!(out, "{}", human::report(run, recording))
+                write!(out, "{}", output::report::report(run, recording))
             })
         }
         Format::Html => write!(io::stdout().lock(), "{}", html::page(&drawn)),

@@ -8,27 +8,20 @@ use memleak::{Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
-use crate::budget::MOST_WORKERS;
-use crate::commands::budget::Document;
-use crate::fit::Fit;
 use crate::gate::Judged;
-use crate::output::chart::Chart;
 use crate::pipeline::{Event, Numbered};
-use crate::recording::Recording;
-use crate::report::Run;
 use crate::summary::{End, Recorded, Summary};
-use crate::trace::Header;
 
-const GOOD: Style = AnsiColor::Green.on_default();
-const WARN: Style = AnsiColor::Yellow.on_default();
-const BAD: Style = AnsiColor::Red.on_default().bold();
-const BOLD: Style = Style::new().bold();
+pub(super) const GOOD: Style = AnsiColor::Green.on_default();
+pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
+pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub(super) const BOLD: Style = Style::new().bold();
 
 /// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
 const WIDTH: usize = 100;
 
 /// A word in a style. The word carries the meaning; the colour only repeats it.
-struct Painted<T>(Style, T);
+pub(super) struct Painted<T>(pub(super) Style, pub(super) T);
 
 impl<T: fmt::Display> fmt::Display for Painted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,249 +243,15 @@ pub fn summary(summary: &Summary) -> String {
     text
 }
 
-/// Lines of the chart in a report.
-const CHART_LINES: usize = 10;
-/// Columns of a report.
-const COLUMNS: usize = 80;
-/// Events that a report lists.
-const EVENTS: usize = 12;
-
-/// What a trace holds: a chart of what is watched, and what follows from it.
-#[must_use]
-pub fn report(run: &Run, recording: &Recording) -> String {
-    let mut text = String::new();
-    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", run.target, run.file);
-    if let Some(command) = &run.command {
-        let _ = writeln!(text, "  {}", shortened(&command.join(" "), COLUMNS - 2));
-    }
-    let every = if run.interval_seconds > 0.0 {
-        format!(", one every {}", Span(seconds(run.interval_seconds)))
-    } else {
-        String::new()
-    };
-    let _ = writeln!(
-        text,
-        "  {} over {}{every}, from {} by {}",
-        counted(run.samples, "sample"),
-        Span(seconds(run.duration_seconds)),
-        run.started,
-        run.writer
-    );
-    if let Some(damage) = &run.damage {
-        let _ = writeln!(text, "  {}", Painted(WARN, format!("incomplete: {damage}")));
-    }
-    let _ = writeln!(text);
-    let letters = run.events.iter().take(EVENTS).zip('a'..='z');
-    let marks: Vec<_> = letters.clone().map(|(event, c)| (seconds(event.t), c)).collect();
-    let chart = Chart {
-        curve: &recording.watched,
-        fit: Fit::of(recording),
-        marks: &marks,
-        width: COLUMNS,
-        height: CHART_LINES,
-    };
-    text.push_str(&chart.draw());
-    for (event, letter) in letters {
-        let _ = writeln!(
-            text,
-            "  {letter} {:>9}  {}",
-            Span(seconds(event.t)).to_string(),
-            event.text()
-        );
-    }
-    let left = run.events.len().saturating_sub(EVENTS) as u64 + run.more_events;
-    if left > 0 {
-        let _ = writeln!(text, "    and {} more", counted(left, "event"));
-    }
-    let _ = writeln!(text);
-    report_rows(&mut text, run);
-    text
-}
-
-/// What fits, in sentences, and the TOML to paste.
-#[must_use]
-pub fn budget(document: &Document) -> String {
-    let mut text = String::new();
-    let about = document.target.as_deref().unwrap_or("this system");
-    let _ = writeln!(text, "{BOLD}budget for {about}{BOLD:#}");
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    row("limit", format!("{} ({})", Size(document.limit_bytes), document.limit_from));
-    let Some(plan) = &document.plan else {
-        row(
-            "next",
-            "memcli run -o w.jsonl.gz -- ./worker, then memcli budget w.jsonl.gz: how many fit"
-                .into(),
-        );
-        let _ = write!(text, "\n{}", document.toml);
-        return text;
-    };
-    row(
-        "seen",
-        format!(
-            "{} in {}, as {}",
-            counted(document.samples, "sample"),
-            counted(document.runs as u64, "run"),
-            document.measure.unwrap_or("nothing")
-        ),
-    );
-    row(
-        "needs",
-        format!(
-            "half of the time at most {}, 99 % {}, peak {}",
-            Size(plan.p50_bytes),
-            Size(plan.p99_bytes),
-            Size(plan.peak_bytes)
-        ),
-    );
-    row(
-        "alone",
-        format!(
-            "a limit of {} keeps its peak below level warning ({:.2})",
-            Size(plan.limit_for_one_bytes),
-            document.shares.warning
-        ),
-    );
-    row(
-        "together",
-        format!(
-            "{} below level warning, with all at their peak at once",
-            fit_or_fits(plan.workers_at_peak)
-        ),
-    );
-    let more = plan.one_more_passes.map_or(String::new(), |passes| {
-        format!("; one more passes it {:.0} % of the time", 100.0 * passes)
-    });
-    row(
-        "",
-        format!(
-            "{} below level critical ({:.2}) for 95 % of the time, if their peaks come independently{more}",
-            fit_or_fits(plan.workers),
-            document.shares.critical
-        ),
-    );
-    if let Some(rate) = document.leak_bytes_per_second {
-        row(
-            "beware",
-            Painted(BAD, format!(
-                "it grew by {} without a bound in sight: every limit is reached, only when differs",
-                Rate::per_second(rate)
-            ))
-            .to_string(),
-        );
-    }
-    if document.measure == Some("RSS + swap") {
-        row(
-            "beware",
-            "shared pages count in full for each worker: without PSS more may fit than this says"
-                .into(),
-        );
-    }
-    let _ = write!(text, "\n{}", document.toml);
-    text
-}
-
-fn fit_or_fits(workers: u32) -> String {
-    match workers {
-        0 => "not even 1 fits".to_owned(),
-        1 => "1 fits".to_owned(),
-        MOST_WORKERS => format!("{MOST_WORKERS} or more fit"),
-        n => format!("{n} fit"),
-    }
-}
-
-/// The first line of a replay.
-#[must_use]
-pub fn replay_of(header: &Header) -> String {
-    let started = humantime::format_rfc3339_seconds(header.started);
-    format!("{BOLD}replay of {}{BOLD:#}, recorded from {started}", header.target.label)
-}
-
-/// What a replay came to, beside what the watch itself came to.
-#[must_use]
-pub fn replayed(recorded: &Run, recording: &Recording) -> String {
-    let mut text = String::new();
-    let seen = recording.pipeline.seen();
-    let _ = writeln!(
-        text,
-        "{BOLD}{} of {} over {}{BOLD:#}",
-        counted(recorded.samples, "sample"),
-        recorded.target,
-        Span(seconds(recorded.duration_seconds))
-    );
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    row("level", level_words(recording.pipeline.level(), seen.level));
-    if !recording.events.is_empty() {
-        row("recorded", level_words(recorded.level, recorded.highest_level));
-    }
-    let kind = recorded.verdict.kind;
-    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), recorded.verdict.reason));
-    text
-}
-
-fn report_rows(text: &mut String, run: &Run) {
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
-    row(
-        "ended",
-        run.end.map_or("not known: the trace does not say".into(), |how| {
-            format!("{} after {}", end(how), Span(seconds(run.duration_seconds)))
-        }),
-    );
-    row(
-        "peak",
-        match run.peak.rss_bytes {
-            Some(rss) => format!("{} RSS ({})", Size(rss), exactness(run.peak.exact)),
-            None => "unknown: the trace has no RSS".into(),
-        },
-    );
-    row(
-        "growth",
-        match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
-            (Some(bytes_per_second), Some(low), Some(high)) => {
-                growth(Trend { bytes_per_second, low, high })
-            }
-            _ => "unknown: too few samples".into(),
-        },
-    );
-    let kind = run.verdict.kind;
-    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
-    row("level", level_words(run.level, run.highest_level));
-    for (name, spread) in [
-        ("watched", run.percentiles.watched),
-        ("RSS", run.percentiles.rss),
-        ("PSS", run.percentiles.pss),
-    ] {
-        let Some(p) = spread else { continue };
-        row(
-            name,
-            format!(
-                "half of the time at most {}, 95 % {}, 99 % {}, never below {}",
-                Size(p.p50_bytes),
-                Size(p.p95_bytes),
-                Size(p.p99_bytes),
-                Size(p.min_bytes)
-            ),
-        );
-    }
-    if run.lost > 0 {
-        row("lost", counted(run.lost, "sample"));
-    }
-}
-
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-fn counted(n: u64, what: &str) -> String {
+pub(super) fn counted(n: u64, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn shortened(text: &str, most: usize) -> String {
+pub(super) fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
@@ -500,7 +259,7 @@ fn shortened(text: &str, most: usize) -> String {
     format!("{kept}...")
 }
 
-fn end(end: End) -> String {
+pub(super) fn end(end: End) -> String {
     match end {
         End::Exited { code } => format!("exited with {code}"),
         End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
@@ -538,7 +297,7 @@ fn peak(summary: &Summary) -> String {
     format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact))
 }
 
-fn exactness(exact: bool) -> &'static str {
+pub(super) fn exactness(exact: bool) -> &'static str {
     if exact { "exact" } else { "at least; a spike between samples is not seen" }
 }
 
@@ -546,7 +305,7 @@ fn level(summary: &Summary) -> String {
     level_words(summary.level, summary.highest_level)
 }
 
-fn level_words(level: Level, highest: Level) -> String {
+pub(super) fn level_words(level: Level, highest: Level) -> String {
     let now = Painted(level_style(level), level);
     if highest > level {
         format!("{now}, {} at its highest", Painted(level_style(highest), highest))

@@ -1,7 +1,9 @@
 //! How things are shown: to people, and to programs.
 
 pub mod badge;
+pub mod budget;
 pub mod chart;
+pub mod comparison;
 pub mod csv;
 pub mod diagnostic;
 pub mod html;
@@ -9,6 +11,7 @@ pub mod human;
 pub mod json;
 pub mod progress;
 pub mod reload;
+pub mod report;
 pub mod screen;
 pub mod status;
 pub mod svg;

@@ -109,7 +109,9 @@ fn text_or_reason<T>(reading: Reading<T>, show: impl FnOnce(T) -> String) -> Str
 fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let size = state.sample.as_ref().map_or("waiting for the first sample".to_owned(), |sample| {
         text_or_reason(size(&state.watched, sample), |(bytes, measure)| {
-            format!("{} {measure}", Size(bytes))
+            let shared = measure == "RSS" && sample.process.processes.is_ok_and(|count| count > 1);
+            let note = if shared { ", shared pages in each" } else { "" };
+            format!("{} {measure}{note}", Size(bytes))
         })
     });
     let every = format!("every {}", Span(state.interval));
@@ -118,8 +120,9 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Text::raw(format!(" {size}   ")),
         Text::styled(every, theme.dim()),
     ];
-    if state.ended {
-        left.push(Text::styled("   ENDED", Style::new().add_modifier(Modifier::BOLD)));
+    if state.recorded || state.ended {
+        let word = if state.recorded { "   RECORDED" } else { "   ENDED" };
+        left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
     }
     frame.render_widget(Line::from(left), area);
     let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
@@ -263,7 +266,12 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 fn time_to_limit(state: &State) -> Option<String> {
     let trend = state.judged.verdict.trend()?;
     let left = state.judged.limit.as_ref().ok()?.left() as f64;
-    if trend.low <= 0.0 || matches!(state.judged.verdict, memleak::Verdict::Steady { .. }) {
+    // Growth within the noise, or none, reaches no limit that could be named.
+    let grows = matches!(
+        state.judged.verdict,
+        memleak::Verdict::Growing { .. } | memleak::Verdict::Leak { .. }
+    );
+    if !grows || trend.low <= 0.0 {
         return None;
     }
     let after = |rate: f64| Duration::try_from_secs_f64(left / rate).ok();

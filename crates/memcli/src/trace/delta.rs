@@ -118,6 +118,13 @@ impl Serialize for SampleRow {
 /// The key of the time at which the PSS was measured. Its age changes with every sample, this does not.
 const PSS_AT: &str = "pss_at";
 
+/// The time that a trace keeps of `time`. A watch that judges by it is judged the same when it is replayed.
+#[must_use]
+pub fn to_tick(time: Duration) -> Duration {
+    u64::try_from(ticks(time))
+        .map_or(time, |ticks| Duration::from_micros(ticks.saturating_mul(100)))
+}
+
 /// When the PSS was measured, in ticks; before the beginning of the watch it is negative.
 fn measured(sample: &Sample) -> Reading<i128> {
     sample.process.pss_age.map(|age| ticks(sample.at.monotonic) - ticks(age))

@@ -33,6 +33,7 @@ pub mod recorder;
 pub mod rows;
 pub mod writer;
 
+pub use delta::to_tick;
 pub use error::{Damage, TraceError};
 pub use reader::{Reader, Row};
 pub use recorder::Recorder;

@@ -8,6 +8,7 @@
 )]
 
 mod config;
+mod config_edit;
 mod look;
 mod main_job;
 mod reference;

@@ -1,0 +1,48 @@
+//! `memcli diff`: before and after a change, with intervals and a test.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::cli::DiffArgs;
+use crate::commands;
+use crate::comparison::{Comparison, Outcome};
+use crate::exit::{self, Failure};
+use crate::live::Still;
+use crate::output::{self, json, screen};
+use crate::recording::{self, Recording};
+
+/// Compares the runs of two traces, or of several a side.
+///
+/// # Errors
+/// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
+pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
+    let side = |first: &PathBuf, more: &[PathBuf]| -> Result<Vec<Recording>, Failure> {
+        let mut runs = Vec::new();
+        for path in std::iter::once(first).chain(more) {
+            runs.extend(recording::read(
+                path,
+                Duration::ZERO,
+                &mut || still.policies(),
+                |_, _| {},
+            )?);
+        }
+        for run in &runs {
+            if let Some(damage) = &run.damage {
+                // Nothing else can be done when it cannot be said.
+                let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", run.path.display());
+            }
+        }
+        Ok(runs)
+    };
+    let (base, new) = (side(&args.base, &args.more_base)?, side(&args.new, &args.more_new)?);
+    let comparison = Comparison::of(&base, &new);
+    commands::written(if args.json {
+        writeln!(io::stdout().lock(), "{}", json::document(&comparison))
+    } else {
+        write!(screen::stdout(), "{}", output::comparison::comparison(&comparison))
+    })?;
+    let failed = !args.fail_on.is_empty() && comparison.verdict == Outcome::Worse;
+    Ok(if failed { exit::GATE } else { exit::OK })
+}

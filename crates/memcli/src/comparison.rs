@@ -1,0 +1,251 @@
+//! Recordings before and after a change: the document `memcli.diff/1`.
+//!
+//! With several runs a side their means are compared (Welch's test): that covers how much one run differs from the next.
+//! With one run a side only what varies within it can be seen, so a difference must also be one that matters.
+
+use std::time::Duration;
+
+use memleak::{Difference, compare};
+use serde::Serialize;
+
+use crate::recording::Recording;
+use crate::student::{Welch, welch};
+
+/// The name and version of the document.
+pub const SCHEMA: &str = "memcli.diff/1";
+/// A difference of the level below this is nothing to act on, in bytes: allocators move that much from run to run,
+const LEAST_BYTES: f64 = 1_048_576.0;
+/// and so is one below this share of what it was.
+const LEAST_SHARE: f64 = 0.01;
+
+/// The comparison of two sides.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// What was compared with.
+    pub base: Side,
+    /// What is compared.
+    pub new: Side,
+    /// One row for each number.
+    pub rows: Vec<Row>,
+    /// Worse when any row is, or when it leaks and did not; else better when any row is.
+    pub verdict: Outcome,
+}
+
+/// One side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Side {
+    /// The files.
+    pub files: Vec<String>,
+    /// Runs in them.
+    pub runs: usize,
+    /// Runs whose verdict is `leak`.
+    pub leaking: usize,
+}
+
+/// One number on both sides. In bytes, or for growth in bytes per second; of several runs the mean.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// Which number.
+    pub metric: Metric,
+    /// Before.
+    pub base: f64,
+    /// After.
+    pub new: f64,
+    /// After - before.
+    pub change: f64,
+    /// Lower end of the 95 % interval of the change; `null` when there is no test.
+    pub low: Option<f64>,
+    /// Upper end of it.
+    pub high: Option<f64>,
+    /// How often a change this large comes about by chance when there is none.
+    pub p: Option<f64>,
+    /// What follows.
+    pub verdict: Outcome,
+}
+
+/// The numbers that are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Highest RSS.
+    Peak,
+    /// Level over the later half of the shortest run.
+    Steady,
+    /// Growth: of several runs over each whole run, else over that half.
+    Growth,
+}
+
+/// What a comparison comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The whole interval lies below zero.
+    Better,
+    /// The interval holds zero, or nothing that matters.
+    NoDifference,
+    /// There are too few runs or samples for a test.
+    NotTested,
+    /// The whole interval lies above zero.
+    Worse,
+}
+
+impl Comparison {
+    /// Compares two sides of at least one run each.
+    #[must_use]
+    pub fn of(base: &[Recording], new: &[Recording]) -> Self {
+        let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
+        let several = base.len() > 1 && new.len() > 1;
+        let mut rows = Vec::new();
+        rows.extend(peaks(base, new));
+        match (base, new) {
+            ([one], [other]) => rows.extend(within(one, other)),
+            _ => {
+                rows.extend(means(Metric::Steady, base, new, |run| steady(run, shortest)));
+                rows.extend(means(Metric::Growth, base, new, growth));
+            }
+        }
+        if !several {
+            // Means of one are no test, whatever the other side has.
+            rows.iter_mut()
+                .filter(|row| row.p.is_none())
+                .for_each(|row| row.verdict = Outcome::NotTested);
+        }
+        let (base, new) = (Side::of(base), Side::of(new));
+        let leaks = new.leaking > 0 && base.leaking == 0;
+        let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
+        let verdict = if leaks || any(Outcome::Worse) {
+            Outcome::Worse
+        } else if any(Outcome::Better) {
+            Outcome::Better
+        } else if any(Outcome::NoDifference) {
+            Outcome::NoDifference
+        } else {
+            Outcome::NotTested
+        };
+        Self { schema: SCHEMA, base, new, rows, verdict }
+    }
+}
+
+impl Side {
+    fn of(runs: &[Recording]) -> Self {
+        let mut files: Vec<String> =
+            runs.iter().map(|run| run.path.display().to_string()).collect();
+        files.dedup();
+        let leaking = runs.iter().filter(|run| run.verdict().is_leak()).count();
+        Self { files, runs: runs.len(), leaking }
+    }
+}
+
+fn length(run: &Recording) -> Option<Duration> {
+    let (first, last) = run.watched.span()?;
+    Some(last - first)
+}
+
+fn peaks(base: &[Recording], new: &[Recording]) -> Option<Row> {
+    means(Metric::Peak, base, new, |run| run.peak_rss().0.map(|bytes| bytes as f64))
+}
+
+/// Mean of what is watched, over the later half of the time that every run lasted.
+fn steady(run: &Recording, shortest: Duration) -> Option<f64> {
+    let (first, _) = run.watched.span()?;
+    let (from, to) = (first + shortest / 2, first + shortest);
+    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
+    let (n, sum) =
+        within.fold((0.0, 0.0), |(n, sum), b| (n + 1.0, sum + b.low.midpoint(b.high) as f64));
+    (n > 0.0).then(|| sum / n)
+}
+
+fn growth(run: &Recording) -> Option<f64> {
+    run.verdict().trend().map(|trend| trend.bytes_per_second)
+}
+
+/// A row of the means over runs; `None` when a side has no value.
+fn means(
+    metric: Metric,
+    base: &[Recording],
+    new: &[Recording],
+    of: impl Fn(&Recording) -> Option<f64>,
+) -> Option<Row> {
+    let base: Vec<f64> = base.iter().filter_map(&of).collect();
+    let new: Vec<f64> = new.iter().filter_map(&of).collect();
+    if base.is_empty() || new.is_empty() {
+        return None;
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let (before, after) = (mean(&base), mean(&new));
+    let test = welch(&base, &new);
+    let least = match metric {
+        Metric::Growth => 0.0,
+        Metric::Peak | Metric::Steady => LEAST_SHARE * before,
+    };
+    Some(Row {
+        metric,
+        base: before,
+        new: after,
+        change: after - before,
+        low: test.map(|test| test.low),
+        high: test.map(|test| test.high),
+        p: test.map(|test| test.p),
+        verdict: test.map_or(Outcome::NotTested, |Welch { estimate, low, high, .. }| {
+            // Whether it is real is for the interval, whether it matters for the estimate.
+            if estimate.abs() < least { Outcome::NoDifference } else { judged(low, high, 0.0) }
+        }),
+    })
+}
+
+/// The rows of one run against one: tested within them.
+fn within(base: &Recording, new: &Recording) -> Vec<Row> {
+    let series = |run: &Recording| -> Vec<(Duration, u64)> {
+        run.watched.buckets().iter().map(|bucket| (bucket.to, bucket.last)).collect()
+    };
+    let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
+    let seconds = (found.to - found.from).as_secs_f64().max(f64::MIN_POSITIVE);
+    let row = |metric, before, after, test: Difference, least| Row {
+        metric,
+        base: before,
+        new: after,
+        change: test.estimate,
+        low: Some(test.low),
+        high: Some(test.high),
+        p: Some(test.p),
+        verdict: judged(test.low, test.high, least),
+    };
+    let least = LEAST_BYTES.max(LEAST_SHARE * found.before.level);
+    vec![
+        row(Metric::Steady, found.before.level, found.after.level, found.level, least),
+        row(
+            Metric::Growth,
+            found.before.growth.bytes_per_second,
+            found.after.growth.bytes_per_second,
+            found.growth,
+            // What would move the level by that much within the time compared.
+            least / seconds,
+        ),
+    ]
+}
+
+/// The whole interval must lie beyond what matters, not only the estimate.
+fn judged(low: f64, high: f64, least: f64) -> Outcome {
+    if low > least {
+        Outcome::Worse
+    } else if high < -least {
+        Outcome::Better
+    } else {
+        Outcome::NoDifference
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_interval_beyond_what_matters_is_a_difference() {
+        assert_eq!(judged(1.0, 2.0, 0.0), Outcome::Worse);
+        assert_eq!(judged(-0.1, 2.0, 0.0), Outcome::NoDifference);
+        assert_eq!(judged(1.0, 2.0, 1.5), Outcome::NoDifference);
+        assert_eq!(judged(-3.0, -2.0, 1.5), Outcome::Better);
+    }
+}

@@ -1,0 +1,78 @@
+//! What people read of a comparison: a table.
+
+use std::fmt::Write as _;
+
+use memtrack::Size;
+
+use crate::comparison::{Comparison, Metric, Outcome};
+use crate::output::human::{BAD, BOLD, GOOD, Painted, WARN, counted, signed};
+
+/// Two sides in a table.
+#[must_use]
+pub fn comparison(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    let side = |name: &str, runs: usize| format!("{name} ({})", counted(runs as u64, "run"));
+    let (base, new) = (side("base", comparison.base.runs), side("new", comparison.new.runs));
+    let _ = writeln!(
+        text,
+        "{BOLD}{:<8} {base:>14} {new:>14} {:>14}  {:<26} {:>6}  verdict{BOLD:#}",
+        "", "change", "95 % interval", "p"
+    );
+    for row in &comparison.rows {
+        let rate = row.metric == Metric::Growth;
+        let name = match row.metric {
+            Metric::Peak => "peak",
+            Metric::Steady => "steady",
+            Metric::Growth => "growth",
+        };
+        let value = |x: f64| {
+            if rate { signed(x, x) } else { Size(x.max(0.0) as u64).to_string() }
+        };
+        // Growth may be zero before, so it has no share.
+        let change = |x: f64| {
+            if rate {
+                signed(x, x)
+            } else if row.base > 0.0 {
+                format!("{:+.1} %", 100.0 * x / row.base)
+            } else {
+                "no share".to_owned()
+            }
+        };
+        let interval = match (row.low, row.high) {
+            (Some(low), Some(high)) => format!("{} to {}", change(low), change(high)),
+            _ => "n = 1, not tested".to_owned(),
+        };
+        let p = row.p.map_or("-".to_owned(), |p| {
+            if p < 0.001 { "<0.001".into() } else { format!("{p:.3}") }
+        });
+        let _ = writeln!(
+            text,
+            "{name:<8} {:>14} {:>14} {:>14}  {interval:<26} {p:>6}  {}",
+            value(row.base),
+            value(row.new),
+            change(row.change),
+            outcome(row.verdict)
+        );
+    }
+    if comparison.rows.len() < 2 {
+        let _ = writeln!(text, "the curves have too few samples in common to be compared");
+    }
+    if comparison.base.leaking + comparison.new.leaking > 0 {
+        let _ = writeln!(
+            text,
+            "leaking  {:>14} {:>14}",
+            comparison.base.leaking, comparison.new.leaking
+        );
+    }
+    let _ = writeln!(text, "new against base: {}", outcome(comparison.verdict));
+    text
+}
+
+fn outcome(outcome: Outcome) -> Painted<&'static str> {
+    match outcome {
+        Outcome::Better => Painted(GOOD, "better"),
+        Outcome::NoDifference => Painted(GOOD, "no difference found"),
+        Outcome::NotTested => Painted(WARN, "not tested"),
+        Outcome::Worse => Painted(BAD, "worse"),
+    }
+}

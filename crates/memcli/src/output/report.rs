@@ -1,0 +1,157 @@
+//! What people read of a trace: `report` and `replay`.
+
+use std::fmt::Write as _;
+
+use memleak::Trend;
+use memtrack::{Size, Span};
+
+use crate::fit::Fit;
+use crate::output::chart::Chart;
+use crate::output::human::{
+    BOLD, Painted, WARN, counted, end, exactness, growth, level_words, seconds, shortened,
+    verdict_style,
+};
+use crate::recording::Recording;
+use crate::report::Run;
+use crate::trace::Header;
+
+/// Lines of the chart in a report.
+const CHART_LINES: usize = 10;
+/// Columns of a report.
+const COLUMNS: usize = 80;
+/// Events that a report lists.
+const EVENTS: usize = 12;
+
+/// What a trace holds: a chart of what is watched, and what follows from it.
+#[must_use]
+pub fn report(run: &Run, recording: &Recording) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", run.target, run.file);
+    if let Some(command) = &run.command {
+        let _ = writeln!(text, "  {}", shortened(&command.join(" "), COLUMNS - 2));
+    }
+    let every = if run.interval_seconds > 0.0 {
+        format!(", one every {}", Span(seconds(run.interval_seconds)))
+    } else {
+        String::new()
+    };
+    let _ = writeln!(
+        text,
+        "  {} over {}{every}, from {} by {}",
+        counted(run.samples, "sample"),
+        Span(seconds(run.duration_seconds)),
+        run.started,
+        run.writer
+    );
+    if let Some(damage) = &run.damage {
+        let _ = writeln!(text, "  {}", Painted(WARN, format!("incomplete: {damage}")));
+    }
+    let _ = writeln!(text);
+    let letters = run.events.iter().take(EVENTS).zip('a'..='z');
+    let marks: Vec<_> = letters.clone().map(|(event, c)| (seconds(event.t), c)).collect();
+    let chart = Chart {
+        curve: &recording.watched,
+        fit: Fit::of(recording),
+        marks: &marks,
+        width: COLUMNS,
+        height: CHART_LINES,
+    };
+    text.push_str(&chart.draw());
+    for (event, letter) in letters {
+        let _ = writeln!(
+            text,
+            "  {letter} {:>9}  {}",
+            Span(seconds(event.t)).to_string(),
+            event.text()
+        );
+    }
+    let left = run.events.len().saturating_sub(EVENTS) as u64 + run.more_events;
+    if left > 0 {
+        let _ = writeln!(text, "    and {} more", counted(left, "event"));
+    }
+    let _ = writeln!(text);
+    report_rows(&mut text, run);
+    text
+}
+
+/// The first line of a replay.
+#[must_use]
+pub fn replay_of(header: &Header) -> String {
+    let started = humantime::format_rfc3339_seconds(header.started);
+    format!("{BOLD}replay of {}{BOLD:#}, recorded from {started}", header.target.label)
+}
+
+/// What a replay came to, beside what the watch itself came to.
+#[must_use]
+pub fn replayed(recorded: &Run, recording: &Recording) -> String {
+    let mut text = String::new();
+    let seen = recording.pipeline.seen();
+    let _ = writeln!(
+        text,
+        "{BOLD}{} of {} over {}{BOLD:#}",
+        counted(recorded.samples, "sample"),
+        recorded.target,
+        Span(seconds(recorded.duration_seconds))
+    );
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    row("level", level_words(recording.pipeline.level(), seen.level));
+    if recording.events.iter().any(|event| event.level.is_some()) {
+        row("recorded", level_words(recorded.level, recorded.highest_level));
+    }
+    let kind = recorded.verdict.kind;
+    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), recorded.verdict.reason));
+    text
+}
+
+fn report_rows(text: &mut String, run: &Run) {
+    let mut row = |name: &str, value: String| {
+        let _ = writeln!(text, "  {name:<9} {value}");
+    };
+    row(
+        "ended",
+        run.end.map_or("not known: the trace does not say".into(), |how| {
+            format!("{} after {}", end(how), Span(seconds(run.duration_seconds)))
+        }),
+    );
+    row(
+        "peak",
+        match run.peak.rss_bytes {
+            Some(rss) => format!("{} RSS ({})", Size(rss), exactness(run.peak.exact)),
+            None => "unknown: the trace has no RSS".into(),
+        },
+    );
+    row(
+        "growth",
+        match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
+            (Some(bytes_per_second), Some(low), Some(high)) => {
+                growth(Trend { bytes_per_second, low, high })
+            }
+            _ => "unknown: too few samples".into(),
+        },
+    );
+    let kind = run.verdict.kind;
+    row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
+    row("level", level_words(run.level, run.highest_level));
+    for (name, spread) in [
+        ("watched", run.percentiles.watched),
+        ("RSS", run.percentiles.rss),
+        ("PSS", run.percentiles.pss),
+    ] {
+        let Some(p) = spread else { continue };
+        row(
+            name,
+            format!(
+                "half of the time at most {}, 95 % {}, 99 % {}, never below {}",
+                Size(p.p50_bytes),
+                Size(p.p95_bytes),
+                Size(p.p99_bytes),
+                Size(p.min_bytes)
+            ),
+        );
+    }
+    if run.lost > 0 {
+        row("lost", counted(run.lost, "sample"));
+    }
+}
