@@ -102,7 +102,7 @@ impl Run {
         let end = recording.end.as_ref();
         let levels = || recording.events.iter().filter_map(|event| event.level.as_ref());
         // An import has no events: then the level is the pipeline's own.
-        let (level, highest_level) = match levels().last() {
+        let (level, highest_level) = match levels().next_back() {
             Some(last) => (last.to, levels().map(|level| level.to).max().unwrap_or(last.to)),
             None => (recording.pipeline.level(), seen.level),
         };

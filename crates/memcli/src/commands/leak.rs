@@ -108,7 +108,7 @@ fn watch(
     let time_up = after(args.duration);
     let mut take = |update: Update| match update {
         Update::Sample(sample) if sample.at.monotonic >= args.skip => {
-            pipeline.push(&sample, |_| {})
+            pipeline.push(&sample, |_| {});
         }
         _ => {}
     };
