@@ -1,13 +1,15 @@
 //! The documentation is run: every command, document and link of the pages.
 //!
 //! In a `console` block a line that begins with `$ ` is given to `sh`, and what follows is compared with what it prints. Numbers are
-//! compared as numbers only in number, since a measured figure differs each time; a line `...` stands for any lines. `toml` blocks that state a
-//! `schema_version` are checked by `memcli config check`, `json` blocks are parsed, `rust` blocks are the doc tests of the crate in `docs`, links to
+//! compared by place and not by value, since a measured figure differs each time, and so does where a line is wrapped; a line `...` stands for anything. `toml` blocks that state a
+//! `schema_version` are checked by `memcli config check`, `json` blocks are parsed, the calls
+//! of memcli in `sh` blocks are compared with its help, `rust` blocks are the doc tests of the crate in `docs`, links to
 //! files and headings must lead somewhere. `text` is for what is none of these.
 
 mod blocks;
 mod console;
 mod links;
+mod synopsis;
 
 use std::path::{Path, PathBuf};
 
@@ -27,19 +29,24 @@ struct Stage {
 /// Runs every page; the text names each violation.
 pub(crate) fn report(root: &Path) -> anyhow::Result<Output> {
     let workspace = Workspace::load(root)?;
+    let programs = programs(root)?;
     let pages: Vec<&File> =
         workspace.files.iter().filter(|file| file.path.ends_with(".md")).collect();
     let mut violations = links::check(&workspace, &pages);
-    let mut blocks = 0;
-    for page in &pages {
-        let stage = stage(root, &page.path)?;
-        for block in blocks::all(&page.text) {
-            blocks += 1;
-            for violation in check(&stage, &block)? {
-                violations.push(format!("{}:{}: {violation}", page.path, block.line));
-            }
-        }
+    // Pages mostly wait for the programs that they watch, so they are run side by side; one page's blocks follow each other.
+    let checked: Vec<anyhow::Result<Vec<String>>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            pages.iter().map(|page| scope.spawn(|| check_page(&programs, page))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the check of a page panicked")))
+        };
+        threads.into_iter().map(join).collect()
+    });
+    violations.extend(untested_rust(&workspace, &pages));
+    for page in checked {
+        violations.extend(page?);
     }
+    let blocks: usize = pages.iter().map(|page| blocks::all(&page.text).len()).sum();
     let mut text = format!("{} pages, {blocks} blocks\n", pages.len());
     for violation in &violations {
         text.push_str(&format!("{violation}\n"));
@@ -54,9 +61,44 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     Ok(output.good)
 }
 
+/// Pages with Rust that the crate in `docs` does not run as doc tests.
+fn untested_rust(workspace: &Workspace, pages: &[&File]) -> Vec<String> {
+    let runner = workspace.file("docs/lib.rs").map(|file| file.text.as_str()).unwrap_or_default();
+    let has_rust =
+        |page: &&&File| blocks::all(&page.text).iter().any(|block| block.language == "rust");
+    let mut violations = Vec::new();
+    for page in pages.iter().filter(has_rust) {
+        let path = page
+            .path
+            .strip_prefix("docs/")
+            .map_or_else(|| format!("../{}", page.path), str::to_owned);
+        if !runner.contains(&format!("include_str!(\"{path}\")")) {
+            violations
+                .push(format!("{}: its Rust is not run: name it in `docs/lib.rs`", page.path));
+        }
+    }
+    violations
+}
+
+fn check_page(programs: &Path, page: &File) -> anyhow::Result<Vec<String>> {
+    let blocks = blocks::all(&page.text);
+    if blocks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let stage = stage(programs, &page.path)?;
+    let mut violations = Vec::new();
+    for block in &blocks {
+        for violation in check(&stage, block)? {
+            violations.push(format!("{}:{}: {violation}", page.path, block.line));
+        }
+    }
+    Ok(violations)
+}
+
 fn check(stage: &Stage, block: &Block) -> anyhow::Result<Vec<String>> {
     match block.language.as_str() {
         "console" => console::check(stage, &block.text),
+        "sh" => synopsis::check(stage, &block.text),
         "toml" if block.text.contains("schema_version") => config(stage, &block.text),
         "json" => {
             let parsed = serde_json::from_str::<serde_json::Value>(&block.text);
@@ -75,7 +117,7 @@ fn config(stage: &Stage, text: &str) -> anyhow::Result<Vec<String>> {
     let file = stage.folder.join("block.toml");
     std::fs::write(&file, text).context("failed to write a config block")?;
     let mut check = std::process::Command::new(stage.programs.join("memcli"));
-    let output = shell::capture(check.args(["config", "check"]).arg(&file))?;
+    let output = shell::capture(check.args(["config", "check", "--config"]).arg(&file))?;
     Ok(if output.good {
         Vec::new()
     } else {
@@ -83,21 +125,31 @@ fn config(stage: &Stage, text: &str) -> anyhow::Result<Vec<String>> {
     })
 }
 
-fn stage(root: &Path, page: &str) -> anyhow::Result<Stage> {
-    let book = root.join("target/book");
-    let folder = book.join(page.replace('/', "_"));
+/// The folder with the programs that pages may use: memcli as the tests built it, and the stand-in for cargo.
+fn programs(root: &Path) -> anyhow::Result<PathBuf> {
+    let programs = root.join("target/book/programs");
+    std::fs::create_dir_all(&programs)
+        .with_context(|| format!("failed to make `{}`", programs.display()))?;
+    let memcli = root.join("target/debug/memcli");
+    // A program that still runs cannot be written over, but its name can be given to another.
+    match std::fs::remove_file(programs.join("memcli")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    std::fs::copy(&memcli, programs.join("memcli"))
+        .with_context(|| format!("`{}` is not built: run `cargo build` first", memcli.display()))?;
+    console::stand_in(&programs)?;
+    Ok(programs)
+}
+
+/// An empty folder for one page.
+fn stage(programs: &Path, page: &str) -> anyhow::Result<Stage> {
+    let folder = programs.with_file_name(page.replace('/', "_"));
     if folder.exists() {
         std::fs::remove_dir_all(&folder)
             .with_context(|| format!("failed to clear `{}`", folder.display()))?;
     }
-    let programs = book.join("programs");
-    for new in [&folder, &programs] {
-        std::fs::create_dir_all(new)
-            .with_context(|| format!("failed to make `{}`", new.display()))?;
-    }
-    let memcli = root.join("target/debug/memcli");
-    std::fs::copy(&memcli, programs.join("memcli"))
-        .with_context(|| format!("`{}` is not built: run `cargo build` first", memcli.display()))?;
-    console::stand_in(&programs)?;
-    Ok(Stage { folder, programs })
+    std::fs::create_dir_all(&folder)
+        .with_context(|| format!("failed to make `{}`", folder.display()))?;
+    Ok(Stage { folder, programs: programs.to_path_buf() })
 }

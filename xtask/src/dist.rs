@@ -64,11 +64,7 @@ fn build(root: &Path, host: &str) -> anyhow::Result<(PathBuf, &'static str)> {
 
 /// Puts the program and its papers together.
 fn fill(root: &Path, folder: &Path, program: &Path) -> anyhow::Result<()> {
-    for subfolder in ["", "man", "completions"] {
-        let subfolder = folder.join(subfolder);
-        std::fs::create_dir_all(&subfolder)
-            .with_context(|| format!("failed to make `{}`", subfolder.display()))?;
-    }
+    make(folder)?;
     let copy = |from: &Path, name: &str| {
         std::fs::copy(from, folder.join(name))
             .with_context(|| format!("failed to copy `{}`", from.display()))
@@ -77,17 +73,35 @@ fn fill(root: &Path, folder: &Path, program: &Path) -> anyhow::Result<()> {
     for paper in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&root.join(paper), paper)?;
     }
-    for (shell, file) in SHELLS {
-        let text = shell::read(Command::new(program).args(["completions", shell]))?;
-        std::fs::write(folder.join("completions").join(file), text)?;
+    // What the program can say of itself, it says; a command that it does not have is not asked for.
+    let help = shell::read(Command::new(program).arg("--help"))?;
+    let has =
+        |command: &str| help.lines().any(|line| line.split_whitespace().next() == Some(command));
+    if has("completions") {
+        make(&folder.join("completions"))?;
+        for (shell, file) in SHELLS {
+            let text = shell::read(Command::new(program).args(["completions", shell]))?;
+            std::fs::write(folder.join("completions").join(file), text)?;
+        }
     }
-    shell::read(Command::new(program).arg("man").arg(folder.join("man")))?;
+    if has("man") {
+        make(&folder.join("man"))?;
+        shell::read(Command::new(program).arg("man").arg(folder.join("man")))?;
+    }
+    for absent in ["completions", "man"].iter().filter(|command| !has(command)) {
+        println!("without {absent}: `memcli {absent}` does not exist");
+    }
     let mut files = Vec::new();
     list(folder, folder, &mut files)?;
     files.sort();
     let sums = shell::read(Command::new("sha256sum").current_dir(folder).args(&files))?;
     std::fs::write(folder.join("SHA256SUMS"), sums)?;
     Ok(())
+}
+
+fn make(folder: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("failed to make `{}`", folder.display()))
 }
 
 fn list(top: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {

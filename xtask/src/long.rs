@@ -1,32 +1,49 @@
-//! Suites that take minutes: examples of the crates, named after the command that runs them.
+//! Suites that take minutes: examples of the crates.
 //!
 //! A suite prints its table to stdout and ends with 0 when every figure is as promised, 77 when this machine cannot run it (it then says why), anything
 //! else when a promise is broken.
 
 use std::path::Path;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+
+use anyhow::bail;
 
 use crate::page;
 use crate::shell::{self, cargo};
 use crate::workspace::Member;
 
-/// The commands that a crate may provide, and what they are about.
-pub(crate) const SUITES: [(&str, &str); 3] = [
-    ("survive", "a service under a real cgroup limit, with the guard and without"),
-    ("faults", "the table of injected faults"),
-    ("soak", "30 simulated days through the whole pipeline"),
+/// A command and the example that drives it; a crate that has the example provides the suite.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    example: &'static str,
+}
+
+pub(crate) const SUITES: [Suite; 3] = [
+    Suite {
+        name: "survive",
+        about: "a service under a real cgroup limit, with the guard and without",
+        example: "survive_bench",
+    },
+    Suite { name: "faults", about: "the table of injected faults", example: "faults" },
+    Suite { name: "soak", about: "30 simulated days through the whole pipeline", example: "soak" },
 ];
+
+/// The suite of a name, if a crate provides it.
+pub(crate) fn provided(members: &[Member], name: &str) -> Option<&'static Suite> {
+    SUITES.iter().find(|suite| suite.name == name && suite.providers(members).next().is_some())
+}
+
+impl Suite {
+    /// The crates that provide it.
+    pub(crate) fn providers<'a>(&self, members: &'a [Member]) -> impl Iterator<Item = &'a Member> {
+        let example = self.example;
+        members.iter().filter(move |member| member.examples.iter().any(|name| name == example))
+    }
+}
 
 /// How a suite ends that cannot run here.
 const SKIPPED: u8 = 77;
-
-/// The crates that provide a suite.
-pub(crate) fn providers<'a>(
-    members: &'a [Member],
-    suite: &'a str,
-) -> impl Iterator<Item = &'a Member> {
-    members.iter().filter(move |member| member.examples.iter().any(|example| example == suite))
-}
 
 /// Runs a suite in every crate that provides it; the worst end is ours. A suite that was skipped is never a success.
 ///
@@ -34,22 +51,27 @@ pub(crate) fn providers<'a>(
 pub(crate) fn run(
     root: &Path,
     members: &[Member],
-    suite: &str,
+    suite: &Suite,
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
     let mut worst = 0;
     let mut tables = String::new();
-    for member in providers(members, suite) {
-        let mut command = cargo(root, ["run", "--release", "--quiet", "--package", &member.name]);
-        command.args(["--example", suite, "--"]).args(args);
-        let (status, table) = shell::echo(&mut command)?;
+    for member in suite.providers(members) {
+        // All examples of the crate: the driver starts others of them.
+        let build = ["build", "--release", "--package", &member.name, "--examples"];
+        let built = shell::capture(&mut cargo(root, build))?;
+        if !built.good {
+            bail!("the examples of `{}` do not build:\n{}", member.name, built.text);
+        }
+        let driver = root.join("target/release/examples").join(suite.example);
+        let (status, table) = shell::echo(Command::new(driver).current_dir(root).args(args))?;
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
-        println!("{}: {suite} ended with {status}", member.name);
+        println!("{}: {} ended with {status}", member.name, suite.name);
         tables.push_str(&table);
         worst = worse(worst, code);
     }
     if args.is_empty() && worst != SKIPPED {
-        page::write(root, suite, &tables)?;
+        page::write(root, suite.name, &tables)?;
     }
     Ok(ExitCode::from(worst))
 }

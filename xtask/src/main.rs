@@ -9,9 +9,11 @@ mod bench;
 mod book;
 mod dist;
 mod fuzz;
+mod generate;
 mod long;
 mod page;
 mod release;
+mod schema;
 mod shell;
 mod test;
 mod tidy;
@@ -46,6 +48,18 @@ const COMMANDS: &[Command] = &[
         usage: "book",
         about: "run every command and check every document and link of the pages",
         run: book::run,
+    },
+    Command {
+        name: "gen",
+        usage: "gen [--check]",
+        about: "write, or only compare, the files that are made from the code",
+        run: generate::run,
+    },
+    Command {
+        name: "schema",
+        usage: "schema new-version",
+        about: "the draft of a new version of the document: what changed, as operations and a test",
+        run: schema::run,
     },
     Command {
         name: "bench",
@@ -98,10 +112,8 @@ fn run(name: &str, args: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let members = workspace::members(&root)?;
-    if long::providers(&members, name).next().is_some()
-        && long::SUITES.iter().any(|(suite, _)| *suite == name)
-    {
-        return long::run(&root, &members, name, args);
+    if let Some(suite) = long::provided(&members, name) {
+        return long::run(&root, &members, suite, args);
     }
     Ok(usage(&format!("xtask: no command `{name}`\n\n")))
 }
@@ -119,10 +131,9 @@ fn root() -> PathBuf {
 /// What there is. A suite that no crate provides is not listed.
 fn help(root: &Path) -> String {
     let members = workspace::members(root).unwrap_or_default();
-    let suites =
-        long::SUITES.iter().filter(|(name, _)| long::providers(&members, name).next().is_some());
+    let suites = long::SUITES.iter().filter(|suite| suite.providers(&members).next().is_some());
     let suites: Vec<_> =
-        suites.map(|(name, about)| (format!("{name} [OPTIONS]"), *about)).collect();
+        suites.map(|suite| (format!("{} [OPTIONS]", suite.name), suite.about)).collect();
     let commands = COMMANDS.iter().map(|command| (command.usage.to_owned(), command.about));
     let lines: Vec<(String, &str)> = commands.chain(suites).collect();
     let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);

@@ -44,9 +44,15 @@ pub(crate) fn machine() -> String {
     // What follows the numbers is a name that whoever built the kernel gave it.
     let kernel = read("/proc/sys/kernel/osrelease");
     let kernel = kernel.split('-').next().unwrap_or_default();
+    // Others who work on the machine meanwhile are part of the figure.
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or_default();
     let date = command("date", &["-u", "+%Y-%m-%d %H:%M UTC"]);
     let rust = command("rustc", &["--version"]);
-    format!("{date}; {processor}, {cores} cores, {memory} GiB; Linux {}; {rust}", kernel.trim())
+    format!(
+        "{date}; {processor}, {cores} cores, {memory} GiB, load {load}; Linux {}; {rust}",
+        kernel.trim()
+    )
 }
 
 /// The first line of a program's output, or nothing.

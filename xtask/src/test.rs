@@ -17,9 +17,9 @@ const LAYERS: [&str; 4] = ["memtrack", "mempressure", "memleak", "memcfg"];
 
 /// Tests that were run, over all steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Count {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 /// The steps so far.
@@ -149,7 +149,7 @@ fn closing_lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Adds up what nextest (`Summary [..] 9 tests run: 8 passed, 1 failed`) or libtest (`test result: ok. 8 passed; 1 failed; ..`) counted.
-fn count(text: &str) -> Count {
+pub(crate) fn count(text: &str) -> Count {
     let mut count = Count::default();
     // Under nextest a failed test's own output holds a result of libtest, too.
     let nextest = closing_lines(text).next().is_some();

@@ -4,6 +4,7 @@
 
 mod arrows;
 mod budgets;
+mod exit_codes;
 mod manifests;
 mod sources;
 
@@ -27,6 +28,7 @@ const RULES: &[Rule] = &[
     Rule { name: "front pages", check: sources::front_pages },
     Rule { name: "file sizes", check: sources::sizes },
     Rule { name: "no ignored test", check: sources::ignored },
+    Rule { name: "exit codes have tests", check: exit_codes::check },
     Rule { name: "no machine in the tree", check: sources::machine },
     Rule { name: "dependency budgets", check: budgets::check },
     Rule { name: "dependencies' rust-version", check: budgets::rust_version },

@@ -122,7 +122,7 @@ fn member(root: &Path, package: &Value) -> anyhow::Result<Member> {
         keywords: texts(&package["keywords"]),
         folder: format!("{}/", folder.display()),
         dependencies: dependencies.iter().map(dependency).collect(),
-        examples: package["targets"].as_array().into_iter().flatten().filter_map(example).collect(),
+        examples: targets(package, "example"),
     })
 }
 
@@ -137,9 +137,16 @@ fn files(root: &Path) -> anyhow::Result<Vec<File>> {
     Ok(files)
 }
 
-fn example(target: &Value) -> Option<String> {
-    let is_example = target["kind"].as_array()?.iter().any(|kind| kind == "example");
-    is_example.then(|| target["name"].as_str().map(str::to_owned)).flatten()
+/// The names of a package's targets of one kind.
+fn targets(package: &Value, kind: &str) -> Vec<String> {
+    let targets = package["targets"].as_array().into_iter().flatten();
+    let of_kind = |target: &&Value| {
+        target["kind"].as_array().into_iter().flatten().any(|other| other == kind)
+    };
+    targets
+        .filter(of_kind)
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// Every file that is, or would be, committed. Without git or its folder, as after unpacking an archive, everything but build output.

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS};
 use crate::origin::{Origin, SourceKind};
 use crate::path::KeyPath;
-use crate::schema::{Form, Key, Kind, Lookup, Schema, Scope};
+use crate::schema::{Key, Kind, Lookup, Schema, Scope};
 use crate::suggest::closest;
 use crate::value::{Node, Table, Value};
 
@@ -50,7 +50,9 @@ impl Checker<'_> {
         let mut problem = Diagnostic::error(Code::UnknownKey, format!("unknown key `{path}`"))
             .about(path)
             .at(Label::key(origin, ""));
-        if let Some(meant) = self.schema.suggest(path) {
+        // Past what is shown anyhow, ten thousand unknown keys need no ten thousand searches.
+        let shown = self.found.len() < MAX_DIAGNOSTICS;
+        if let Some(meant) = shown.then(|| self.schema.suggest(path)).flatten() {
             problem = problem.help(format!("did you mean `{meant}`?"));
         }
         self.found.push(problem);
@@ -84,19 +86,26 @@ fn check_scalar(
     path: &KeyPath,
     secret: bool,
 ) -> Result<(), Diagnostic> {
-    let allowed = kind.allowed();
-    let shown = if secret { "(secret)".to_owned() } else { shorten(&node.value.to_string()) };
-    let problem = |code, message: String, label: &str| {
-        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, label))
+    // Nearly every value is fine: what is only said of the others is worked out for them alone.
+    let shown = || match secret {
+        true => "(secret)".to_owned(),
+        false => shorten(&node.value.to_string()),
+    };
+    let problem = |code, message: String| {
+        let text = match &node.origin.migrated {
+            Some(old) => format!("it comes from `{}` of version {}", old.key, old.version),
+            None => String::new(),
+        };
+        Diagnostic::error(code, message).about(path).at(Label::value(&node.origin, text))
     };
     let wrong_type = || {
-        let message = format!("`{path}` is {}, expected {allowed}", node.value.describe());
-        problem(Code::WrongType, message, "")
+        let (found, allowed) = (node.value.describe(), kind.allowed());
+        problem(Code::WrongType, format!("`{path}` is {found}, expected {allowed}"))
     };
     let outside = |below: bool| {
         let side = if below { "below the lowest" } else { "above the highest" };
-        let message = format!("`{path}` is {shown}, {side} allowed");
-        problem(Code::OutOfRange, message, "").help(format!("expected {allowed}"))
+        let message = format!("`{path}` is {}, {side} allowed", shown());
+        problem(Code::OutOfRange, message).help(format!("expected {}", kind.allowed()))
     };
     match (kind, &node.value) {
         (Kind::Boolean, Value::Boolean(_)) | (Kind::Text, Value::String(_)) => Ok(()),
@@ -131,8 +140,8 @@ fn check_scalar(
             if words.contains(&text.as_str()) {
                 return Ok(());
             }
-            let message = format!("`{path}` is {shown}, expected {allowed}");
-            let problem = problem(Code::UnknownChoice, message, "");
+            let message = format!("`{path}` is {}, expected {}", shown(), kind.allowed());
+            let problem = problem(Code::UnknownChoice, message);
             Err(match closest(text, words.iter().copied()) {
                 Some(word) => problem.help(format!("did you mean \"{word}\"?")),
                 None => problem,
@@ -149,9 +158,9 @@ fn check_scalar(
             // The form's own message repeats the text, which a secret must not.
             Err(_) if secret => {
                 let message = format!("`{path}` is no {}", form.name);
-                Err(problem(Code::Malformed, message, "").help(format!("expected {allowed}")))
+                Err(problem(Code::Malformed, message).help(format!("expected {}", kind.allowed())))
             }
-            Err(message) => Err(problem(Code::Malformed, format!("`{path}`: {message}"), "")),
+            Err(message) => Err(problem(Code::Malformed, format!("`{path}`: {message}"))),
         },
         (Kind::Form { form, .. }, Value::Integer(_) | Value::Float(_)) => {
             let help = format!("write it with its unit, as text: \"{}\"", form.example);
@@ -159,7 +168,7 @@ fn check_scalar(
         }
         (Kind::File, Value::String(text)) => {
             let resolved = resolve(text, node.origin.source.base.as_deref())
-                .map_err(|why| problem(Code::Invalid, format!("`{path}`: {why}"), ""))?;
+                .map_err(|why| problem(Code::Invalid, format!("`{path}`: {why}")))?;
             node.value = Value::String(resolved.to_string_lossy().into_owned());
             Ok(())
         }
@@ -212,11 +221,16 @@ fn resolve(text: &str, base: Option<&Path>) -> Result<PathBuf, String> {
 }
 
 /// Reads the text of a variable or a flag as the type of its key.
-pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Value, Diagnostic> {
+pub(crate) fn read_text(
+    key: &KeyPath,
+    kind: &Kind,
+    text: &str,
+    origin: &Origin,
+) -> Result<Value, Diagnostic> {
     let trimmed = text.trim();
     let wrong = |value: &str| {
-        let message = format!("`{value}` is not {}", kind.allowed());
-        Diagnostic::error(Code::WrongType, message).at(Label::value(origin, ""))
+        let message = format!("`{key}` is `{}`, expected {}", shorten(value), kind.allowed());
+        Diagnostic::error(Code::WrongType, message).about(key).at(Label::value(origin, ""))
     };
     match kind {
         Kind::Boolean => match trimmed {
@@ -229,8 +243,7 @@ pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Valu
             Ok(value) if value.is_finite() => Ok(Value::Float(value)),
             _ => Err(wrong(text)),
         },
-        Kind::List(of) if trimmed.starts_with('[') => {
-            let _ = of;
+        Kind::List(_) if trimmed.starts_with('[') => {
             let node = crate::parse::parse_value(&origin.source)?;
             match node.value {
                 Value::Array(nodes) => Ok(Value::Array(nodes)),
@@ -238,11 +251,9 @@ pub(crate) fn read_text(kind: &Kind, text: &str, origin: &Origin) -> Result<Valu
             }
         }
         Kind::List(_) => Err(wrong(text).help("write a TOML array, such as '[\"one\", \"two\"]'")),
-        Kind::Form { form: Form { integers: true, .. }, .. }
-        | Kind::Form { .. }
-        | Kind::Choice(_)
-        | Kind::Text
-        | Kind::File => Ok(Value::String(text.to_owned())),
+        Kind::Form { .. } | Kind::Choice(_) | Kind::Text | Kind::File => {
+            Ok(Value::String(text.to_owned()))
+        }
     }
 }
 

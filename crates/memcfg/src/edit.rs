@@ -129,20 +129,31 @@ fn added(text: &str, path: &KeyPath, new: &Value) -> Option<String> {
     let (parent, Segment::Key(name)) = path.split_last()? else { return None };
     let name = if is_bare(name) { name.clone() } else { quote(name) };
     let end = layout.line_end();
-    let (mut table, mut at) = (KeyPath::root(), None);
-    if parent.0.is_empty() {
-        at = Some(0);
-    }
+    let mut table = KeyPath::root();
+    // Where the line goes, and under which name: below a sister, or below a dotted one of the same table.
+    let mut place = parent.0.is_empty().then_some((0, KeyPath::root()));
     for item in &layout.items {
-        if let ItemKind::Header { path, array, .. } = &item.kind {
-            table = if *array { KeyPath::root().key("\0") } else { path.clone() };
+        match &item.kind {
+            ItemKind::Header { path, array, .. } => {
+                table = if *array { KeyPath::root().key("\0") } else { path.clone() };
+            }
+            ItemKind::Assign { path, .. } => {
+                let mut full = table.clone();
+                full.0.extend(path.0.iter().cloned());
+                let dotted = full.starts_with(&parent) && parent.0.len() > table.0.len();
+                if dotted && path.0.len() > 1 && parent.starts_with(&table) {
+                    let within = KeyPath(parent.0.get(table.0.len()..)?.to_vec());
+                    place = Some((item.line.end, within));
+                }
+            }
         }
         if table == parent {
-            at = Some(item.line.end);
+            place = Some((item.line.end, KeyPath::root()));
         }
     }
-    let (at, line) = match at {
-        Some(at) => (at, format!("{name} = {new}{end}")),
+    let (at, line) = match place {
+        Some((at, within)) if within.0.is_empty() => (at, format!("{name} = {new}{end}")),
+        Some((at, within)) => (at, format!("{within}.{name} = {new}{end}")),
         None => (text.len(), format!("{end}[{parent}]{end}{name} = {new}{end}")),
     };
     let (before, after) = (text.get(..at)?, text.get(at..)?);
@@ -187,6 +198,7 @@ mod tests {
         assert_eq!(set_in("[a]\nx = 1\n", "top", "1"), "top = 1\n[a]\nx = 1\n");
         assert_eq!(set_in("a = { x = 1 }\n", "a.y", "2"), "a = { x = 1, y = 2 }\n");
         assert_eq!(set_in("a.x = 1\n", "a.x", "2"), "a.x = 2\n");
+        assert_eq!(set_in("a.x = 1\n[b]\n", "a.y", "2"), "a.x = 1\na.y = 2\n[b]\n");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From texts to the typed document: the whole flow, without touching a disk or a clock.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::merge::{Explanation, explain, merge_into};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::overlay::{Overlay, Override};
 use crate::parse::{parse, text_of};
-use crate::path::KeyPath;
+use crate::path::{KeyPath, Segment};
 use crate::schema::Schema;
 use crate::spec::{Document, Spec};
 use crate::value::{self, Node, Table, Value};
@@ -106,7 +107,7 @@ pub fn assemble<T: Document>(
     inputs: &Inputs,
 ) -> Result<Loaded<T>, Vec<Diagnostic>> {
     let mut found = Vec::new();
-    let mut overlays = vec![defaults::<T>()?];
+    let mut overlays = vec![defaults(spec)?];
     let mut readable = true;
     for text in &inputs.texts {
         match file(spec, text, &mut found) {
@@ -121,6 +122,43 @@ pub fn assemble<T: Document>(
         overlays.push(env);
     }
     overlays.push(Overlay::from_flags(&inputs.flags, cwd, schema, &mut found));
+    finish(spec, overlays, readable, found)
+}
+
+/// Makes the document of a project: `base` with the project's own file in the place of any other project's.
+///
+/// The overlays of `base` are taken as they are, without reading anything again.
+///
+/// # Errors
+/// As [`assemble`], of the project's file and of what it leads to.
+pub fn assemble_over<T: Document>(
+    spec: &Spec<T>,
+    base: &Loaded<T>,
+    text: Option<&Text>,
+) -> Result<Loaded<T>, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    let project = text.map(|text| file(spec, text, &mut found));
+    let readable = project.as_ref().is_none_or(Option::is_some);
+    let kept = base.overlays.iter();
+    let mut overlays: Vec<_> = kept
+        .filter(|overlay| !matches!(overlay.kind, SourceKind::Project | SourceKind::Preset))
+        .cloned()
+        .collect();
+    let at = overlays.partition_point(|overlay| overlay.kind < SourceKind::Project);
+    if let Some(project) = project.flatten() {
+        overlays.insert(at, project);
+    }
+    finish(spec, overlays, readable, found)
+}
+
+/// From the overlays to the document.
+fn finish<T: Document>(
+    spec: &Spec<T>,
+    mut overlays: Vec<Overlay>,
+    readable: bool,
+    mut found: Vec<Diagnostic>,
+) -> Result<Loaded<T>, Vec<Diagnostic>> {
+    let schema = spec.schema();
     let faulty = take_out_faulty(&mut overlays, &found);
     let mut merged = merge_all(&overlays);
     for preset in preset_overlays(spec, &merged).into_iter().rev() {
@@ -141,7 +179,7 @@ pub fn assemble<T: Document>(
             warnings,
             overlays: overlays.into(),
             merged,
-            schema: Arc::new(schema.clone()),
+            schema: Arc::clone(schema),
         }),
         None => Err(vec![Diagnostic::error(Code::Invalid, "the document could not be decoded")]),
     }
@@ -155,13 +193,11 @@ fn merge_all(overlays: &[Overlay]) -> Table {
     merged
 }
 
-fn defaults<T: Document>() -> Result<Overlay, Vec<Diagnostic>> {
-    let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
-    let table = toml::Table::try_from(T::default()).map_err(|error| {
+fn defaults<T: Document>(spec: &Spec<T>) -> Result<Overlay, Vec<Diagnostic>> {
+    let values = spec.defaults().map_err(|error| {
         let message = format!("the defaults are no document: {error}");
         vec![Diagnostic::error(Code::Invalid, message)]
     })?;
-    let values = value::table_from_toml(table, &source);
     Ok(Overlay { kind: SourceKind::Default, values, version: None })
 }
 
@@ -175,7 +211,7 @@ fn preset_overlays<T: Document>(spec: &Spec<T>, merged: &Table) -> Vec<Overlay> 
             let name = format!("{} = \"{}\"", preset.key, preset.value);
             let source = Arc::new(Source::new(SourceKind::Preset, name, ""));
             let values = value::table_from_toml(preset.overlay.clone(), &source);
-            Overlay { kind: SourceKind::Preset, values, version: None }
+            Overlay { kind: SourceKind::Preset, values: Arc::new(values), version: None }
         })
         .collect()
 }
@@ -195,11 +231,11 @@ fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -
     let mut table = match parse(&source) {
         Ok(table) => table,
         Err(problems) => {
-            found.extend(problems);
+            found.extend(mask_lines(problems, spec, &source));
             return None;
         }
     };
-    mask_secrets(&mut table, spec.schema(), &source);
+    mask_secrets(&mut table, spec, &source);
     // Nested documents have versions of their own and take no part in the outer one's.
     let mut nested = Vec::new();
     for (name, history) in &spec.nested {
@@ -226,7 +262,7 @@ fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -
         );
     }
     check(&mut values, spec.schema(), found);
-    Some(Overlay { kind: text.kind, values, version: Some(version) })
+    Some(Overlay { kind: text.kind, values: Arc::new(values), version: Some(version) })
 }
 
 /// The values of a document in the newest version, whatever version they were written in.
@@ -259,35 +295,78 @@ fn versioned(
 }
 
 /// Puts a masked text behind every origin when the document holds a secret: lines are shown in messages.
-fn mask_secrets(table: &mut Table, schema: &Schema, source: &Arc<Source>) {
-    let secrets: Vec<_> = value::leaves(table)
-        .into_iter()
-        .filter(|(path, _)| schema.is_secret(path))
+fn mask_secrets<T: Document>(table: &mut Table, spec: &Spec<T>, source: &Arc<Source>) {
+    if !spec.all_schemas().any(|(_, schema)| schema.secret_names().next().is_some()) {
+        return;
+    }
+    let is_secret = |path: &KeyPath| {
+        spec.all_schemas().any(|(inside, schema)| match (inside, path.0.split_first()) {
+            (None, _) => schema.is_secret(path),
+            (Some(table), Some((Segment::Key(first), rest))) if first == table => {
+                schema.is_secret(&KeyPath(rest.to_vec()))
+            }
+            (Some(_), _) => false,
+        })
+    };
+    let leaves = value::leaves(table).into_iter();
+    let secrets: Vec<_> = leaves
+        .filter(|(path, _)| is_secret(path))
         .filter_map(|(_, node)| node.origin.value.clone())
         .collect();
     if secrets.is_empty() {
         return;
     }
-    let mut text = source.text.clone();
-    for span in secrets {
-        let masked: String = text[span.clone()]
-            .chars()
-            .flat_map(|c| {
-                let fill = if c == '\n' { '\n' } else { '*' };
-                std::iter::repeat_n(fill, if c == '\n' { 1 } else { c.len_utf8() })
-            })
-            .collect();
-        text.replace_range(span, &masked);
-    }
-    let masked = Arc::new(Source {
-        kind: source.kind,
-        name: source.name.clone(),
-        text,
-        base: source.base.clone(),
-    });
+    let masked = masked(source, &secrets);
     for node in table.values_mut() {
         set_source(node, &masked);
     }
+}
+
+/// A text that could not be parsed may hold secrets as well: every line that seems to set one is masked.
+fn mask_lines<T: Document>(
+    mut problems: Vec<Diagnostic>,
+    spec: &Spec<T>,
+    source: &Arc<Source>,
+) -> Vec<Diagnostic> {
+    let names: BTreeSet<&str> =
+        spec.all_schemas().flat_map(|(_, schema)| schema.secret_names()).collect();
+    if names.is_empty() {
+        return problems;
+    }
+    let (mut spans, mut at) = (Vec::new(), 0);
+    for line in source.text.split_inclusive('\n') {
+        if names.iter().any(|name| line.contains(name)) {
+            spans.push(at..at + line.len());
+        }
+        at += line.len();
+    }
+    let masked = masked(source, &spans);
+    for problem in &mut problems {
+        // It may quote the value.
+        problem.help = None;
+        for label in &mut problem.labels {
+            label.origin.source = Arc::clone(&masked);
+        }
+    }
+    problems
+}
+
+/// The source with these bytes masked; lines and columns stay.
+fn masked(source: &Source, spans: &[Range<usize>]) -> Arc<Source> {
+    let mut text = source.text.clone();
+    for span in spans {
+        let Some(secret) = text.get(span.clone()) else { continue };
+        let mask: String = secret
+            .chars()
+            .flat_map(|c| match c {
+                '\n' => std::iter::repeat_n('\n', 1),
+                c => std::iter::repeat_n('*', c.len_utf8()),
+            })
+            .collect();
+        text.replace_range(span.clone(), &mask);
+    }
+    let (kind, name, base) = (source.kind, source.name.clone(), source.base.clone());
+    Arc::new(Source { kind, name, text, base })
 }
 
 fn set_source(node: &mut Node, source: &Arc<Source>) {
@@ -306,11 +385,13 @@ fn take_out_faulty(overlays: &mut [Overlay], found: &[Diagnostic]) -> BTreeSet<K
         let Some(key) = &problem.key else { continue };
         let mut path = KeyPath::parse(key);
         // A faulty element spoils its array.
-        while matches!(path.0.last(), Some(crate::path::Segment::Index(_))) {
+        while matches!(path.0.last(), Some(Segment::Index(_))) {
             path.0.pop();
         }
         for overlay in overlays.iter_mut().skip(1) {
-            value::remove(&mut overlay.values, &path);
+            if value::get(&overlay.values, &path).is_some() {
+                value::remove(Arc::make_mut(&mut overlay.values), &path);
+            }
         }
         faulty.insert(path);
     }

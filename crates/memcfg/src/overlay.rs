@@ -16,8 +16,8 @@ use crate::value::{self, Node, Table};
 pub struct Overlay {
     /// What kind of source.
     pub kind: SourceKind,
-    /// The values.
-    pub values: Table,
+    /// The values; shared, since the same file lies under many projects.
+    pub values: Arc<Table>,
     /// The version its document was written in, where it is one.
     pub version: Option<u32>,
 }
@@ -55,7 +55,7 @@ impl Overlay {
             put(&mut values, key, Arc::new(source), schema, found);
         }
         check(&mut values, schema, found);
-        Self { kind: SourceKind::Flag, values, version: None }
+        Self { kind: SourceKind::Flag, values: Arc::new(values), version: None }
     }
 
     /// An overlay of the environment's variables that begin with `prefix` and `_`.
@@ -90,7 +90,7 @@ impl Overlay {
             }
         }
         check(&mut values, schema, found);
-        Self { kind: SourceKind::Environment, values, version: None }
+        Self { kind: SourceKind::Environment, values: Arc::new(values), version: None }
     }
 }
 
@@ -115,11 +115,11 @@ fn put(
     let origin = if known.secret { Origin { source: masked(&source), ..origin } } else { origin };
     // The text is read from the source as it is, and only the origin that is kept is masked.
     let full = Origin { source: Arc::clone(&source), ..origin.clone() };
-    match read_text(&known.kind, &source.text, &full) {
+    match read_text(key, &known.kind, &source.text, &full) {
         Ok(value) => value::insert(values, key, Node { value, origin }),
         Err(mut problem) => {
             if known.secret {
-                problem.message = format!("`{key}` is not {}", known.kind.allowed());
+                problem.message = format!("`{key}` is (secret), expected {}", known.kind.allowed());
                 for label in &mut problem.labels {
                     label.origin = origin.clone();
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::path::KeyPath;
 use crate::value::{Node, Table, Value};
@@ -17,6 +17,8 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub const MAX_DEPTH: usize = 32;
 /// The most values of a document.
 pub const MAX_LEAVES: usize = 10_000;
+/// The longest key, in bytes.
+pub const MAX_KEY: usize = 256;
 /// The longest text of one value, in bytes: 64 KiB.
 pub const MAX_STRING: usize = 64 << 10;
 
@@ -85,7 +87,8 @@ pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
     // The parser skips a byte order mark; its positions are then those of the whole text.
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut reader = Reader { source, leaves: 0, problems: Vec::new() };
-    for error in &errors {
+    // Each is looked into, so that a text that is nothing but errors is not looked into for minutes.
+    for error in errors.iter().take(MAX_DIAGNOSTICS) {
         let found = syntax(source, error, &root);
         reader.problems.push(found);
     }
@@ -124,6 +127,13 @@ impl Reader<'_> {
         let mut out = Table::new();
         for (key, value) in table {
             let (span, name) = (key.span(), key.into_inner().into_owned());
+            if name.len() > MAX_KEY {
+                let origin = Origin { key: Some(span), ..Origin::whole(self.source) };
+                let message = format!("a key is longer than {MAX_KEY} bytes");
+                let problem = Diagnostic::error(Code::Limit, message).at(Label::key(&origin, ""));
+                self.problems.push(problem);
+                continue;
+            }
             let path = path.key(&name);
             if let Some(node) = self.node(Some(span), value, &path, depth) {
                 out.insert(name, node);
@@ -241,6 +251,11 @@ fn syntax(
         found.labels.push(label.clone());
         let mut earlier = None;
         last_key_before(root.get_ref(), name, second.start, &mut earlier);
+        // A header keeps only the place of its last mention.
+        let header = format!("[{name}]");
+        let before = source.text.get(..second.start).unwrap_or_default();
+        let header = before.find(&header).map(|at| at + 1..at + 1 + name.len());
+        let earlier = earlier.or(header.filter(|header| header.start != second.start));
         if earlier.is_some() {
             label.span = earlier;
             "first set here".clone_into(&mut label.text);
@@ -248,23 +263,38 @@ fn syntax(
         }
         return found;
     }
-    let mut found = Diagnostic::error(Code::Syntax, error.message().trim().to_owned()).at(label);
-    if let Some(help) = syntax_help(source, error) {
-        found = found.help(help);
+    let message = error.message().trim().to_owned();
+    match line_of(source, error) {
+        Some((key, "=", "")) => {
+            let message = format!("`{key}` has no value");
+            Diagnostic::error(Code::Syntax, message).at(label)
+        }
+        Some((key, "=", value)) if is_bare_text(value) => {
+            let help = format!("text needs quotes: {key} = \"{value}\"");
+            Diagnostic::error(Code::Syntax, message).at(label).help(help)
+        }
+        Some((key, ":", _)) => {
+            let help = format!("a key is set with an equals sign: {key} = ...");
+            Diagnostic::error(Code::Syntax, message).at(label).help(help)
+        }
+        _ => Diagnostic::error(Code::Syntax, message).at(label),
     }
-    found
 }
 
-/// What people mean most often when a value is no TOML: text without its quotes.
-fn syntax_help(source: &Source, error: &toml::de::Error) -> Option<String> {
+/// The key, the sign and the value of the line that an error is in, as far as it has them.
+fn line_of<'a>(source: &'a Source, error: &toml::de::Error) -> Option<(&'a str, &'a str, &'a str)> {
     let at = error.span()?.start.min(source.text.len());
     let start = source.text.get(..at)?.rfind('\n').map_or(0, |at| at + 1);
-    let line = source.text.get(start..)?.lines().next()?;
-    let (key, value) = line.split_once('=')?;
-    let value = value.split('#').next()?.trim();
-    let bare = !value.is_empty() && !value.contains(['"', '\'', '[', '{']);
-    let word = value.starts_with(|c: char| c.is_ascii_alphanumeric());
-    (bare && word).then(|| format!("text needs quotes: {} = \"{value}\"", key.trim()))
+    let line = source.text.get(start..)?.lines().next()?.split('#').next()?;
+    let sign = line.find(['=', ':'])?;
+    let (key, rest) = (line.get(..sign)?.trim(), line.get(sign..)?);
+    let word = !key.is_empty() && !key.contains(['"', '\'', '[', ' ']);
+    word.then(|| (key, &rest[..1], rest[1..].trim()))
+}
+
+/// Whether a value looks like text whose quotes were forgotten.
+fn is_bare_text(value: &str) -> bool {
+    !value.contains(['"', '\'', '[', '{']) && value.starts_with(|c: char| c.is_ascii_alphanumeric())
 }
 
 /// The last place before `limit` where `name` was set, anywhere in the document.
@@ -335,6 +365,25 @@ mod tests {
         assert_eq!(only(&many).code, Code::Limit);
         assert_eq!(only(&format!("a = \"{}\"", "x".repeat(MAX_STRING + 1))).code, Code::Limit);
         assert_eq!(only(&"#".repeat(MAX_BYTES + 1)).code, Code::Limit);
+    }
+
+    /// Each of these takes minutes or gigabytes where nobody thought of it; here they only have to end.
+    #[test]
+    fn hostile_texts_are_refused() {
+        let keys: String = (0..40_000).map(|i| format!("k{i}=1\n")).collect();
+        for text in [
+            "a=1\n".repeat(200_000),
+            format!("{keys}{keys}"),
+            format!("{} = 1", "k".repeat(1_000_000)),
+            "[a]\n".repeat(200_000),
+            "a.".repeat(400_000),
+            "a = [".repeat(1_000),
+            "\"".repeat(1_000_000),
+            "a = '''".to_owned() + &"x\n".repeat(400_000),
+        ] {
+            let found = parse(&source(&text)).unwrap_err();
+            assert!(found[0].to_string().len() < 1_000, "{}", found[0]);
+        }
     }
 
     #[test]

@@ -218,4 +218,20 @@ fn a_save_that_fails_names_its_step() {
     let error = editor.save(b"new\n", Expected::Anything).unwrap_err();
     assert!(error.to_string().contains("making its directory failed"), "{error}");
     assert_eq!(editor.metrics().failed_by.get("directory"), Some(&1));
+    assert_eq!((editor.metrics().saved, editor.metrics().last_success), (0, None));
+}
+
+#[test]
+fn temporary_files_of_dead_processes_are_swept_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(dir.path().join(".c.toml.tmp.1.0"), "half").unwrap();
+    std::fs::write(dir.path().join(".other.toml.tmp.1.0"), "another file's").unwrap();
+    let mut editor = Editor::new(&path, |_| true);
+    editor.save(b"1\n", Expected::Absent).unwrap();
+    assert_eq!(editor.metrics().swept, 1);
+    assert!(
+        editor.metrics().last_success.is_some() && editor.metrics().last_duration_seconds > 0.0
+    );
+    assert_eq!(temps(dir.path()), 1);
 }

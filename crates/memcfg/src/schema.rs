@@ -304,10 +304,23 @@ impl Schema {
         }
     }
 
-    /// Whether a value at `path` may never be shown.
+    /// Whether a value at `path`, or one it lies in, may never be shown.
     #[must_use]
     pub fn is_secret(&self, path: &KeyPath) -> bool {
-        self.key(path).is_some_and(|key| key.secret)
+        let mut shape = &self.root;
+        for name in path.keys() {
+            let Some(child) = shape.child(name) else { return false };
+            if child.key.and_then(|index| self.keys.get(index)).is_some_and(|key| key.secret) {
+                return true;
+            }
+            shape = child;
+        }
+        false
+    }
+
+    /// The last steps of the paths of secret keys.
+    pub(crate) fn secret_names(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().filter(|key| key.secret).filter_map(|key| key.path.keys().last())
     }
 
     /// The path that somebody most likely meant by an unknown one.

@@ -1,7 +1,7 @@
 //! A document: its versions, its built-in overlays, its rules.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,9 +9,11 @@ use serde::de::DeserializeOwned;
 use crate::diagnostic::Severity;
 use crate::history::History;
 use crate::merge::{Explanation, explain};
+use crate::origin::{Source, SourceKind};
 use crate::overlay::Overlay;
 use crate::path::{KeyPath, Segment};
 use crate::schema::Schema;
+use crate::value::{self, Table};
 
 /// What a document is decoded into: any plain type with serde and garde derives and a default.
 pub trait Document:
@@ -175,14 +177,15 @@ pub struct Spec<T> {
     pub env_ignored: Vec<String>,
     /// Documents inside this one, each with versions of its own.
     pub nested: Vec<(&'static str, History)>,
-    schema: Schema,
+    schema: Arc<Schema>,
+    defaults: OnceLock<Arc<Table>>,
 }
 
 impl<T: Document> Spec<T> {
     /// A document with these versions, and no rules yet.
     #[must_use]
     pub fn new(history: History) -> Self {
-        let schema = history.current().schema.clone();
+        let schema = Arc::new(history.current().schema.clone());
         Self {
             history,
             rules: Vec::new(),
@@ -191,6 +194,7 @@ impl<T: Document> Spec<T> {
             env_ignored: Vec::new(),
             nested: Vec::new(),
             schema,
+            defaults: OnceLock::new(),
         }
     }
 
@@ -226,7 +230,7 @@ impl<T: Document> Spec<T> {
         inner: &Spec<U>,
         part: fn(&T) -> &U,
     ) -> Self {
-        self.schema = self.schema.nest(name, &inner.schema);
+        self.schema = Arc::new(Schema::clone(&self.schema).nest(name, &inner.schema));
         self.rules.extend(inner.rules.iter().map(|rule| rule.nest(name, part)));
         self.presets.extend(inner.presets.iter().map(|preset| {
             let mut key = preset.key.clone();
@@ -239,9 +243,28 @@ impl<T: Document> Spec<T> {
         self
     }
 
+    /// The schemas of every version, with the table that each is nested in.
+    pub(crate) fn all_schemas(&self) -> impl Iterator<Item = (Option<&'static str>, &Schema)> {
+        let own = self.history.releases().map(|release| (None, &release.schema));
+        let nested = self.nested.iter().flat_map(|(name, history)| {
+            history.releases().map(|release| (Some(*name), &release.schema))
+        });
+        own.chain(nested).chain([(None, &*self.schema)])
+    }
+
     /// The keys of the newest version, with those of nested documents.
     #[must_use]
-    pub fn schema(&self) -> &Schema {
+    pub fn schema(&self) -> &Arc<Schema> {
         &self.schema
+    }
+
+    /// The values of `T::default()`, worked out once.
+    pub(crate) fn defaults(&self) -> Result<Arc<Table>, toml::ser::Error> {
+        if let Some(defaults) = self.defaults.get() {
+            return Ok(Arc::clone(defaults));
+        }
+        let source = Arc::new(Source::new(SourceKind::Default, "defaults", ""));
+        let table = value::table_from_toml(toml::Table::try_from(T::default())?, &source);
+        Ok(Arc::clone(self.defaults.get_or_init(|| Arc::new(table))))
     }
 }

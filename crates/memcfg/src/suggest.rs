@@ -8,6 +8,10 @@ pub(crate) fn closest<'a>(
     wrong: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
+    // The distance costs length times length; what is this long is no slip of the fingers.
+    if wrong.len() > 100 {
+        return None;
+    }
     let lower = wrong.to_lowercase();
     let limit = (lower.chars().count() / 3).max(2);
     candidates

@@ -163,3 +163,83 @@ fn places_lead_to_the_document() {
     assert!(!loaded.value.track.adaptive);
     assert_eq!(loaded.value.project.priority, mempressure::Priority::High);
 }
+
+#[test]
+fn the_first_file_says_everything_and_is_valid() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("made/memcli/config.toml");
+    document::init(&path, 4 << 30).unwrap();
+    let loaded = document::load(&Sources::new().file(&path)).unwrap();
+    assert_eq!(loaded.value.budget.total.to_string(), "2GiB");
+    assert!(loaded.warnings.is_empty());
+    let text = std::fs::read_to_string(&path).unwrap();
+    for key in document::spec().schema().keys() {
+        let name = key.path.keys().last().unwrap().replace('*', "cache");
+        assert!(text.contains(&format!("{name} = ")), "{}", key.path);
+    }
+    // Every commented key is right as it stands.
+    let set = text.replace("\n# ", "\n");
+    let set: String = set
+        .lines()
+        .filter(|line| line.starts_with('[') || (line.contains(" = ") && !line.ends_with("= ")))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&path, set).unwrap();
+    let all = document::load(&Sources::new().file(&path)).unwrap();
+    assert_eq!(all.value.leak, loaded.value.leak);
+    // A second time is a conflict, and changes nothing.
+    let before = std::fs::read(&path).unwrap();
+    assert!(document::init(&path, 4 << 30).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_first_file_that_fails_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    assert!(document::init(&dir.path().join("file/x/config.toml"), 4 << 30).is_err());
+    // The name of the temporary file is longer than a name may be, after the directories have been made.
+    let name = "n".repeat(248);
+    assert!(document::init(&dir.path().join("a/b").join(name), 4 << 30).is_err());
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["file"]);
+}
+
+#[test]
+fn a_file_is_migrated_saved_and_rolled_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let old = "# mine\nversion = \"1.0\"\nmax_workers = 8 # cores\n";
+    write(&path, old);
+    let mut editor = document::editor(&path);
+    let (bytes, hash) = editor.read().unwrap().unwrap();
+    let new = document::migrate("c.toml", std::str::from_utf8(&bytes).unwrap()).unwrap();
+    assert_eq!((new.from, new.to), (1, 3));
+    let expected = memcfg::save::Expected::Content(hash);
+    let saved = editor.save(new.text.as_bytes(), expected).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text, "# mine\nschema_version = 3\n\n[workload]\nparallel_workers = 8 # cores\n");
+    // The old version was a valid document, so there is a way back.
+    editor.rollback(saved.backup.unwrap(), memcfg::save::Expected::Anything).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
+}
+
+#[test]
+fn a_file_of_two_gigabytes_is_refused_without_being_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::File::create(&path).unwrap().set_len(2 << 30).unwrap();
+    let found = document::load(&Sources::new().file(&path)).unwrap_err();
+    assert_eq!(found[0].code, Code::Limit);
+}
+
+#[test]
+fn ten_thousand_unknown_keys_end_in_fifty_diagnostics() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let keys: String = (0..9_000).map(|n| format!("key_number_{n} = 1\n")).collect();
+    write(&path, &format!("schema_version = 3\n[budget]\n{keys}"));
+    let found = document::load(&Sources::new().file(&path)).unwrap_err();
+    assert_eq!(found.len(), memcfg::MAX_DIAGNOSTICS);
+}

@@ -2,7 +2,7 @@
 //!
 //! `MEMCFG_LONG=1` runs the long forms. Processes are this very binary, told by a variable what to do.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
 use crate::gate::FailOn;
-use crate::target::Target;
+use crate::target::{Subject, Target};
 
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
@@ -68,7 +68,7 @@ pub enum Command {
     Diff(DiffArgs),
     /// Plan limits, thresholds and workers from recordings, with the TOML to paste
     Budget(BudgetArgs),
-    /// Show and check the configuration
+    /// Show, check and edit the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Say what works here, what does not, and what to do about it
@@ -95,7 +95,7 @@ pub struct StatusArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [NORMAL] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -103,10 +103,10 @@ pub struct StatusArgs {
 /// What `leak` takes.
 #[derive(Debug, Args)]
 pub struct LeakArgs {
-    /// A pid, a process name, cgroup:/path, self, system, or a trace such as ./w.jsonl.gz
+    /// A pid, a process name, cgroup:/path, self or system; or a trace
     #[arg(value_name = "TARGET|TRACE")]
-    pub target: Target,
-    /// Watch this long; a trace is always read to its end
+    pub subject: Subject,
+    /// Watch this long; a trace is read to its end
     #[arg(long = "for", value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub duration: Duration,
     /// Leave out what is seen in the first part of that time, such as a warm-up
@@ -118,7 +118,7 @@ pub struct LeakArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [LEAK] where else a coloured dot and the word stand
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -126,9 +126,9 @@ pub struct LeakArgs {
 /// What `top` takes.
 #[derive(Debug, Args)]
 pub struct TopArgs {
-    /// A pid, a process name, cgroup:/path, self or system
-    #[arg(value_name = "TARGET", default_value = "system")]
-    pub target: Target,
+    /// A pid, a process name, cgroup:/path, self or system; or a trace, to look back over
+    #[arg(value_name = "TARGET|TRACE", default_value = "system")]
+    pub subject: Subject,
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
@@ -140,7 +140,7 @@ pub struct DoctorArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
-    /// Write [OK] where else a mark stands
+    /// Write the word in brackets in place of a coloured dot
     #[arg(long)]
     pub no_emoji: bool,
 }
@@ -383,6 +383,140 @@ pub enum ConfigCommand {
     Check(CheckArgs),
     /// Print the configuration in force
     Show(ShowArgs),
+    /// Say where one value comes from and what it hides
+    Explain(ExplainArgs),
+    /// List where configuration files are looked for
+    Path,
+    /// Print the JSON Schema, for editors
+    Schema,
+    /// Say which values a changed file would change
+    Diff(CandidateArgs),
+    /// The same, and which levels and verdicts recorded samples would have under it
+    Plan(PlanArgs),
+    /// Write a first file, with a budget that fits this machine or container
+    Init(InitArgs),
+    /// Set one key; everything else in the file stays as it is
+    Set(SetArgs),
+    /// Take one key out
+    Unset(UnsetArgs),
+    /// Carry a file of an older version to the present one, with its comments
+    Migrate(MigrateArgs),
+    /// Read a YAML document of version 1 or 2
+    Import(ImportArgs),
+    /// List the backups of a file
+    History(EditArgs),
+    /// Make a backup the file again
+    Rollback(RollbackArgs),
+}
+
+/// Which file an edit means; without `--config` and `--project` the user's.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EditArgs {
+    /// The file of the project around the working directory
+    #[arg(long)]
+    pub project: bool,
+}
+
+/// What `config explain` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// The key, such as budget.total
+    pub key: String,
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A file that is not yet in force.
+#[derive(Clone, Debug, Args)]
+pub struct CandidateArgs {
+    /// The changed file
+    pub file: PathBuf,
+    /// Whose place it would take.
+    #[command(flatten)]
+    pub which: EditArgs,
+    /// Speak JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `config plan` takes.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The candidate.
+    #[command(flatten)]
+    pub candidate: CandidateArgs,
+    /// Recorded samples to judge by; several with commas
+    #[arg(long = "trace", value_name = "TRACE", value_delimiter = ',')]
+    pub traces: Vec<PathBuf>,
+}
+
+/// What `config init` takes.
+#[derive(Clone, Debug, Args)]
+pub struct InitArgs {
+    /// The limit to fit the budget to; without it that of this container or machine
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<Size>,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config set` takes.
+#[derive(Clone, Debug, Args)]
+pub struct SetArgs {
+    /// The key, such as budget.total
+    pub key: String,
+    /// The value, such as 2GiB
+    #[arg(allow_hyphen_values = true)]
+    pub value: String,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config unset` takes.
+#[derive(Clone, Debug, Args)]
+pub struct UnsetArgs {
+    /// The key
+    pub key: String,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config migrate` takes.
+#[derive(Clone, Debug, Args)]
+pub struct MigrateArgs {
+    /// Write the file, and keep a backup of the old one; without it the new text is printed
+    #[arg(long)]
+    pub write: bool,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config import` takes.
+#[derive(Clone, Debug, Args)]
+pub struct ImportArgs {
+    /// The YAML file
+    pub file: PathBuf,
+    /// Make it the configuration, where there is none yet; without it the TOML is printed
+    #[arg(long)]
+    pub write: bool,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
+}
+
+/// What `config rollback` takes.
+#[derive(Clone, Debug, Args)]
+pub struct RollbackArgs {
+    /// The number that `config history` shows
+    pub number: u64,
+    /// Which file.
+    #[command(flatten)]
+    pub which: EditArgs,
 }
 
 /// What `config check` takes.

@@ -26,6 +26,8 @@ pub const UNAVAILABLE: u8 = 69;
 pub const SOFTWARE: u8 = 70;
 /// Input or output failed (`EX_IOERR`).
 pub const IO: u8 = 74;
+/// Somebody else edited the same file meanwhile (`EX_TEMPFAIL`: trying again may help).
+pub const CONFLICT: u8 = 75;
 /// Permission denied (`EX_NOPERM`).
 pub const NO_PERMISSION: u8 = 77;
 /// The configuration is not valid (`EX_CONFIG`).

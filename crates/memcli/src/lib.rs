@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod comparison;
 pub mod curve;
+pub mod doctor;
 pub mod exit;
 pub mod fit;
 pub mod gate;
@@ -34,8 +35,8 @@ pub mod trace;
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -63,7 +64,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Diff(args) => commands::diff::diff(args, config),
         Command::Budget(args) => commands::budget::budget(args, config),
         Command::Config(command) => commands::config::config(command, config),
-        Command::Doctor(args) => commands::doctor::doctor(args),
+        Command::Doctor(args) => commands::doctor::doctor(args, config),
         Command::Completions(args) => commands::completions::completions(args),
         Command::Man(args) => commands::man::man(args),
     };
@@ -84,14 +85,19 @@ fn usage(error: &clap::Error) -> u8 {
             exit::OK
         }
         ErrorKind::InvalidSubcommand => {
-            let word = |kind| match error.get(kind) {
-                Some(ContextValue::String(word)) => Some(word.clone()),
-                Some(ContextValue::Strings(words)) => words.first().cloned(),
-                _ => None,
+            let words = |kind| match error.get(kind) {
+                Some(ContextValue::String(word)) => vec![word.clone()],
+                Some(ContextValue::Strings(words)) => words.clone(),
+                _ => Vec::new(),
             };
-            let typed = word(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let typed = words(ContextKind::InvalidSubcommand).concat();
             let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
-            let failure = match word(ContextKind::SuggestedSubcommand) {
+            // The likest comes last. A hidden alias is no name to learn.
+            let cli = Cli::command();
+            let known =
+                |word: &String| cli.get_subcommands().any(|command| command.get_name() == word);
+            let meant = words(ContextKind::SuggestedSubcommand).into_iter().rfind(known);
+            let failure = match meant {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
                 None => failure.help("`memcli --help` lists the commands"),
             };

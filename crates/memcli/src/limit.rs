@@ -71,6 +71,12 @@ impl Ancestors {
         Self { hierarchy }
     }
 
+    /// Of a recording: the machine it was made on is not this one, so no name is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { hierarchy: Err(Absent::NotRead) }
+    }
+
     /// The limit that is used most, in shares: the one under which the target would fail first.
     ///
     /// # Errors

@@ -119,6 +119,12 @@ pub struct Still {
     loaded: Loaded<document::Config>,
 }
 
+impl From<Loaded<document::Config>> for Still {
+    fn from(loaded: Loaded<document::Config>) -> Self {
+        Self { loaded }
+    }
+}
+
 impl Still {
     /// Loads the document once.
     ///

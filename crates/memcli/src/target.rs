@@ -76,6 +76,39 @@ impl fmt::Display for Target {
     }
 }
 
+/// What `leak` and `top` look at: something that runs, or a recording of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Something that runs.
+    Target(Target),
+    /// A trace.
+    Trace(PathBuf),
+}
+
+impl FromStr for Subject {
+    type Err = TargetError;
+
+    /// A path that is absolute or begins with a dot, or a name with the ending of a trace, is a trace: no file that
+    /// happens to lie around may stand in for a process of its name.
+    fn from_str(text: &str) -> Result<Self, TargetError> {
+        let path = ["/", "./", "../"].iter().any(|start| text.starts_with(start));
+        let ending = [".gz", ".jsonl", ".dat", ".csv"].iter().any(|end| text.ends_with(end));
+        if (path || ending) && !text.starts_with("cgroup:") {
+            return Ok(Subject::Trace(PathBuf::from(text)));
+        }
+        text.parse().map(Subject::Target)
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Subject::Target(target) => target.fmt(f),
+            Subject::Trace(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// A target that was found: what memtrack is to watch, and what people call it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
@@ -196,13 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_recording_is_told_from_a_process_by_its_name() {
-        let recording = |text: &str| text.parse::<Target>().unwrap().recording().is_some();
-        for text in ["w.jsonl.gz", "./w", "/tmp/mprofile.dat", "a.csv"] {
-            assert!(recording(text), "{text}");
+    fn a_trace_is_told_from_a_target() {
+        for text in ["w.jsonl.gz", "mprofile.dat", "./w", "/tmp/w", "../w", "old/w.csv"] {
+            assert_eq!(text.parse(), Ok(Subject::Trace(text.into())), "{text}");
         }
-        for text in ["python3.11", "redis-server", "1234", "self", "cgroup:/a.gz", "Xorg"] {
-            assert!(!recording(text), "{text}");
+        for text in ["worker", "1234", "self", "cgroup:/app/x.gz", "kworker/0:1"] {
+            assert!(matches!(text.parse(), Ok(Subject::Target(_))), "{text}");
         }
     }
 

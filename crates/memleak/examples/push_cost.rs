@@ -62,8 +62,7 @@ fn main() {
             at(0.999),
             at(0.9999)
         );
-        let state = serde_json::to_string(&detector).map_or(0, |text| text.len());
-        println!("  state {} bytes in memory, {state} as JSON", detector.state_bytes());
+        println!("  state {} bytes", detector.state_bytes());
     }
     let mut noise = series(1440, 0.0, 2);
     let started = Instant::now();

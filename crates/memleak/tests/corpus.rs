@@ -73,7 +73,7 @@ fn outcomes(each: u64) -> Vec<Outcome> {
 
 #[test]
 fn the_scores_stay_above_their_floors() {
-    let outcomes = outcomes(2);
+    let outcomes = outcomes(3);
     let count =
         |keep: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|o| keep(o)).count() as f64;
     let (leaking, clean) = (count(&|o| o.leak), count(&|o| !o.leak));

@@ -178,6 +178,24 @@ proptest! {
     }
 
     #[test]
+    fn noise_alone_is_never_a_leak(kind in 0usize..3, deviation in 0.1f64..6.0, seed in any::<u64>()) {
+        use support::noise::{Noise, noise};
+        let kind = [Noise::Gauss, Noise::Ar1, Noise::Student][kind];
+        let noise = noise(kind, deviation, 2_000, STEP as f64, &mut Random::new(seed));
+        let mut detector = Detector::new(&LeakConfig::default());
+        for (i, noise) in (0..).zip(noise) {
+            let bytes = ((300.0 + noise).max(0.0) * MIB) as u64;
+            detector.push(Duration::from_secs(i * STEP), bytes);
+            prop_assert!(!detector.leaks());
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
     fn restoring_and_going_on_is_an_uninterrupted_run(rate in 0.0f64..60.0, seed in any::<u64>(), cut in 0usize..500) {
         let samples = ramp(500, rate, 1.0, seed);
         let mut whole = Detector::new(&LeakConfig::default());
@@ -190,19 +208,6 @@ proptest! {
             prop_assert_eq!(whole.push(at, bytes), parted.push(at, bytes));
         }
         prop_assert_eq!(whole, parted);
-    }
-
-    #[test]
-    fn noise_alone_is_never_a_leak(kind in 0usize..3, deviation in 0.1f64..6.0, seed in any::<u64>()) {
-        use support::noise::{Noise, noise};
-        let kind = [Noise::Gauss, Noise::Ar1, Noise::Student][kind];
-        let noise = noise(kind, deviation, 2_000, STEP as f64, &mut Random::new(seed));
-        let mut detector = Detector::new(&LeakConfig::default());
-        for (i, noise) in (0..).zip(noise) {
-            let bytes = ((300.0 + noise).max(0.0) * MIB) as u64;
-            detector.push(Duration::from_secs(i * STEP), bytes);
-            prop_assert!(!detector.leaks());
-        }
     }
 }
 

@@ -7,14 +7,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use memtrack::Size;
+use memtrack::component::Gauge;
 
 use crate::config::Priority;
 use crate::level::Level;
 
-/// Below this share of its own claim in measured bytes, a claim counts as one without effect.
+/// Below this share of its own claims in measured bytes, a cache claims without effect.
 const EFFECTIVE: f64 = 0.25;
-/// After so many claims in a row without effect a cache is backed off.
-const STRIKES: u32 = 3;
+/// A cache is judged by at least so many plans, over at least so long. What one plan frees is measured against
+/// everything else that the process does meanwhile, which under fast growth is as much; over a trial it evens out.
+const TRIAL_PLANS: u32 = 3;
+const TRIAL_TIME: Duration = Duration::from_secs(1);
 /// How long a cache is first backed off; each further time twice as long, up to [`MAX_BACK_OFF`].
 const FIRST_BACK_OFF: Duration = Duration::from_secs(30);
 const MAX_BACK_OFF: Duration = Duration::from_secs(600);
@@ -56,6 +59,11 @@ where
     pub fn new(used: U, evict: E) -> Self {
         Self { used, evict }
     }
+}
+
+/// A cache that keeps a gauge of `memtrack` up to date; `evict` as in [`Cache`].
+pub fn gauge_cache(gauge: Gauge, evict: impl Fn(u64) -> u64 + Send + Sync) -> impl Cache {
+    FnCache::new(move || Some(gauge.get()), evict)
 }
 
 impl<U, E> Cache for FnCache<U, E>
@@ -276,9 +284,18 @@ pub(crate) struct Entry {
 /// What came of the claims of a cache.
 #[derive(Debug, Default)]
 struct Conduct {
-    strikes: u32,
+    trial: Option<Trial>,
     back_off: Option<Duration>,
     until: Option<Duration>,
+}
+
+/// Claims, and what left with the plans they belong to, since `began`.
+#[derive(Debug)]
+struct Trial {
+    began: Duration,
+    plans: u32,
+    claimed: u64,
+    measured: i64,
 }
 
 /// A callback panicked.
@@ -324,24 +341,28 @@ impl Entry {
         self.hung.store(hung, Ordering::Release);
     }
 
-    /// Judges a claim by the bytes that left with the whole plan. A claim is without effect when not even all
-    /// of them would make up a quarter of it, so that an honest cache does not suffer for a liar beside it.
-    /// Returns whether the cache is now backed off.
+    /// Takes in a claim and the bytes that left with the whole plan. Claims are without effect when not even all
+    /// of those bytes would make up a quarter of them, so that an honest cache does not suffer for a liar beside
+    /// it. Returns whether the cache is now backed off.
     pub(crate) fn judge(&self, claimed: u64, measured: i64, now: Duration) -> bool {
-        let mut conduct = lock(&self.conduct);
         if claimed == 0 {
             return false;
         }
-        if measured as f64 >= claimed as f64 * EFFECTIVE {
+        let mut conduct = lock(&self.conduct);
+        let fresh = Trial { began: now, plans: 0, claimed: 0, measured: 0 };
+        let trial = conduct.trial.get_or_insert(fresh);
+        trial.plans += 1;
+        trial.claimed = trial.claimed.saturating_add(claimed);
+        trial.measured = trial.measured.saturating_add(measured);
+        if trial.plans < TRIAL_PLANS || now.saturating_sub(trial.began) < TRIAL_TIME {
+            return false;
+        }
+        let effective = trial.measured as f64 >= trial.claimed as f64 * EFFECTIVE;
+        conduct.trial = None;
+        if effective {
             *conduct = Conduct::default();
             return false;
         }
-        conduct.strikes += 1;
-        if conduct.strikes < STRIKES {
-            return false;
-        }
-        // One more claim without effect after the time is up, and it is backed off for longer.
-        conduct.strikes = STRIKES - 1;
         let back_off = conduct.back_off.map_or(FIRST_BACK_OFF, |last| (last * 2).min(MAX_BACK_OFF));
         conduct.back_off = Some(back_off);
         conduct.until = Some(now.saturating_add(back_off));
@@ -433,6 +454,15 @@ mod tests {
     }
 
     #[test]
+    fn a_gauge_says_what_is_used() {
+        let components = memtrack::component::Components::new();
+        let gauge = components.component("index");
+        let entry = entry(gauge_cache(gauge.clone(), |_| 0));
+        gauge.add(5);
+        assert_eq!(entry.used(Size(7)), 5);
+    }
+
+    #[test]
     fn panics_are_caught_and_counted() {
         let cache = entry(FnCache::new(|| panic!("used"), |_| panic!("evict")));
         assert_eq!(cache.used(Size(7)), 7);
@@ -444,12 +474,25 @@ mod tests {
     fn a_cache_that_claims_without_freeing_is_backed_off_for_longer_each_time() {
         let liar = entry(FnCache::new(|| Some(MIB), |target| target));
         let at = Duration::from_secs;
-        assert!(!liar.judge(8 * MIB, 0, at(1)) && !liar.judge(8 * MIB, -5, at(2)));
-        assert!(liar.judge(8 * MIB, MIB as i64, at(3)));
+        let judge = |measured: u64, second| liar.judge(8 * MIB, measured as i64, at(second));
+        assert!(!judge(0, 1) && !judge(0, 2) && judge(MIB, 3));
         assert!(liar.barred(at(32)) && !liar.barred(at(33)));
-        assert!(liar.judge(8 * MIB, 0, at(40)));
-        assert!(liar.barred(at(99)) && !liar.barred(at(100)));
-        assert!(!liar.judge(8 * MIB, 2 * MIB as i64, at(110)), "a quarter is an effect");
-        assert!(!liar.barred(at(110)) && !liar.judge(8 * MIB, 0, at(120)));
+        assert!(!judge(0, 40) && !judge(0, 41) && judge(0, 42));
+        assert!(liar.barred(at(101)) && !liar.barred(at(102)));
+        assert!(
+            !judge(0, 110) && !judge(4 * MIB, 111) && !judge(2 * MIB, 112),
+            "a quarter has an effect"
+        );
+        assert!(!liar.barred(at(112)));
+    }
+
+    #[test]
+    fn an_honest_cache_under_fast_growth_is_not_backed_off() {
+        let honest = entry(FnCache::new(|| Some(MIB), |target| target));
+        // What left with one plan is hidden by what came in meanwhile, or doubled by what went by itself.
+        for (tick, measured) in (0_u64..).zip([8, -1, 0, -5, 14, 12].into_iter().cycle().take(600))
+        {
+            assert!(!honest.judge(8 * MIB, measured * MIB as i64, Duration::from_millis(5 * tick)));
+        }
     }
 }

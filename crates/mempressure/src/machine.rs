@@ -94,6 +94,7 @@ pub struct Machine {
     stall: Stall,
     forecast: Forecast,
     noticed: bool,
+    evicted: bool,
     latches: [Latch; 3],
 }
 
@@ -128,6 +129,7 @@ impl Machine {
             stall: Stall::default(),
             forecast: Forecast::default(),
             noticed: false,
+            evicted: false,
             latches: [Latch::default(); 3],
         }
     }
@@ -148,6 +150,12 @@ impl Machine {
     /// PSI signal, if it is switched on, votes for [`Level::Warning`] at least.
     pub fn notice(&mut self) {
         self.noticed = true;
+    }
+
+    /// Memory was evicted since the last step: what the ratios fell by until the next one says nothing about how
+    /// fast they rise, so the forecast leaves it out.
+    pub fn evicted(&mut self) {
+        self.evicted = true;
     }
 
     /// Takes one sample, and tells whether the level changed.
@@ -173,11 +181,10 @@ impl Machine {
         self.decide(rules, now, advanced)
     }
 
-    /// The time before this sample was not watched: what was measured over time begins anew, and so does
-    /// the wait before a level may be left.
+    /// The time before this sample was not watched: what counts since the last sample begins anew, and so does
+    /// the wait before a level may be left. The forecast goes on, since its points carry their times.
     fn forget_the_past(&mut self, now: Duration) {
         self.stall.forget();
-        self.forecast.forget();
         self.refusals = Refusals::default();
         self.misses = [STALE_SAMPLES; 5];
         for latch in self.latches.iter_mut().filter(|latch| latch.set) {
@@ -238,7 +245,7 @@ impl Machine {
         }
 
         if advanced && reporting != 0 {
-            self.forecast.push(now, highest, reporting);
+            self.forecast.push(now, highest, reporting, std::mem::take(&mut self.evicted));
         }
         let forecast = match self.forecast.vote() {
             _ if reporting == 0 => Err(Abstains::Absent(Absent::NotRead)),
@@ -799,7 +806,29 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_restarts_the_wait_and_the_forecast() {
+    fn room_that_was_made_does_not_hide_how_fast_it_fills() {
+        let mut forecasts = [0; 2];
+        for (i, tell) in [false, true].into_iter().enumerate() {
+            let mut world = World::new();
+            let mut used = 60;
+            for tick in 0..200 {
+                used += 1;
+                if used > 80 {
+                    used = 73;
+                    if tell {
+                        world.machine.evicted();
+                    }
+                }
+                world.level(f64::from(tick) * 0.01, used);
+                let vote = world.machine.status().of(Signal::Forecast).vote;
+                forecasts[i] += u32::from(tick > 20 && vote > Some(Level::Normal));
+            }
+        }
+        assert!(forecasts[0] < 20 && forecasts[1] > 170, "{forecasts:?}");
+    }
+
+    #[test]
+    fn a_gap_restarts_the_wait() {
         let mut world = World::new();
         world.level(0.0, 85);
         world.level(1.0, 10);

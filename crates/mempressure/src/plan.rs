@@ -163,23 +163,47 @@ fn target(request: &Request<'_>, held: impl Fn() -> u64) -> u64 {
 }
 
 /// Bytes that bring the signal that decides in `status` below the release point of the present level, and
-/// [`MARGIN`] further; `None` for signals that do not count bytes (PSI, the forecast, refusals of the kernel).
+/// [`MARGIN`] further.
+///
+/// The forecast lifts the level by one above the ratios, so while it votes, its need is what brings them below
+/// the release point of the level they vote for; 0 once it no longer votes. `None` for what does not count
+/// bytes: PSI, refusals of the kernel, and a forecast over ratios that are still normal.
 #[must_use]
 pub fn need(rules: &Rules<'_>, sample: &Sample, status: &Status) -> Option<u64> {
+    let signal = status.signal?;
+    match signal {
+        _ if status.of(signal).measure == Measure::Refusals => None,
+        Signal::Psi => None,
+        Signal::Forecast if status.of(signal).vote < Some(status.level) => Some(0),
+        Signal::Forecast => {
+            let below = match status.level {
+                Level::Emergency => Level::Critical,
+                Level::Critical => Level::Warning,
+                Level::Unknown | Level::Normal | Level::Warning => return None,
+            };
+            let ratios = [Signal::System, Signal::Cgroup, Signal::Budget].into_iter();
+            let heard = ratios.filter(|ratio| status.of(*ratio).vote.is_some());
+            heard.filter_map(|ratio| excess(rules, sample, ratio, below)).max()
+        }
+        Signal::System | Signal::Cgroup | Signal::Budget => {
+            excess(rules, sample, signal, status.level)
+        }
+    }
+}
+
+/// Bytes of a ratio above the release point of `level`, less the margin.
+fn excess(rules: &Rules<'_>, sample: &Sample, ratio: Signal, level: Level) -> Option<u64> {
     let over = |usage: Reading<Usage>, thresholds: &Thresholds| {
         let usage = usage.ok()?;
-        let goal = thresholds.of(status.level) - rules.pressure.band - MARGIN;
+        let goal = thresholds.of(level) - rules.pressure.band - MARGIN;
         Some(usage.used.saturating_sub((usage.limit as f64 * goal.max(0.0)) as u64))
     };
-    let signal = status.signal?;
-    if status.of(signal).measure == Measure::Refusals {
-        return None;
-    }
-    match signal {
-        Signal::System => over(signal::system(sample), &rules.pressure.thresholds),
+    let thresholds = &rules.pressure.thresholds;
+    match ratio {
+        Signal::System => over(signal::system(sample), thresholds),
         Signal::Cgroup => {
-            let limit = over(signal::cgroup(sample), &rules.pressure.thresholds);
-            limit.max(over(signal::cgroup_high(sample), &rules.pressure.thresholds))
+            let high = over(signal::cgroup_high(sample), thresholds);
+            over(signal::cgroup(sample), thresholds).max(high)
         }
         Signal::Budget => {
             over(signal::budget(sample, rules.budget), &signal::budget_thresholds(rules.budget))
@@ -394,6 +418,34 @@ mod tests {
         // Emergency is left below 0.95 - 0.05, and the plan aims 0.02 lower.
         let bytes = need(&rules, &sample, &machine.status()).unwrap();
         assert!(bytes.abs_diff(80 * MIB) <= 1, "{bytes}");
+    }
+
+    #[test]
+    fn a_forecast_needs_what_lowers_the_ratio_under_it() {
+        let (pressure, budget) = Default::default();
+        let rules = Rules { pressure: &pressure, budget: &budget, generation: 0 };
+        let mut machine = crate::Machine::new();
+        let mut step = |tick: u64, used: u64| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(5 * tick)));
+            sample.cgroup.limit = Ok(1000 * MIB);
+            sample.cgroup.usage = Ok(used * MIB);
+            machine.step(&rules, &sample);
+            let status = machine.status();
+            (status.level, status.signal, need(&rules, &sample, &status))
+        };
+        for tick in 0..20 {
+            step(tick, 700 + 5 * tick);
+        }
+        // 1 GiB/s at 80 %: a fifth of a second is left.
+        let (level, signal, bytes) = step(20, 805);
+        assert_eq!((level, signal), (Level::Emergency, Some(Signal::Forecast)));
+        assert!(bytes.unwrap().abs_diff(75 * MIB) <= 1, "{bytes:?}");
+        // It no longer grows: the level waits to be left, and nothing needs to go.
+        let mut last = (level, signal, bytes);
+        for tick in 21..40 {
+            last = step(tick, 780);
+        }
+        assert_eq!(last, (Level::Emergency, Some(Signal::Forecast), Some(0)));
     }
 
     #[test]

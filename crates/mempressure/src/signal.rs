@@ -278,16 +278,19 @@ impl Default for Forecast {
 }
 
 impl Forecast {
-    /// Begins a new window.
-    pub(crate) fn forget(&mut self) {
-        self.count = 0;
-    }
-
     /// Adds the highest ratio at `now`. `of` tells which ratios reported: another set is another curve.
-    pub(crate) fn push(&mut self, now: Duration, ratio: f64, of: u8) {
+    ///
+    /// What was `evicted` since the point before lowers all points before: it made room, and says nothing
+    /// about how fast the room fills.
+    pub(crate) fn push(&mut self, now: Duration, ratio: f64, of: u8, evicted: bool) {
         if of != self.of {
             self.of = of;
             self.count = 0;
+        }
+        if evicted && self.count > 0 {
+            let newest = self.points[(self.count - 1) % FORECAST_SAMPLES].1;
+            let fall = (newest - ratio).max(0.0);
+            self.points.iter_mut().for_each(|point| point.1 -= fall);
         }
         self.points[self.count % FORECAST_SAMPLES] = (now.as_secs_f64(), ratio);
         // Beyond two windows only the remainder matters; so the count never overflows.

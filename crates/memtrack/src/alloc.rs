@@ -112,3 +112,15 @@ mod tests {
         let _ = trim();
     }
 }
+
+#[cfg(all(test, feature = "jemalloc"))]
+mod jemalloc_tests {
+    use super::*;
+
+    #[test]
+    fn jemalloc_answers_and_can_be_purged() {
+        let figures = jemalloc().unwrap();
+        assert!(figures.held.unwrap() >= figures.allocated.unwrap());
+        assert!(trim());
+    }
+}

@@ -60,10 +60,12 @@ impl TrackConfig {
 #[cfg_attr(feature = "config", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Tier {
-    /// The cheap files only: process status, machine, cgroup, pressure.
+    /// The cheap files only: process status, machine, cgroup, pressure. Of several processes also their PSS, within
+    /// its budget of 0.1 % of a core, since RSS alone counts what they share once for each.
     #[default]
     Production,
-    /// Adds allocation tracking, PSS, thread and task counts.
+    /// Adds page faults and PSS for every target, on top of which a program may show what its allocator and its
+    /// components say of themselves (`alloc`, `component`).
     Development,
     /// Reads nothing, and says so.
     Disabled,

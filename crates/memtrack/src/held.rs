@@ -19,6 +19,8 @@ pub(crate) struct Held {
 impl Held {
     /// Opens `path` for reading.
     pub(crate) fn open(path: impl AsRef<Path>) -> Reading<Self> {
+        #[cfg(test)]
+        faults::on_open()?;
         let file = File::open(path).map_err(|error| Absent::from(&error))?;
         Ok(Self { file })
     }
@@ -39,7 +41,11 @@ impl Held {
     fn read_raw<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
         loop {
             match self.file.read_at(buffer, 0) {
-                Ok(length) => return Ok(buffer.get(..length).unwrap_or_default()),
+                Ok(length) => {
+                    #[cfg(test)]
+                    let length = faults::on_read(length)?;
+                    return Ok(buffer.get(..length).unwrap_or_default());
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Absent::from(&error)),
             }
@@ -63,6 +69,58 @@ pub(crate) fn slurp(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
+}
+
+/// Faults on demand: the k-th open or read of this thread fails, once.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::Cell;
+    use std::io;
+
+    use crate::reading::{Absent, Reading};
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) enum Fault {
+        /// With this OS error.
+        Error(i32),
+        /// A read gives so many bytes at most; an open is left alone.
+        Short(usize),
+    }
+
+    thread_local! {
+        static PLAN: Cell<Option<(u64, Fault)>> = const { Cell::new(None) };
+    }
+
+    /// Lets the `k`-th open or read from now on fail.
+    pub(crate) fn arm(k: u64, fault: Fault) {
+        PLAN.set(Some((k, fault)));
+    }
+
+    /// Takes the plan away; whether it had not struck yet.
+    pub(crate) fn disarm() -> bool {
+        PLAN.take().is_some()
+    }
+
+    fn strike() -> Option<Fault> {
+        let (left, fault) = PLAN.get()?;
+        PLAN.set(left.checked_sub(1).map(|left| (left, fault)));
+        (left == 0).then_some(fault)
+    }
+
+    pub(crate) fn on_open() -> Reading<()> {
+        match strike() {
+            Some(Fault::Error(code)) => Err(Absent::from(&io::Error::from_raw_os_error(code))),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn on_read(length: usize) -> Reading<usize> {
+        match strike() {
+            Some(Fault::Error(code)) => Err(Absent::from(&io::Error::from_raw_os_error(code))),
+            Some(Fault::Short(most)) => Ok(length.min(most)),
+            None => Ok(length),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,32 @@
-//! Exact, cheap, honest memory sampling.
+//! Exact, cheap, honest memory sampling: of this process, another one, a whole tree, a cgroup, the machine.
+//!
+//! - *Exact*: the kernel's own figures, from the files where they are exact; a peak that misses no spike; of a tree, PSS,
+//!   so that pages which several processes share count once.
+//! - *Cheap*: descriptors are held, and a sample allocates nothing.
+//! - *Honest*: a [`Reading`] is a value or the reason why there is none, never 0 for unknown.
+//!
+//! It is no profiler: it says how much memory there is and not which line of code asked for it. It judges nothing:
+//! levels, leaks and alerts are the business of the layers above.
+//!
+//! A [`source::LinuxSource`] takes one [`Sample`] when asked; a [`sampler::Sampler`] asks it on time, on a thread of its
+//! own, and hands the samples on. [`rss`] and [`peak`] are for programs that want one number.
+//!
+//! ```
+//! use memtrack::sampler::Sampler;
+//! use memtrack::source::{LinuxSource, Target};
+//! use memtrack::{Settings, TrackConfig};
+//!
+//! let source = LinuxSource::open(&Target::Own)?;
+//! let mut sampler = Sampler::new(source, Settings::fixed(TrackConfig::default()));
+//! let newest = sampler.newest();
+//! sampler.start()?;
+//!
+//! newest.bell().recv()?;
+//! let sample = newest.get().ok_or("the bell rings for a sample")?;
+//! assert!(sample.process.rss? > 0);
+//! assert!(sample.process.peak? >= sample.process.rss?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #![deny(unsafe_code)]
 

@@ -58,6 +58,8 @@ impl Proc {
     }
 
     fn open_file(&self, path: &[u8]) -> Reading<Held> {
+        #[cfg(test)]
+        crate::held::faults::on_open()?;
         let file = openat(&self.dir, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         Ok(Held::from(file.map_err(absent)?))
     }

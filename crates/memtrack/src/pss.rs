@@ -6,7 +6,7 @@
 use std::io;
 use std::path::Path;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -26,6 +26,9 @@ pub const PSS_LONGEST: Duration = Duration::from_millis(100);
 const CREDIT: Duration = Duration::from_millis(20);
 /// The prediction before there is experience: 10 us for each MiB, about what was measured from 64 MiB to 8 GiB.
 const SECONDS_PER_BYTE: f64 = 10e-6 / 1_048_576.0;
+
+/// A reading that was dearer than that counts half as much dearer after this time: it may have met a busy machine.
+const HALF_LIFE: Duration = Duration::from_secs(600);
 
 /// Decides when a reading is affordable. Pure: times come from the caller, on a clock that does not go back.
 #[derive(Clone, Debug)]
@@ -52,13 +55,22 @@ impl Budget {
         let passed = now.saturating_sub(self.since).as_secs_f64();
         self.credit = (self.credit + passed * PSS_SHARE).min(CREDIT.as_secs_f64());
         self.since = now;
-        let predicted = rss as f64 * self.seconds_per_byte;
+        let predicted = rss as f64 * self.predicted_per_byte(now);
         // What costs more than the credit ever gets starts from full credit and goes into debt.
         let needed = predicted.min(CREDIT.as_secs_f64());
         now >= self.not_before
             && predicted <= PSS_LONGEST.as_secs_f64()
             // An addition of many small steps may end a hair below the cap.
             && self.credit >= needed - 1e-9
+    }
+
+    fn predicted_per_byte(&self, now: Duration) -> f64 {
+        let dearer = self.seconds_per_byte - SECONDS_PER_BYTE;
+        if dearer <= 0.0 {
+            return self.seconds_per_byte;
+        }
+        let since_read = now.saturating_sub(self.not_before).as_secs_f64();
+        SECONDS_PER_BYTE + dearer * 0.5f64.powf(since_read / HALF_LIFE.as_secs_f64())
     }
 
     /// Books a reading that ended `now`, took `cost` and covered `rss` bytes.
@@ -182,9 +194,10 @@ impl Worker {
         let thread = thread::Builder::new().name("memtrack-pss".into()).stack_size(128 * 1024);
         thread.spawn(move || {
             for ids in received {
-                let before = Instant::now();
+                let before = processor_time();
                 let sums = read_sums(&proc, &ids);
-                let (set, cost) = (fingerprint(ids.iter().copied()), before.elapsed());
+                let cost = processor_time().saturating_sub(before);
+                let set = fingerprint(ids.iter().copied());
                 if answer.send(Answer { ids, set, sums, cost }).is_err() {
                     return;
                 }
@@ -192,6 +205,12 @@ impl Worker {
         })?;
         Ok(Self { requests, answers })
     }
+}
+
+/// Of this thread: what others took in between is not the cost of reading.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn read_sums(proc: &Proc, ids: &[ProcessId]) -> Reading<(u64, u64)> {
@@ -267,6 +286,9 @@ mod tests {
         assert!(count >= 13, "{count}");
         assert!(cost <= Duration::from_millis(1000 + 72), "{cost:?}");
         assert_eq!(spend_over(1000, 64 * GIB, 10.0).1, 0, "predicted above 100 ms");
+        // 160 ms on a busy machine: not again at once, and not never.
+        let dear = spend_over(4 * 3600, 8 * GIB, 20.0).1;
+        assert!((2..=20).contains(&dear), "{dear}");
     }
 
     #[test]

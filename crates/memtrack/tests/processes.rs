@@ -263,3 +263,23 @@ fn the_development_tier_adds_faults_and_pss_and_tiers_switch_live() {
     let nothing = source.read(&config(Tier::Disabled)).unwrap();
     assert!(nothing.process.rss.is_err() && nothing.system.total.is_err());
 }
+
+#[test]
+fn a_child_that_another_thread_started_is_found_by_the_scan() {
+    let script = "\
+import threading, subprocess, sys
+def start():
+    subprocess.Popen(['sleep', '1000'], stdout=subprocess.DEVNULL)
+    print('started')
+    threading.Event().wait()
+threading.Thread(target=start, daemon=True).start()
+sys.stdin.readline()
+";
+    let Some(mut parent) = Actor::python(script) else { return };
+    parent.hear("started");
+    let mut source = LinuxSource::open(&Target::Tree(parent.id())).unwrap();
+    sample_until(&mut source, |sample| sample.process.processes == Ok(2));
+    let rows = source.snapshot().rows();
+    let sleeper = rows.iter().find(|row| row.id.pid != parent.child.id()).unwrap();
+    Command::new("kill").arg(sleeper.id.pid.to_string()).status().unwrap();
+}

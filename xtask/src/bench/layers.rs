@@ -1,20 +1,23 @@
-//! The benches of single layers: examples of their crates whose name begins with `bench`.
+//! The benches of single layers: examples of their crates.
 //!
-//! Such an example prints one Markdown text (tables, and whatever must be said of them) to stdout. Called with `--gate` it also compares with its
-//! budgets and ends with a failure when one is exceeded. Its section in `docs/benchmarks.md` has the name of the crate.
+//! Such an example prints its tables to stdout, in Markdown, with whatever must be said of them. Called with `--gate`, one whose name begins
+//! with `bench` also compares with its budgets and ends with a failure when one is exceeded. The section in `docs/benchmarks.md` has the name of the crate.
 
 use std::path::Path;
 
 use super::Options;
 use crate::page;
 use crate::shell::{self, cargo};
-use crate::workspace;
+use crate::workspace::{self, Member};
 
-/// One bench of one layer.
+/// Benches whose names say what they measure, beside those that begin with `bench`.
+const NAMED: [&str; 4] = ["figures", "flap", "push_cost", "quiet_month"];
+
+/// The benches of one layer.
 pub(crate) struct Layer {
     /// The crate's name, and that of the section.
     pub(crate) name: String,
-    example: String,
+    examples: Vec<String>,
 }
 
 impl Layer {
@@ -26,30 +29,43 @@ impl Layer {
 
 /// The benches that the crates have.
 pub(crate) fn all(root: &Path) -> anyhow::Result<Vec<Layer>> {
-    let mut layers = Vec::new();
-    for member in workspace::members(root)?.into_iter().filter(|member| member.name != "xtask") {
-        for example in member.examples.into_iter().filter(|example| example.starts_with("bench")) {
-            layers.push(Layer { name: member.name.clone(), example });
-        }
-    }
-    Ok(layers)
+    let is_bench =
+        |example: &String| example.starts_with("bench") || NAMED.contains(&example.as_str());
+    let layer = |member: Member| Layer {
+        examples: member.examples.into_iter().filter(is_bench).collect(),
+        name: member.name,
+    };
+    let members = workspace::members(root)?.into_iter().filter(|member| member.name != "xtask");
+    Ok(members.map(layer).filter(|layer| !layer.examples.is_empty()).collect())
 }
 
-/// Runs one and writes its section.
+/// Runs the benches of one layer and writes its section.
 pub(crate) fn run(root: &Path, layer: &Layer, options: &Options) -> anyhow::Result<bool> {
-    println!("{}: {}", layer.name, layer.example);
-    let mut bench =
-        cargo(root, ["run", "--release", "--quiet", "--package", &layer.name, "--example"]);
-    bench.args([&layer.example, "--"]);
-    if options.gate {
-        bench.arg("--gate");
+    let (mut good, mut text) = (true, String::new());
+    for example in &layer.examples {
+        println!("{}: {example}", layer.name);
+        let mut bench = cargo(root, ["run", "--release", "--quiet", "--package", &layer.name]);
+        bench.args(["--example", example, "--"]);
+        if options.gate && example.starts_with("bench") {
+            bench.arg("--gate");
+        }
+        let (status, said) = shell::echo(&mut bench)?;
+        text.push_str(&format!("From `{example}`:\n\n{}\n\n", markdown(&said)));
+        if !status.success() {
+            println!("FAILED: {example} of {} ended with {status}", layer.name);
+            good = false;
+        }
     }
-    let (status, text) = shell::echo(&mut bench)?;
-    if !text.trim().is_empty() {
-        page::write(root, &layer.name, &text)?;
+    page::write(root, &layer.name, &text)?;
+    Ok(good)
+}
+
+/// Tables as they are; plain lines as a block.
+fn markdown(text: &str) -> String {
+    let text = text.trim();
+    if text.contains("|---") || text.contains("| ---") {
+        text.to_owned()
+    } else {
+        format!("```text\n{text}\n```")
     }
-    if !status.success() {
-        println!("FAILED: {} ended with {status}", layer.name);
-    }
-    Ok(status.success())
 }

@@ -19,6 +19,7 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "memcfg", to: &LAYERS, optional: &LAYERS },
     Arrow { from: "memcli", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
     Arrow { from: "fuzz", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
+    Arrow { from: "guide", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
     Arrow { from: "xtask", to: &[], optional: &[] },
 ];
 

@@ -80,7 +80,7 @@ fn opens_sys(following: &[&str]) -> bool {
     item.is_some_and(|item| item.ends_with("mod sys;") || item.ends_with("mod sys {"))
 }
 
-/// Each crate root opens by saying what the crate is.
+/// Each crate root opens by saying what the crate is; a layer's shows it by an example.
 pub(crate) fn front_pages(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut violations = Vec::new();
     for member in &workspace.members {
@@ -88,6 +88,11 @@ pub(crate) fn front_pages(workspace: &Workspace) -> anyhow::Result<Vec<String>> 
         for root in workspace.rust(&source).filter(|file| is_root(&file.path[source.len()..])) {
             if !root.text.starts_with("//! ") {
                 violations.push(format!("`{}` does not open with what it is", root.path));
+            }
+            let layer = member.published && member.name != "memcli";
+            let front: String = root.text.lines().filter(|line| line.starts_with("//!")).collect();
+            if layer && !(front.contains("```") && front.contains("assert")) {
+                violations.push(format!("`{}` has no example that asserts something", root.path));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mempressure::config::BudgetTotal;
-use memtrack::units::{format_duration, parse_duration};
+use memtrack::units::parse_duration;
 use memtrack::{Rate, Size};
 
 use crate::schema::{Form, Kind};
@@ -63,8 +63,17 @@ fn show_size(bytes: f64) -> String {
     Size(bytes as u64).exact()
 }
 
+/// In the largest unit that is exact; `humantime` would say `1month 13h 26m 24s` for 31 days.
 fn show_seconds(seconds: f64) -> String {
-    format_duration(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+    const UNITS: [(&str, u128); 4] =
+        [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    let millis = duration.as_millis();
+    match UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit)) {
+        Some((name, unit)) => format!("{}{name}", millis / unit),
+        None if millis > 0 => format!("{millis}ms"),
+        None => "0s".to_owned(),
+    }
 }
 
 /// A size between two.

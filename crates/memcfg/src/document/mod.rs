@@ -14,13 +14,16 @@ mod v1;
 mod v2;
 mod v3;
 
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::diagnostic::Diagnostic;
 use crate::files::Sources;
 use crate::history::{History, Mark, Release};
-use crate::load::{Loaded, assemble};
+use crate::load::{Inputs, Loaded, Text, assemble};
 use crate::origin::{Source, SourceKind};
+use crate::rewrite::{Rewritten, migrate_text};
+use crate::save::Editor;
 use crate::spec::{Preset, Spec};
 use crate::value::{self, Table};
 
@@ -99,6 +102,23 @@ pub fn load(sources: &Sources) -> Result<Loaded<Config>, Vec<Diagnostic>> {
     let mut loaded = assemble(&spec(), &inputs)?;
     loaded.warnings.extend(warnings);
     Ok(loaded)
+}
+
+/// An editor of one file of the document: what is valid in its own version may become a backup.
+#[must_use]
+pub fn editor(path: impl Into<PathBuf>) -> Editor<'static> {
+    Editor::new(path, |bytes| {
+        let texts = vec![Text::new(SourceKind::Global, "", bytes)];
+        assemble(&spec(), &Inputs { texts, ..Inputs::default() }).is_ok()
+    })
+}
+
+/// Carries the text of one file to the newest version, with its comments.
+///
+/// # Errors
+/// When it is no valid document of its own version.
+pub fn migrate(name: &str, text: &str) -> Result<Rewritten, Vec<Diagnostic>> {
+    migrate_text(&history(), &Arc::new(Source::new(SourceKind::Global, name, text)))
 }
 
 /// The defaults of the newest version.

@@ -11,7 +11,7 @@ use crate::diagnostic::Diagnostic;
 use crate::files::{self, FileSource};
 use crate::hash::Hash;
 use crate::live;
-use crate::load::{Text, assemble};
+use crate::load::{Text, assemble_over};
 use crate::origin::SourceKind;
 use crate::store::Snapshot;
 
@@ -125,13 +125,8 @@ fn make(
         }
         Err(problem) => return Effective { rejected: vec![problem], ..last.unwrap_or_else(plain) },
     };
-    let mut inputs = live.inputs();
-    // The document itself may lie over the file of another project.
-    inputs.texts.retain(|text| text.kind != SourceKind::Project);
-    if let Some(bytes) = bytes {
-        inputs.texts.push(Text::new(SourceKind::Project, path, bytes));
-    }
-    match assemble(live.spec(), &inputs) {
+    let text = bytes.map(|bytes| Text::new(SourceKind::Project, path, bytes));
+    match assemble_over(live.spec(), &snapshot.loaded, text.as_ref()) {
         Ok(loaded) => Effective {
             config: Arc::new(loaded.value),
             generation,

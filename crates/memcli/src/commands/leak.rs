@@ -1,6 +1,6 @@
 //! `memcli leak`: watch a target for a while, and say whether it leaks.
 //!
-//! Over a recording the verdict is the same [`Finding`]: only where the samples come from differs.
+//! Over a recording it is the same [`Finding`]: only where the samples come from differs.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -25,27 +25,29 @@ use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
 use crate::recording;
 use crate::sys;
-use crate::target::{Found, Target, not_opened};
+use crate::target::{Found, Subject, not_opened};
 
-/// Watches the target and shows the verdict; 99 when it is a leak.
+/// Watches the target or reads the trace, and shows the verdict; 99 when it is a leak.
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
 pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    if args.skip >= args.duration && args.target.recording().is_none() {
-        return Err(Failure::new(exit::USAGE, "`--skip` leaves nothing of `--for` to watch"));
+    match &args.subject {
+        Subject::Trace(path) => recorded(path, args, config),
+        Subject::Target(target) => {
+            if args.skip >= args.duration {
+                let nothing = "`--skip` leaves nothing of `--for` to watch";
+                return Err(Failure::new(exit::USAGE, nothing));
+            }
+            let (finding, interrupted) = watch(&target.find()?, args, config)?;
+            show(&finding, args)?;
+            Ok(match interrupted {
+                Some(signal) => exit::of_signal(signal),
+                None if finding.verdict.is_leak() => exit::GATE,
+                None => exit::OK,
+            })
+        }
     }
-    if let Some(path) = args.target.recording() {
-        return recorded(path, args, config);
-    }
-    let found = args.target.find()?;
-    let (finding, interrupted) = watch(&found, args, config)?;
-    show(&finding, args)?;
-    Ok(match interrupted {
-        Some(signal) => exit::of_signal(signal),
-        None if finding.verdict.is_leak() => exit::GATE,
-        None => exit::OK,
-    })
 }
 
 fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
@@ -131,10 +133,10 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline), interrupted))
+    Ok((finding(found, args, &pipeline, &Ancestors::of(&found.watched)), interrupted))
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
+fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, ancestors: &Ancestors) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
     let decided = matches!(verdict, memleak::Verdict::Steady { .. });
@@ -143,8 +145,8 @@ fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline) -> Finding {
         series: series(&found.watched),
         skipped: args.skip,
         verdict,
-        limit: sample.map(|sample: &Sample| Ancestors::of(&found.watched).nearest(sample)),
-        next: (!decided).then(|| next(&args.target)),
+        limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        next: (!decided).then(|| next(&args.subject)),
     }
 }
 
@@ -157,8 +159,11 @@ fn series(watched: &Watched) -> &'static str {
     }
 }
 
-fn next(target: &Target) -> String {
-    format!("memcli watch {target} --for 1h")
+fn next(subject: &Subject) -> String {
+    match subject {
+        Subject::Target(target) => format!("memcli watch {target} --for 1h"),
+        Subject::Trace(path) => format!("memcli report {}", path.display()),
+    }
 }
 
 /// How much longer it takes, on stderr when that is a terminal.

@@ -11,76 +11,104 @@ use crossbeam_channel::{Receiver, after, bounded, never, select};
 use crossterm::event::{self, Event as Input};
 use memcfg::live::Reload;
 use mempressure::PressureConfig;
-use memtrack::Settings;
 use memtrack::processes::Snapshot;
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
 use memtrack::units::format_duration;
+use memtrack::{Sample, Settings};
 
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
 use crate::limit::Ancestors;
-use crate::live::Live;
+use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human;
-use crate::pipeline::{Event, Numbered, Pipeline};
+use crate::pipeline::{Event, Numbered, Pipeline, Policies};
 use crate::sys;
-use crate::target::{Found, not_opened};
+use crate::target::{Found, Subject, not_opened};
 use crate::top::keys::{Action, action};
 use crate::top::processes::birth;
 use crate::top::state::{Judged, State};
 use crate::top::terminal::Terminal;
 use crate::top::theme::Theme;
 use crate::top::view::{chart_columns, draw};
+use crate::trace::{Reader, Row};
 
 /// Two frames are at least this far apart, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(200);
 
-/// Shows the target until someone leaves.
+/// Shows the target, or the trace, until someone leaves.
 ///
 /// # Errors
-/// When the target cannot be watched or there is no terminal.
+/// When the target cannot be watched, the trace cannot be read, or there is no terminal.
 pub fn top(args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return Err(Failure::new(exit::UNAVAILABLE, "`top` needs a terminal")
             .help("`memcli watch` writes lines, `memcli status --json` a document"));
     }
-    let found = args.target.find()?;
+    match &args.subject {
+        Subject::Target(target) => live(&target.find()?, args, config),
+        Subject::Trace(path) => recorded(path, config),
+    }
+}
+
+/// The view of something that runs.
+fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
     let snapshot = source.snapshot();
     let interval = [("track.interval", format_duration(args.interval))];
     let live = Live::start(config, &interval, args.interval, true)?;
-    let signals =
-        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
-    let policies = live.policies();
-    let thresholds = live.policies().pressure;
-    let pipeline = Pipeline::new(&found.watched, policies);
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
+    let state = State::new(found.label.clone(), found.watched.clone(), args.interval);
+    let (policies, thresholds) = (live.policies(), live.policies().pressure);
+    let feed = Feed::new(found.clone(), policies, thresholds, snapshot);
+    let feed = Feed { ancestors: Ancestors::of(&found.watched), ..feed };
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
-
-    let no_terminal = |error| Failure::io("failed to take over the terminal", error);
-    let terminal = Terminal::take().map_err(no_terminal)?;
-    let input = input().map_err(no_terminal)?;
-    let theme = Theme {
-        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
-        unicode: Marks::choose(false) == Marks::Emoji,
-    };
-    let view = View {
-        state: State::new(found.label.clone(), found.watched.clone(), args.interval),
-        ancestors: Ancestors::of(&found.watched),
-        thresholds,
-        found,
-        pipeline,
-        snapshot,
-        terminal,
-        theme,
-        changed: true,
-    };
-    let code = view.run(all.receiver(), &signals, &input, live.reloads());
+    let code = View::new(state, feed).run(all.receiver(), live.reloads());
     sampler.stop();
     code
+}
+
+/// The view of the last run of a trace, as today's configuration judges it.
+fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
+    let still = Still::load(config)?;
+    let mut reader = Reader::open(path)?;
+    let mut run: Option<(State, Feed)> = None;
+    while let Some(row) = reader.read() {
+        match (row, &mut run) {
+            (Row::Header(header), _) => {
+                let found =
+                    Found { watched: header.target.watched(), label: header.target.label.clone() };
+                let interval = Duration::try_from_secs_f64(header.interval_seconds);
+                let interval = interval.ok().filter(|interval| *interval > Duration::ZERO);
+                let interval = interval.unwrap_or(Duration::from_secs(1));
+                let mut state = State::new(found.label.clone(), found.watched.clone(), interval);
+                state.recorded = true;
+                let (policies, thresholds) = (still.policies(), still.policies().pressure);
+                run = Some((state, Feed::new(found, policies, thresholds, Snapshot::default())));
+            }
+            (Row::Sample(sample), Some((state, feed))) => feed.sample(state, &sample),
+            // Levels and verdicts come from the pipeline anew.
+            (Row::Event(event), Some((state, feed)))
+                if event.level.is_none() && event.verdict.is_none() =>
+            {
+                state.note(format!("{} {}", feed.time_of_day(), event.text()));
+            }
+            _ => {}
+        }
+    }
+    let whole = run.filter(|(state, _)| state.sample.is_some());
+    let Some((mut state, mut feed)) = whole else {
+        let nothing = format!("`{}` holds no whole sample", path.display());
+        return Err(Failure::new(exit::BAD_TRACE, nothing));
+    };
+    if let Some(damage) = reader.damage() {
+        state.note(format!("{} trace     {damage}", feed.time_of_day()));
+    }
+    feed.conclude(&mut state);
+    View::new(state, feed).run(&never(), &never())
 }
 
 /// Keys and resizes. The thread waits in a read that nothing can end, and goes with the process.
@@ -96,33 +124,92 @@ fn input() -> io::Result<Receiver<Input>> {
     Ok(receive)
 }
 
-struct View {
-    state: State,
+/// What turns samples into what is shown.
+struct Feed {
     found: Found,
     ancestors: Ancestors,
     thresholds: Settings<PressureConfig>,
     pipeline: Pipeline,
     snapshot: Snapshot,
-    terminal: Terminal,
+}
+
+impl Feed {
+    fn new(
+        found: Found,
+        policies: Policies,
+        thresholds: Settings<PressureConfig>,
+        snapshot: Snapshot,
+    ) -> Self {
+        let pipeline = Pipeline::new(&found.watched, policies);
+        Self { found, ancestors: Ancestors::unknown(), thresholds, pipeline, snapshot }
+    }
+
+    fn sample(&mut self, state: &mut State, sample: &Sample) {
+        self.pipeline.push(sample, |event| keep(state, event));
+        // Its figures take time, which a long recording would feel: there they are asked for at the end.
+        let verdict =
+            if state.recorded { state.judged.verdict.clone() } else { self.pipeline.verdict() };
+        let judged = Judged {
+            status: self.pipeline.pressure(),
+            verdict,
+            limit: self.ancestors.nearest(sample),
+            thresholds: self.thresholds.load().value.thresholds,
+        };
+        state.label = label(&self.found, sample);
+        let rows = self.snapshot.rows();
+        state.observe(sample, judged, &rows, |row| birth(Path::new("/"), row));
+    }
+
+    fn event(&mut self, state: &mut State, event: Event) {
+        let numbered = self.pipeline.number(event);
+        keep(state, &numbered);
+    }
+
+    fn conclude(&mut self, state: &mut State) {
+        self.pipeline.conclude(|event| keep(state, event));
+        state.judged.verdict = self.pipeline.verdict();
+    }
+
+    fn time_of_day(&self) -> String {
+        let last = self.pipeline.latest().map(|sample| sample.at.wall);
+        last.map_or(String::new(), human::time_of_day)
+    }
+}
+
+struct View {
+    state: State,
+    feed: Feed,
     theme: Theme,
     changed: bool,
 }
 
 impl View {
+    fn new(state: State, feed: Feed) -> Self {
+        let theme = Theme {
+            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            unicode: Marks::choose(false) == Marks::Emoji,
+        };
+        Self { state, feed, theme, changed: true }
+    }
+
     fn run(
         mut self,
         updates: &Receiver<Update>,
-        signals: &Receiver<sys::Signal>,
-        input: &Receiver<Input>,
         reloads: &Receiver<Reload>,
     ) -> Result<u8, Failure> {
+        // Before the terminal: from then on a signal must find someone who gives it back.
+        let signals =
+            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let no_terminal = |error| Failure::io("failed to take over the terminal", error);
+        let mut terminal = Terminal::take().map_err(no_terminal)?;
+        let input = input().map_err(no_terminal)?;
         let mut updates = updates.clone();
         let mut reloads = reloads.clone();
         let mut drawn: Option<Instant> = None;
         loop {
             let due = drawn.map_or(Duration::ZERO, |drawn| FRAME.saturating_sub(drawn.elapsed()));
             if self.changed && due == Duration::ZERO {
-                self.draw()?;
+                self.draw(&mut terminal)?;
                 drawn = Some(Instant::now());
             }
             let frame = if self.changed { after(due) } else { never() };
@@ -146,7 +233,7 @@ impl View {
                         Some(Action::Quit) => return Ok(exit::OK),
                         Some(Action::Interrupt) => return Ok(exit::of_signal(libc::SIGINT)),
                         Some(action) => {
-                            self.state.act(action, chart_columns(self.terminal.width()));
+                            self.state.act(action, chart_columns(terminal.width()));
                             self.changed = true;
                             drawn = None;
                         }
@@ -179,28 +266,18 @@ impl View {
             Update::Failed(failure) => return self.note(Event::Failed(failure)),
             _ => return,
         };
-        let state = &mut self.state;
-        self.pipeline.push(&sample, |event| keep(state, event));
-        let judged = Judged {
-            status: self.pipeline.pressure(),
-            verdict: self.pipeline.verdict(),
-            limit: self.ancestors.nearest(&sample),
-            thresholds: self.thresholds.load().value.thresholds,
-        };
-        state.label = label(&self.found, &sample);
-        let rows = self.snapshot.rows();
-        state.observe(&sample, judged, &rows, |row| birth(Path::new("/"), row));
+        self.feed.sample(&mut self.state, &sample);
     }
 
     fn note(&mut self, event: Event) {
-        let numbered = self.pipeline.number(event);
-        keep(&mut self.state, &numbered);
+        self.changed = true;
+        self.feed.event(&mut self.state, event);
     }
 
-    fn draw(&mut self) -> Result<(), Failure> {
+    fn draw(&mut self, terminal: &mut Terminal) -> Result<(), Failure> {
         self.changed = false;
         let (state, theme) = (&self.state, self.theme);
-        self.terminal
+        terminal
             .draw(|frame| draw(frame, state, theme))
             .map_err(|error| Failure::io("failed to draw", error))
     }

@@ -66,7 +66,7 @@ fn is_utf8(variable: impl Fn(&str) -> Option<OsString>) -> bool {
     locale.contains("utf-8") || locale.contains("utf8")
 }
 
-/// A mark and a word, eleven columns wide.
+/// A mark and a word, padded to line up.
 #[derive(Clone, Copy, Debug)]
 pub struct Badge {
     marks: Marks,
@@ -85,7 +85,7 @@ impl fmt::Display for Badge {
             }
             Marks::Plain => {
                 let word = word.to_ascii_uppercase();
-                write!(f, "[{style}{word}{style:#}]{:1$}", "", 11 - word.len().min(9))
+                write!(f, "[{style}{word}{style:#}]{:1$}", "", 10 - word.len().min(9))
             }
         }
     }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn the_word_is_there_whatever_the_mark() {
         assert_eq!(plain(Marks::Emoji.level(Level::Critical)), "🟠 critical  ");
-        assert_eq!(plain(Marks::Plain.level(Level::Critical)), "[CRITICAL]   ");
-        assert_eq!(plain(Marks::Plain.level(Level::Emergency)), "[EMERGENCY]  ");
+        assert_eq!(plain(Marks::Plain.level(Level::Critical)), "[CRITICAL]  ");
+        assert_eq!(plain(Marks::Plain.level(Level::Emergency)), "[EMERGENCY] ");
         assert_eq!(plain(Marks::Emoji.verdict("undecided")), "⚪ undecided ");
     }
 

@@ -43,7 +43,7 @@ fn bins(state: &State, width: usize) -> Vec<Column> {
     let start = state.end().as_secs_f64() - span;
     let place =
         |at: f64| ((at - start) / span * last as f64).round().clamp(0.0, last as f64) as usize;
-    let reach = state.interval.as_secs_f64() * 3.0;
+    let reach = state.step().as_secs_f64() * 3.0;
     let mut before: Option<(f64, u64, Level)> = None;
     for point in state.shown() {
         let Some(value) = point.value(state.metric) else { continue };

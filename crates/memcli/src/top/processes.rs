@@ -18,7 +18,7 @@ const EVERY: Duration = Duration::from_secs(2);
 pub struct Birth {
     /// The parent's pid, where it is known.
     pub parent: Option<u32>,
-    /// The command with its arguments, else the name the kernel keeps.
+    /// The command without its folder, with its arguments; else the name the kernel keeps.
     pub command: String,
 }
 
@@ -76,8 +76,7 @@ impl Processes {
     ) -> Turnover {
         let mut turnover = Turnover::default();
         let name = |id: ProcessId, command: &str| {
-            let first = command.split_whitespace().next().unwrap_or("process");
-            format!("{}({})", first.rsplit('/').next().unwrap_or(first), id.pid)
+            format!("{}({})", command.split_whitespace().next().unwrap_or("process"), id.pid)
         };
         let alive: HashSet<ProcessId> = snapshot.iter().map(|row| row.id).collect();
         self.known.retain(|id, known| {
@@ -166,8 +165,14 @@ pub fn birth(root: &Path, row: &ProcessRow) -> Birth {
     let line = fs::read(folder.join("cmdline")).unwrap_or_default();
     // Arguments end in NUL. A program may write anything there, so nothing of it may reach the terminal as a control.
     let line = String::from_utf8_lossy(&line);
-    let words: Vec<&str> = line.split('\0').filter(|word| !word.is_empty()).collect();
-    let command = if words.is_empty() { row.name.to_string() } else { words.join(" ") };
+    let (program, arguments) = line.split_once('\0').unwrap_or((&line, ""));
+    let program = program.rsplit('/').next().filter(|name| !name.is_empty());
+    let command = match program {
+        // A kernel thread, or a process that has wiped its command line.
+        None => row.name.to_string(),
+        Some(program) => format!("{program} {}", arguments.replace('\0', " ")),
+    };
+    let command = command.trim_end();
     let command = command.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect();
     Birth { parent: parent(&stat), command }
 }
@@ -193,15 +198,14 @@ mod tests {
         let mut row = snapshot.rows()[0];
         row.id = ProcessId { pid, start: 1 };
         row.memory = ProcessMemory::default();
-        row.memory.rss = Ok(rss);
-        row.memory.anon = Ok(rss);
+        (row.memory.rss, row.memory.anon) = (Ok(rss), Ok(rss));
         row
     }
 
     fn born(parents: &'static [(u32, u32)]) -> impl Fn(&ProcessRow) -> Birth {
         move |row| Birth {
             parent: parents.iter().find(|(pid, _)| *pid == row.id.pid).map(|(_, parent)| *parent),
-            command: format!("/usr/bin/worker --number {}", row.id.pid),
+            command: format!("worker --number {}", row.id.pid),
         }
     }
 

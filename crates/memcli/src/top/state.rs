@@ -11,19 +11,22 @@ use memtrack::{Reading, Sample};
 
 use crate::limit::Limit;
 use crate::top::keys::Action;
-use crate::top::processes::{Birth, Processes};
+use crate::top::processes::{Birth, Processes, Turnover};
 
-/// Points kept: an hour at one a second, in some 400 KiB.
+/// Points kept: an hour at one a second, in some 500 KiB. A recording that is longer is kept more coarsely.
 const POINTS: usize = 3600;
 /// Events kept.
 const EVENTS: usize = 200;
 /// The times that a chart may cover.
-pub const SPANS: [Duration; 5] = [
+pub const SPANS: [Duration; 8] = [
     Duration::from_secs(60),
     Duration::from_secs(5 * 60),
     Duration::from_secs(15 * 60),
     Duration::from_secs(30 * 60),
     Duration::from_secs(60 * 60),
+    Duration::from_secs(6 * 3600),
+    Duration::from_secs(24 * 3600),
+    Duration::from_secs(7 * 24 * 3600),
 ];
 /// The longest that is taken by itself, as history grows.
 const WIDEST_BY_ITSELF: usize = 1;
@@ -134,6 +137,14 @@ pub struct Judged {
     pub thresholds: Thresholds,
 }
 
+/// Processes that came and went, told in one line as long as nothing else happens.
+#[derive(Debug)]
+struct Churn {
+    since: String,
+    started: usize,
+    ended: usize,
+}
+
 /// Everything that is drawn.
 #[derive(Debug)]
 pub struct State {
@@ -153,6 +164,8 @@ pub struct State {
     pub events: VecDeque<String>,
     /// The target has ended; no sample will follow.
     pub ended: bool,
+    /// It is a recording: all of it is kept, and shown at first.
+    pub recorded: bool,
     /// What is plotted.
     pub metric: Metric,
     /// The chart's height.
@@ -163,7 +176,11 @@ pub struct State {
     pub scrolled: [usize; 2],
     /// Whether the keys are shown.
     pub help: bool,
+    /// The last event, when it is one of these.
+    churn: Option<Churn>,
     points: VecDeque<Point>,
+    /// How many samples one point stands for.
+    stride: u32,
     span: Option<usize>,
     /// The right edge of a chart that was stopped.
     stopped: Option<Duration>,
@@ -190,12 +207,15 @@ impl State {
             processes: Processes::default(),
             events: VecDeque::new(),
             ended: false,
+            recorded: false,
             metric,
             zoom: Zoom::Zero,
             pane: Pane::Processes,
             scrolled: [0, 0],
             help: false,
+            churn: None,
             points: VecDeque::new(),
+            stride: 1,
             span: None,
             stopped: None,
             cursor: None,
@@ -213,23 +233,65 @@ impl State {
         let values = Metric::ALL.map(|metric| metric.read(sample).ok());
         let level = judged.status.level;
         if self.points.len() == POINTS {
-            self.points.pop_front();
+            if self.recorded {
+                self.thin();
+            } else {
+                self.points.pop_front();
+            }
         }
         let at = sample.at;
         self.points.push_back(Point { at: at.monotonic, wall: at.wall, level, values });
         self.sample = Some(*sample);
         self.judged = judged;
         let turnover = self.processes.update(at.monotonic, snapshot, birth);
-        let time = crate::output::human::time_of_day(at.wall);
-        for (what, who) in [("started", turnover.started), ("ended", turnover.ended)] {
-            match who.as_slice() {
-                [] => {}
-                [few @ ..] if few.len() <= 3 => {
-                    self.note(format!("{time} process  {} {what}", few.join(", ")));
+        self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
+    }
+
+    /// Makes one point of every two: the highest of both.
+    fn thin(&mut self) {
+        let pairs = std::mem::take(&mut self.points);
+        let mut pairs = pairs.into_iter();
+        while let Some(mut first) = pairs.next() {
+            if let Some(second) = pairs.next() {
+                first.level = first.level.max(second.level);
+                for (value, other) in first.values.iter_mut().zip(second.values) {
+                    *value = (*value).max(other);
                 }
-                many => self.note(format!("{time} process  {} {what}", many.len())),
             }
+            self.points.push_back(first);
         }
+        self.stride = self.stride.saturating_mul(2);
+    }
+
+    /// The time between points: that between samples, or more once they were thinned.
+    #[must_use]
+    pub fn step(&self) -> Duration {
+        self.interval.saturating_mul(self.stride)
+    }
+
+    /// One line for all that came and went since something else happened: a tree that forks all the time must not drive
+    /// the rest out of sight.
+    fn note_turnover(&mut self, time: &str, turnover: Turnover) {
+        if turnover == Turnover::default() {
+            return;
+        }
+        let mut churn = match self.churn.take() {
+            Some(churn) => {
+                self.events.pop_back();
+                churn
+            }
+            None => Churn { since: time.to_owned(), started: 0, ended: 0 },
+        };
+        churn.started += turnover.started.len();
+        churn.ended += turnover.ended.len();
+        let Churn { since, started, ended } = &churn;
+        let line = match (*started, *ended, turnover.started.first(), turnover.ended.first()) {
+            (1, 0, Some(name), _) => format!("{time} process  {name} started"),
+            (0, 1, _, Some(name)) => format!("{time} process  {name} ended"),
+            _ => format!("{time} process  {started} started, {ended} ended since {since}"),
+        };
+        self.note(line);
+        self.churn = Some(churn);
     }
 
     /// Keeps a line about what happened.
@@ -237,6 +299,7 @@ impl State {
         if self.events.len() == EVENTS {
             self.events.pop_front();
         }
+        self.churn = None;
         self.events.push_back(line);
     }
 
@@ -327,7 +390,8 @@ impl State {
                 (Some(first), Some(last)) => last.at.saturating_sub(first.at),
                 _ => Duration::ZERO,
             };
-            SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(WIDEST_BY_ITSELF)
+            let widest = if self.recorded { SPANS.len() - 1 } else { WIDEST_BY_ITSELF };
+            SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(widest)
         })
     }
 
@@ -435,6 +499,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_recording_is_kept_whole_with_its_peaks() {
+        let mut state = fed(0, |_| 0);
+        state.recorded = true;
+        let hours = 8 * 3600;
+        feed(&mut state, 0..hours, |second| if second == 4321 { 1 << 30 } else { 1 << 20 });
+        assert!(state.points.len() <= POINTS && state.points.len() > POINTS / 2);
+        assert_eq!(state.points[0].at, Duration::ZERO);
+        assert_eq!(state.span(), SPANS[6]);
+        let highest = state.shown().filter_map(|point| point.value(Metric::Private)).max();
+        assert_eq!(highest, Some(1 << 30));
+        assert!(state.step() >= Duration::from_secs(hours / POINTS as u64));
+    }
+
+    #[test]
     fn pausing_stops_the_chart_and_not_the_samples() {
         let mut state = fed(30, |second| second);
         state.act(Action::Pause, 80);
@@ -482,6 +560,28 @@ pub(crate) mod tests {
         // 2 of 4 GiB used, one of them by the target: at the limit it would have 3.
         assert_eq!(state.at_share(1.0), Some(3.0 * (1u64 << 30) as f64));
         assert_eq!(state.at_share(0.25), None, "the others alone use more");
+    }
+
+    #[test]
+    fn processes_that_come_and_go_take_one_line() {
+        let mut state = fed(1, |_| 1);
+        let name = |name: &str| vec![name.to_owned()];
+        let started = |who| Turnover { started: name(who), ended: Vec::new() };
+        state.note_turnover("t1", started("a(1)"));
+        assert_eq!(state.events, ["t1 process  a(1) started"]);
+        state.note_turnover("t2", Turnover { started: name("b(2)"), ended: name("a(1)") });
+        state.note_turnover("t3", Turnover::default());
+        assert_eq!(state.events, ["t2 process  2 started, 1 ended since t1"]);
+        state.note("t4 level".into());
+        state.note_turnover("t5", started("c(3)"));
+        assert_eq!(state.events.len(), 3);
+        assert_eq!(state.events[2], "t5 process  c(3) started");
+        for number in 0..1000 {
+            state.note(format!("{number}"));
+            state.note_turnover("t", started("d(4)"));
+        }
+        assert_eq!(state.events.len(), EVENTS);
+        assert_eq!(state.events[EVENTS - 2], "999", "nothing else was taken away");
     }
 
     #[test]

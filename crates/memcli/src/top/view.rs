@@ -12,7 +12,7 @@ use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
 use crate::look::size;
-use crate::output::human::time_of_day;
+use crate::output::human::{growth, time_of_day};
 use crate::output::status::of;
 use crate::top::chart::{Chart, columns};
 use crate::top::keys::HELP;
@@ -34,6 +34,17 @@ pub fn chart_columns(width: u16) -> usize {
 
 /// Draws the whole view.
 pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
+    paint(frame, state, theme);
+    if !theme.unicode {
+        // Commands and events bring their own characters.
+        for cell in frame.buffer_mut().content.iter_mut().filter(|cell| !cell.symbol().is_ascii()) {
+            let plain = if cell.symbol() == "±" { "~" } else { "?" };
+            cell.set_symbol(plain);
+        }
+    }
+}
+
+fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
         return small(frame, area, state, theme);
@@ -42,8 +53,13 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(area);
     // The table needs no more rows than there are processes; the chart takes what is left.
-    let rows =
-        state.processes.rows().len().max(5).saturating_add(3).min(usize::from(body.height) / 3);
+    let rows = match state.processes.rows().len() {
+        // The signals.
+        0 => 5,
+        // Room for a few that come and go, so that the view does not jump.
+        count => count.max(3) + 1,
+    };
+    let rows = (rows + 2).min(usize::from(body.height) / 3);
     let [header, chart, table, events] = Layout::vertical([
         Constraint::Length(HEADER),
         Constraint::Min(6),
@@ -93,7 +109,9 @@ fn text_or_reason<T>(reading: Reading<T>, show: impl FnOnce(T) -> String) -> Str
 fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let size = state.sample.as_ref().map_or("waiting for the first sample".to_owned(), |sample| {
         text_or_reason(size(&state.watched, sample), |(bytes, measure)| {
-            format!("{} {measure}", Size(bytes))
+            let shared = measure == "RSS" && sample.process.processes.is_ok_and(|count| count > 1);
+            let note = if shared { ", shared pages in each" } else { "" };
+            format!("{} {measure}{note}", Size(bytes))
         })
     });
     let every = format!("every {}", Span(state.interval));
@@ -102,8 +120,9 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Text::raw(format!(" {size}   ")),
         Text::styled(every, theme.dim()),
     ];
-    if state.ended {
-        left.push(Text::styled("   ENDED", Style::new().add_modifier(Modifier::BOLD)));
+    if state.recorded || state.ended {
+        let word = if state.recorded { "   RECORDED" } else { "   ENDED" };
+        left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
     }
     frame.render_widget(Line::from(left), area);
     let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
@@ -140,7 +159,7 @@ fn level_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         let (some, full) = (sample.psi.some.avg10, sample.psi.full.avg10);
         lines.push(match (some, full) {
             (Err(why), _) => Line::styled(format!("stalls: {why}"), theme.dim()),
-            _ => Line::raw(format!("stalled {}, all {} of 10 s", stalled(some), stalled(full))),
+            _ => Line::raw(format!("stalls {}, of all {}", stalled(some), stalled(full))),
         });
         let kills = sample.cgroup.events.oom_kill.unwrap_or(0);
         if kills > 0 {
@@ -184,19 +203,16 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let mut lines = Vec::new();
     match verdict.trend() {
         Some(trend) => {
-            let rate = |bytes| crate::output::human::signed(bytes, trend.bytes_per_second);
-            lines.push(Line::raw(rate(trend.bytes_per_second)));
-            lines.push(Line::styled(
-                format!("95 %: {} to {}", rate(trend.low), rate(trend.high)),
-                theme.dim(),
-            ));
+            let (rate, interval) = rate_and_interval(trend);
+            lines.push(Line::raw(rate));
+            lines.extend(interval.map(|interval| Line::styled(interval, theme.dim())));
         }
         None => lines.push(Line::raw("too few samples")),
     }
     let more = match verdict {
         memleak::Verdict::Undecided { watch_for: Some(time), .. }
         | memleak::Verdict::Growing { watch_for: time, .. } => {
-            Some(format!("about {} more decide", Span(*time)))
+            Some(format!("about {} more decide", coarse(*time)))
         }
         memleak::Verdict::Undecided { why, .. } => Some(why.to_string()),
         memleak::Verdict::Steady { evidence, .. } => {
@@ -207,6 +223,14 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     };
     lines.extend(more.map(|more| Line::styled(more, theme.dim())));
     boxed(frame, area, title, lines, theme);
+}
+
+/// A growth on two lines, the second without the unit that the first has: `+2.0 MiB/s` and `95 %: +1.9 to +2.1`.
+fn rate_and_interval(trend: memleak::Trend) -> (String, Option<String>) {
+    let text = growth(trend);
+    let Some((rate, interval)) = text.split_once(" (") else { return (text, None) };
+    let unit = rate.split_once(' ').map_or(String::new(), |(_, unit)| format!(" {unit}"));
+    (rate.to_owned(), Some(interval.trim_end_matches(')').replace(&unit, "")))
 }
 
 fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -238,20 +262,24 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     boxed(frame, area, title, vec![bar, used, reached], theme);
 }
 
-/// `reached in 41 min 0 s (40 min 0 s to 43 min 0 s)`, while the growth is certain.
+/// `full in about 41 min (40 min to 43 min)`, while the growth is certain.
 fn time_to_limit(state: &State) -> Option<String> {
     let trend = state.judged.verdict.trend()?;
     let left = state.judged.limit.as_ref().ok()?.left() as f64;
-    if trend.low <= 0.0 || matches!(state.judged.verdict, memleak::Verdict::Steady { .. }) {
+    // Growth within the noise, or none, reaches no limit that could be named.
+    let grows = matches!(
+        state.judged.verdict,
+        memleak::Verdict::Growing { .. } | memleak::Verdict::Leak { .. }
+    );
+    if !grows || trend.low <= 0.0 {
         return None;
     }
     let after = |rate: f64| Duration::try_from_secs_f64(left / rate).ok();
-    Some(format!(
-        "full in {} ({} to {})",
-        coarse(after(trend.bytes_per_second)?),
-        coarse(after(trend.high)?),
-        coarse(after(trend.low)?)
-    ))
+    let (soonest, latest) = (coarse(after(trend.high)?), coarse(after(trend.low)?));
+    Some(match coarse(after(trend.bytes_per_second)?) {
+        about if soonest == latest => format!("full in about {about}"),
+        about => format!("full in about {about} ({soonest} to {latest})"),
+    })
 }
 
 /// A time in the largest unit that fits: an estimate has no seconds.
@@ -424,4 +452,95 @@ fn small(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     ]);
     let first = Rect { height: area.height.min(1), ..area };
     frame.render_widget(line, first);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::top::keys::Action;
+    use crate::top::state::tests::{fed, feed};
+    use memleak::{Detector, LeakConfig};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    fn drawn(state: &State, columns: u16, rows: u16, unicode: bool) -> Vec<String> {
+        let theme = Theme { colour: false, unicode };
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| draw(frame, state, theme)).unwrap();
+        let buffer = terminal.backend().buffer();
+        let row = |y| (0..columns).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>();
+        (0..rows).map(|y| row(y).trim_end().to_owned()).collect()
+    }
+
+    /// Two minutes of 1 MiB a second, judged by the real detector.
+    fn leaking() -> State {
+        let mut state = fed(0, |_| 0);
+        let mut detector = Detector::new(&LeakConfig::default());
+        for second in 0..120 {
+            detector.push(Duration::from_secs(second), (second + 100) << 20);
+        }
+        detector.conclude();
+        state.judged.verdict = detector.verdict();
+        feed(&mut state, 0..120, |second| (second + 100) << 20);
+        state.note("00:01:30Z level    normal -> warning (cgroup 0.71, threshold 0.70)".into());
+        state
+    }
+
+    #[test]
+    fn the_whole_view_on_the_smallest_screen() {
+        let shown = drawn(&leaking(), 80, 24, true);
+        let expected =
+            "\x20worker(4321)+7  222.0 MiB RSS   every 1.0 s                          00:01:59Z
+┌ ● NORMAL for 1 min 59 s ┬ growth: LEAK ────────────┬ cgroup /app: 4.0 GiB ───┐
+│no signal votes          │+60.0 MiB/min             │██████░░░░░░░░░░░░░░ 30 %│
+│stalls: not read         │95 %: ±0.0 % of it        │1.2 of 4.0 GiB           │
+│                         │110.0 MiB so far          │full in about 47 min     │
+├ anon + swap last 5 min, from 0 ────────────────────┴─────────────────────────┤";
+        assert_eq!(shown[..6].join("\n"), expected);
+        assert_eq!(shown.len(), 24);
+        let text = shown.join("\n");
+        for part in ["█", "╌", "signals", "normal -> warning", "q quit", "└", "┘"] {
+            assert!(text.contains(part), "{part} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn without_unicode_every_character_is_ascii() {
+        let mut state = leaking();
+        state.act(Action::Zoom, 60);
+        state.act(Action::Zoom, 60);
+        state.act(Action::Scrub(-5), 60);
+        state.act(Action::Help, 60);
+        for (columns, rows) in [(80, 24), (120, 40), (20, 3)] {
+            let text = drawn(&state, columns, rows, false).join("\n");
+            assert!(text.is_ascii(), "{text}");
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_room_one_line_says_the_most() {
+        let shown = drawn(&leaking(), 70, 23, true);
+        assert_eq!(shown[0], "worker(4321)+7  222.0 MiB  30 %  normal  leak  q quit");
+        assert!(shown[1..].iter().all(String::is_empty), "{shown:#?}");
+        drawn(&leaking(), 1, 1, true);
+    }
+
+    #[test]
+    fn a_cursor_says_what_was_there() {
+        let mut state = leaking();
+        state.act(Action::Scrub(-10), chart_columns(80));
+        let text = drawn(&state, 80, 24, true).join("\n");
+        assert!(text.contains(" ago): ") && text.contains("MiB, normal"), "{text}");
+        state.act(Action::Live, 0);
+        state.act(Action::Pause, 0);
+        assert!(drawn(&state, 80, 24, true).join("\n").contains("STOPPED"));
+    }
+
+    #[test]
+    fn before_the_first_sample_it_says_that_it_waits() {
+        let state = fed(0, |_| 0);
+        let text = drawn(&state, 80, 24, true).join("\n");
+        assert!(text.contains("waiting for the first sample"), "{text}");
+        assert!(text.contains("UNKNOWN") && text.contains("too few samples"), "{text}");
+    }
 }

@@ -53,6 +53,8 @@ pub(super) struct Worker {
     budget: BudgetState,
     current: Current<GuardConfig>,
     sample: Option<Sample>,
+    /// The time of the last sample that the machine has seen.
+    stepped: Option<Duration>,
     _watch: Option<Watch>,
     notices: Receiver<()>,
 }
@@ -113,6 +115,7 @@ impl Worker {
             budget: BudgetState::Healthy,
             current,
             sample: None,
+            stepped: None,
             _watch: watch,
             notices,
         })
@@ -166,9 +169,6 @@ impl Worker {
         if self.sample.is_some_and(|last| sample.at.monotonic <= last.at.monotonic) {
             return;
         }
-        if sample.at.gap {
-            self.growth.forget();
-        }
         self.growth.push(&sample);
         self.sample = Some(sample);
         self.current = self.settings.load();
@@ -205,6 +205,16 @@ impl Worker {
         let config = Arc::clone(&self.current.value);
         let generation = self.current.generation;
         let rules = Rules { pressure: &config.pressure, budget: &config.budget, generation };
+        let evicting = self.in_flight.is_some()
+            || self.measuring.is_some()
+            || self
+                .pace
+                .ended()
+                .is_some_and(|ended| self.stepped.is_some_and(|last| last <= ended));
+        if evicting {
+            self.machine.evicted();
+        }
+        self.stepped = Some(sample.at.monotonic);
         let transition = self.machine.step(&rules, sample);
         let status = self.machine.status();
         let shared = Arc::clone(&self.shared);
@@ -518,18 +528,10 @@ impl Growth {
             self.points.pop_front();
         }
         self.points.push_back((sample.at.monotonic, footprint));
-        if let (Some((t0, b0)), Some((t1, b1))) = (self.points.front(), self.points.back())
-            && self.points.len() >= 3
-        {
-            let seconds = t1.saturating_sub(*t0).as_secs_f64();
-            let bytes = *b1 as f64 - *b0 as f64;
-            self.last = (seconds > 0.0).then(|| bytes / seconds);
+        if self.points.len() >= 3 {
+            let line = |(at, bytes): &(Duration, u64)| (at.as_secs_f64(), *bytes as f64, 1.0);
+            self.last = memtrack::growth::slope(self.points.iter().map(line));
         }
-    }
-
-    fn forget(&mut self) {
-        self.points.clear();
-        self.last = None;
     }
 
     fn pause(&mut self) {

@@ -12,8 +12,8 @@ use crate::text::number;
 
 /// All processes of the machine are looked through at most this often ...
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
-/// ... and the longer it takes the less often, so that it stays within 0.2 % of a core.
-const SCAN_SHARE: u32 = 500;
+/// ... and the longer it takes the less often, so that it stays within 0.1 % of a core.
+const SCAN_SHARE: u32 = 1000;
 /// Even if nothing seems to have been started: some sandboxes show a load average that is made up.
 const FORCED_SCAN: Duration = Duration::from_secs(10);
 /// `cgroup.procs` of a cgroup with a hundred thousand processes.

@@ -37,7 +37,7 @@ pub struct Health {
     pub failures: u64,
     /// Why the last such read failed.
     pub last_failure: Option<SourceError>,
-    /// Readings that could not be true, or were in no known form.
+    /// Readings that could not be true, were in no known form, or failed on their own.
     pub absurd: u64,
     /// The last of them.
     pub last_absurd: Option<Absurd>,

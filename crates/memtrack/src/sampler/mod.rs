@@ -85,7 +85,8 @@ impl Sampler {
         if self.running.is_some() {
             return Ok(());
         }
-        let (stop, stopped) = bounded(0);
+        // Not of capacity 0: waiting on such a channel allocates, and the thread waits on each tick.
+        let (stop, stopped) = bounded(1);
         let (ending, done) = bounded(0);
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("memtrack".into()).stack_size(STACK_BYTES);

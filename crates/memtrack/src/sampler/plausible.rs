@@ -8,13 +8,15 @@ use crate::sample::Sample;
 /// Where the machine does not say how much memory it has, more than 1 TiB is not believed.
 const UNKNOWN_MACHINE: u64 = 1 << 40;
 
-/// A reading that cannot be true, or that the kernel wrote in no known form.
+/// A reading that cannot be true, that the kernel wrote in no known form, or that failed to be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Absurd {
     /// Which reading, as the path of the field in [`Sample`].
     pub reading: &'static str,
+    /// What is wrong with it: [`Absent::Implausible`], [`Absent::Malformed`] or [`Absent::Failed`].
+    pub why: Absent,
     /// What it said; unknown when it was no number.
     pub value: Option<u64>,
     /// When, on the samples' monotonic clock.
@@ -74,9 +76,11 @@ impl Plausibility {
         let at = sample.at.monotonic;
         for (index, (name, field, bound)) in FIELDS.iter().enumerate() {
             let reading = field(sample);
-            let value = match *reading {
-                Ok(value) if value > bound(&bounds) => Some(value),
-                Err(Absent::Malformed | Absent::Implausible) => None,
+            let (why, value) = match *reading {
+                Ok(value) if value > bound(&bounds) => (Absent::Implausible, Some(value)),
+                Err(why @ (Absent::Malformed | Absent::Implausible | Absent::Failed(_))) => {
+                    (why, None)
+                }
                 plausible => {
                     self.absurd[index] = false;
                     if let Ok(value) = plausible {
@@ -85,11 +89,9 @@ impl Plausibility {
                     continue;
                 }
             };
-            if value.is_some() {
-                *reading = Err(Absent::Implausible);
-            }
+            *reading = Err(why);
             let first = !std::mem::replace(&mut self.absurd[index], true);
-            report(Absurd { reading: name, value, at, last_good: self.good[index] }, first);
+            report(Absurd { reading: name, why, value, at, last_good: self.good[index] }, first);
         }
     }
 }

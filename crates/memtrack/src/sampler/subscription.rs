@@ -28,7 +28,7 @@ pub enum Update {
     Sample(Sample),
     /// A read gave nothing; the sampler goes on, after a pause that grows with each failure in a row.
     Failed(SourceError),
-    /// A reading could not be true and was left out of the sample that follows. Said once for a row of them.
+    /// A reading could not be true or failed, and is left out of the sample that follows. Said once for a row of them.
     Absurd(Absurd),
     /// A read took this long, far beyond what reading takes; it has come back now.
     Hung(Duration),

@@ -56,6 +56,9 @@ impl Shared {
                         wake = never();
                         continue;
                     }
+                    if !config.adaptive {
+                        continue;
+                    }
                     tick.pace.stalled();
                     // The schedule starts anew from here.
                     deadline = Instant::now();

@@ -193,6 +193,11 @@ mod tests {
         root
     }
 
+    fn sleeper() -> std::io::Result<std::process::Child> {
+        // Not our output: whoever reads it would wait for the sleeper when a test fails.
+        std::process::Command::new("sleep").arg("1000").stdout(std::process::Stdio::null()).spawn()
+    }
+
     fn read(root: &Path) -> Result<Sample, SourceError> {
         let id = ProcessId::read(root, 42).unwrap();
         LinuxSource::open_at(root, &Target::Process(id)).unwrap().read(&TrackConfig::default())
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_ends_its_series() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut child = sleeper().unwrap();
         let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
         let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
         assert!(source.read(&TrackConfig::default()).is_ok());
@@ -261,5 +266,127 @@ mod tests {
             LinuxSource::open(&Target::Process(id)).unwrap_err(),
             OpenError::NoSuchProcess { pid: id.pid }
         );
+    }
+
+    #[test]
+    fn after_a_fork_the_own_files_are_opened_anew() {
+        let mut source = LinuxSource::open(&Target::Own).unwrap();
+        let before = source.read(&TrackConfig::default()).unwrap().at;
+        // As if another process had opened them: these files show one that has ended.
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        source.processes = Some(Processes::of(Path::new("/"), &[id]).unwrap());
+        source.opened_by = child.id();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let sample = source.read(&TrackConfig::default()).unwrap();
+        assert!(sample.process.rss.is_ok());
+        assert!(sample.at.monotonic >= before.monotonic, "the clock goes on");
+    }
+
+    #[test]
+    fn a_process_that_is_killed_while_it_is_read_ends_and_gives_no_other_error() {
+        for _ in 0..20 {
+            let mut child = sleeper().unwrap();
+            let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+            let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
+            assert!(source.read(&TrackConfig::default()).is_ok());
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                });
+                loop {
+                    match source.read(&TrackConfig::default()) {
+                        Ok(sample) => assert_eq!(sample.process.processes, Ok(1)),
+                        Err(end) => break assert_eq!(end, SourceError::Ended),
+                    }
+                }
+            });
+        }
+    }
+
+    /// The parts of a sample in which `now` lacks what `whole` has.
+    fn parts_lost(whole: &Sample, now: &Sample) -> Vec<&'static str> {
+        let mut lost = Vec::new();
+        let is_lost = |had: Reading<u64>, has: Reading<u64>| had.is_ok() && has.is_err();
+        if is_lost(whole.process.rss, now.process.rss)
+            || is_lost(whole.process.threads, now.process.threads)
+        {
+            lost.push("process");
+        }
+        if is_lost(whole.system.total, now.system.total)
+            || is_lost(whole.system.available, now.system.available)
+        {
+            lost.push("system");
+        }
+        if is_lost(whole.cgroup.usage, now.cgroup.usage)
+            || is_lost(whole.cgroup.events.oom_kill, now.cgroup.events.oom_kill)
+        {
+            lost.push("cgroup");
+        }
+        if is_lost(whole.psi.some.total_us, now.psi.some.total_us) {
+            lost.push("psi");
+        }
+        lost
+    }
+
+    #[test]
+    fn whichever_read_fails_only_its_own_part_is_lost_and_comes_back() {
+        use crate::held::faults::{Fault, arm, disarm};
+        let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        let (eio, enoent, eacces) = (Fault::Error(5), Fault::Error(2), Fault::Error(13));
+        for target in [Target::Own, Target::Process(id), Target::Tree(id)] {
+            for fault in [eio, enoent, eacces, Fault::Short(0), Fault::Short(3), Fault::Short(40)] {
+                let mut source = LinuxSource::open(&target).unwrap();
+                let whole = source.read(&config).unwrap();
+                let mut k = 0;
+                loop {
+                    arm(k, fault);
+                    let struck = source.read(&config).unwrap();
+                    let passed_clean = disarm();
+                    let lost = parts_lost(&whole, &struck);
+                    assert!(lost.len() <= 1, "{target:?} {fault:?} {k}: {lost:?}");
+                    // At the latest the second read after it is whole again.
+                    source.read(&config).unwrap();
+                    let healed = source.read(&config).unwrap();
+                    assert_eq!(
+                        parts_lost(&whole, &healed),
+                        Vec::<&str>::new(),
+                        "{target:?} {fault:?} {k}"
+                    );
+                    if passed_clean {
+                        break;
+                    }
+                    k += 1;
+                }
+                assert!(k >= 5, "{target:?}: {k} reads were struck");
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn whichever_step_of_opening_fails_is_an_error_or_an_absence() {
+        use crate::held::faults::{Fault, arm, disarm};
+        for fault in [Fault::Error(5), Fault::Error(2), Fault::Error(13), Fault::Short(3)] {
+            let mut k = 0;
+            loop {
+                arm(k, fault);
+                let opened = LinuxSource::open(&Target::Own);
+                let passed_clean = disarm();
+                if let Ok(mut source) = opened {
+                    assert!(source.read(&TrackConfig::default()).unwrap().process.rss.is_ok());
+                }
+                if passed_clean {
+                    break;
+                }
+                k += 1;
+            }
+            assert!(k >= 5, "{k} steps were struck");
+        }
     }
 }

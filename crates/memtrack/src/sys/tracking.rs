@@ -78,7 +78,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
         // SAFETY: the caller keeps the contract of `alloc`.
         let block = unsafe { self.inner.alloc(layout) };
         if !block.is_null() {
-            count(bytes(layout.size()), 1);
+            allocated(bytes(layout.size()));
         }
         block
     }
@@ -87,7 +87,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
         let block = unsafe { self.inner.alloc_zeroed(layout) };
         if !block.is_null() {
-            count(bytes(layout.size()), 1);
+            allocated(bytes(layout.size()));
         }
         block
     }
@@ -95,14 +95,14 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { self.inner.dealloc(block, layout) };
-        count(-bytes(layout.size()), 0);
+        freed(-bytes(layout.size()));
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `realloc`.
         let moved = unsafe { self.inner.realloc(block, layout, new_size) };
         if !moved.is_null() {
-            count(bytes(new_size) - bytes(layout.size()), 1);
+            allocated(bytes(new_size) - bytes(layout.size()));
         }
         moved
     }
@@ -118,19 +118,29 @@ fn positive(value: i64) -> u64 {
 }
 
 #[inline]
-fn count(change: i64, allocations: u64) {
+fn allocated(change: i64) {
     let local = LOCAL.try_with(|local| {
-        let live = local.live.get() + change;
-        let count = local.allocations.get() + allocations;
-        local.live.set(live);
-        local.allocations.set(count);
-        if !(-FLUSH_BYTES..FLUSH_BYTES).contains(&live) || count >= FLUSH_ALLOCATIONS {
+        let allocations = local.allocations.get() + 1;
+        local.allocations.set(allocations);
+        if local.add(change) | (allocations >= FLUSH_ALLOCATIONS) {
             local.flush();
         }
     });
     if local.is_err() {
         // A thread at its very end.
-        publish(change, allocations);
+        publish(change, 1);
+    }
+}
+
+#[inline]
+fn freed(change: i64) {
+    let local = LOCAL.try_with(|local| {
+        if local.add(change) {
+            local.flush();
+        }
+    });
+    if local.is_err() {
+        publish(change, 0);
     }
 }
 
@@ -140,6 +150,14 @@ struct Local {
 }
 
 impl Local {
+    /// Whether it is time to tell the others.
+    #[inline]
+    fn add(&self, change: i64) -> bool {
+        let live = self.live.get() + change;
+        self.live.set(live);
+        !(-FLUSH_BYTES..FLUSH_BYTES).contains(&live)
+    }
+
     #[cold]
     fn flush(&self) {
         publish(self.live.take(), self.allocations.take());

@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 
 const HEAD: &str = "# Command line
 
-Generated from the definition of the command line: `UPDATE_REFERENCE=1 cargo test -p memcli --test reference` writes it.
+Generated from the definition of the command line: `UPDATE_REFERENCE=1 cargo test -p memcli --test e2e reference` writes it.
 ";
 
 /// One section a command: what `--help` says.
@@ -41,6 +41,6 @@ fn the_reference_is_what_the_commands_say() {
     let kept = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == text,
-        "docs/reference/cli.md is stale: UPDATE_REFERENCE=1 cargo test -p memcli --test reference writes it"
+        "docs/reference/cli.md is stale: UPDATE_REFERENCE=1 cargo test -p memcli --test e2e reference writes it"
     );
 }

@@ -1,6 +1,4 @@
 //! Runs the built binary and reads what it wrote.
-#![expect(clippy::expect_used, reason = "helpers of tests: a panic here is a failed test")]
-
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 

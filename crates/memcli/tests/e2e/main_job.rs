@@ -1,18 +1,10 @@
 //! The main job on live processes: `run`, `watch`, `demo`, their exit codes and their summary.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests: a panic here is a failed test"
-)]
-
-mod support;
-
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
+use crate::support::{memcli, run, run_summed, said};
 use serde_json::{Value, json};
-use support::{memcli, run, run_summed, said};
 
 const OWN: &str = env!("CARGO_BIN_EXE_memcli");
 
@@ -138,7 +130,7 @@ fn a_whole_tree_is_watched() {
     assert_eq!(summary["processes"], 5);
     assert_eq!(summary["peak"]["exact"], false, "a tree's peak at one time is sampled");
     let peak = number(&summary, "/peak/rss_bytes") / 1_048_576.0;
-    assert!((64.0..100.0).contains(&peak), "{peak} MiB");
+    assert!(peak > 64.0, "{peak} MiB of four children with 16 MiB each");
 }
 
 #[test]

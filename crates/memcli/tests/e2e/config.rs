@@ -1,20 +1,12 @@
 //! The configuration as its users meet it: checked, shown, and edited while a watch runs.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "helpers of tests: a panic here is a failed test"
-)]
-
-mod support;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use crate::support::{memcli, read_json, run, run_summed};
 use serde_json::Value;
-use support::{memcli, read_json, run, run_summed};
 
 fn write(folder: &Path, text: &str) -> String {
     let path = folder.join("config.toml");

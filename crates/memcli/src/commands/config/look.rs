@@ -1,0 +1,117 @@
+//! The verbs that only look: check, show, explain, path, schema.
+
+use std::io::Write;
+use std::path::Path;
+
+use memcfg::Diagnostic;
+use memcfg::document::{self, Config};
+use memcfg::load::Loaded;
+use memcfg::origin::SourceKind;
+use memcfg::overlay::Overlay;
+use serde_json::json;
+
+use super::{say, sources, version_line};
+use crate::cli::{CheckArgs, ExplainArgs, ShowArgs};
+use crate::exit::{self, Failure};
+use crate::live::refused;
+use crate::output::{diagnostic, screen};
+
+fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic>>, Failure> {
+    Ok(document::load(&sources(explicit)?))
+}
+
+/// Says whether the configuration is valid, with every problem where it stands.
+pub(super) fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let loaded = load(explicit)?;
+    if args.json {
+        let (valid, problems) = match &loaded {
+            Ok(loaded) => (true, &loaded.warnings),
+            Err(problems) => (false, problems),
+        };
+        let document =
+            json!({ "schema": "memcli.config-check/1", "valid": valid, "diagnostics": problems });
+        say(format_args!("{document}"))?;
+        return Ok(if valid { exit::OK } else { exit::CONFIG });
+    }
+    let loaded = loaded.map_err(|problems| refused(&problems))?;
+    for warning in &loaded.warnings {
+        let _ = writeln!(screen::stderr(), "{}", diagnostic::render(warning));
+    }
+    let files: Vec<_> = loaded.overlays.iter().filter_map(file_of).collect();
+    match files.as_slice() {
+        [] => say(format_args!("ok: no configuration file; the defaults hold"))?,
+        files => say(format_args!("ok: {}", files.join(", ")))?,
+    }
+    Ok(exit::OK)
+}
+
+fn file_of(overlay: &Overlay) -> Option<String> {
+    let first = overlay.values.values().next()?;
+    let source = &first.origin.source;
+    source.is_file().then(|| source.name.clone())
+}
+
+/// Prints what is in force, as a document that can be loaded again.
+pub(super) fn show(args: &ShowArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let loaded = load(explicit)?.map_err(|problems| refused(&problems))?;
+    say(format_args!("{}", version_line()))?;
+    for key in loaded.keys() {
+        let Some(found) = loaded.explain(&key) else { continue };
+        let value = &found.effective.value;
+        if args.origin {
+            say(format_args!("{:<48} # {}", format!("{key} = {value}"), found.effective.origin))?;
+        } else {
+            say(format_args!("{key} = {value}"))?;
+        }
+    }
+    Ok(exit::OK)
+}
+
+/// Says where one value comes from, and what it hides.
+pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let loaded = load(explicit)?.map_err(|problems| refused(&problems))?;
+    let path = memcfg::path::KeyPath::parse(&args.key);
+    let Some(found) = loaded.explain(&args.key) else {
+        let failure = Failure::new(exit::USAGE, format!("nothing sets a key `{}`", args.key));
+        return Err(match loaded.schema().suggest(&path) {
+            Some(meant) if loaded.schema().key(&path).is_none() => {
+                failure.help(format!("did you mean `{meant}`?"))
+            }
+            _ => failure.help("`memcli config show` lists the keys that have a value"),
+        });
+    };
+    if args.json {
+        let document = json!({ "schema": "memcli.config-explain/1", "explanation": found });
+        say(format_args!("{document}"))?;
+        return Ok(exit::OK);
+    }
+    say(format_args!("{} = {}", found.key, found.effective.value))?;
+    say(format_args!("  from   {}", found.effective.origin))?;
+    for hidden in &found.shadowed {
+        say(format_args!("  hides  {} from {}", hidden.value, hidden.origin))?;
+    }
+    if let Some(key) = loaded.schema().key(&path) {
+        say(format_args!("  is     {} ({})", key.about, key.kind.allowed()))?;
+    }
+    Ok(exit::OK)
+}
+
+/// Lists where files are looked for, the weakest first, and which are there.
+pub(super) fn path(explicit: Option<&Path>) -> Result<u8, Failure> {
+    for file in sources(explicit)?.files {
+        let there = if file.path.exists() { "found" } else { "absent" };
+        let kind = if file.kind == SourceKind::Project { "project" } else { "global" };
+        say(format_args!("{there:<7} {kind:<8} {}", file.path.display()))?;
+    }
+    Ok(exit::OK)
+}
+
+/// Prints the JSON Schema of the present version.
+pub(super) fn schema() -> Result<u8, Failure> {
+    let (_, schema) = document::json_schemas()
+        .into_iter()
+        .next_back()
+        .ok_or_else(|| Failure::new(exit::SOFTWARE, "the document has no version"))?;
+    say(format_args!("{}", schema.trim_end()))?;
+    Ok(exit::OK)
+}

@@ -1,0 +1,198 @@
+//! What an edit would do, before it is made: the keys it changes, and the levels and verdicts that recorded samples would
+//! have had under it.
+
+use std::path::Path;
+
+use memcfg::diff::{Change, Direction, diff as differences};
+use memcfg::document::{self, Config};
+use memcfg::load::{Loaded, Text, assemble};
+use memcfg::origin::SourceKind;
+use mempressure::Level;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{edited, read, say, sources};
+use crate::cli::{CandidateArgs, PlanArgs};
+use crate::exit::{self, Failure};
+use crate::live::{Still, refused};
+use crate::pipeline::Event;
+use crate::recording;
+
+/// Prints each key that would have another value.
+pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let (now, then) = both(args, explicit)?;
+    let changes = differences(&now, &then);
+    if args.json {
+        say(format_args!("{}", json!({ "schema": "memcli.config-diff/1", "changes": changes })))?;
+    } else {
+        say_changes(&changes)?;
+    }
+    Ok(exit::OK)
+}
+
+/// The same, and what recorded samples come to under both.
+pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
+    let (now, then) = both(&args.candidate, explicit)?;
+    let changes = differences(&now, &then);
+    let (now, then) = (Still::from(now), Still::from(then));
+    let mut effects = Vec::new();
+    for trace in &args.traces {
+        let effect = Effect {
+            trace: trace.display().to_string(),
+            now: outcome(trace, &now)?,
+            then: outcome(trace, &then)?,
+        };
+        effects.push(effect);
+    }
+    if args.candidate.json {
+        let document =
+            json!({ "schema": "memcli.config-plan/1", "changes": changes, "effects": effects });
+        say(format_args!("{document}"))?;
+        return Ok(exit::OK);
+    }
+    say_changes(&changes)?;
+    for effect in &effects {
+        say(format_args!("{}: {} samples", effect.trace, effect.now.samples))?;
+        say(format_args!("  now   {}", effect.now.words()))?;
+        say(format_args!("  then  {}", effect.then.words()))?;
+        say(format_args!("  so    {}", effect.words()))?;
+    }
+    if effects.is_empty() {
+        say(format_args!(
+            "with `--trace TRACE` this also tells which levels it would raise or clear"
+        ))?;
+    }
+    Ok(exit::OK)
+}
+
+/// The document as it is, and as it would be with the candidate in the place of the file it is meant for.
+fn both(
+    args: &CandidateArgs,
+    explicit: Option<&Path>,
+) -> Result<(Loaded<Config>, Loaded<Config>), Failure> {
+    let (spec, project) = (document::spec(), args.which.project);
+    let refuse = |problems: Vec<memcfg::Diagnostic>| refused(&problems);
+    let (mut inputs, _) = sources(explicit)?.read().map_err(refuse)?;
+    let now = assemble(&spec, &inputs).map_err(refuse)?;
+    let path = edited(explicit, project)?;
+    let kind = if project { SourceKind::Project } else { SourceKind::Global };
+    let candidate = Text::new(kind, &args.file, read(&args.file)?);
+    match inputs.texts.iter_mut().find(|text| text.path == path) {
+        Some(text) => *text = candidate,
+        None if project => inputs.texts.push(candidate),
+        None => {
+            let globals =
+                inputs.texts.iter().take_while(|text| text.kind == SourceKind::Global).count();
+            inputs.texts.insert(globals, candidate);
+        }
+    }
+    let then = assemble(&spec, &inputs).map_err(refuse)?;
+    Ok((now, then))
+}
+
+fn say_changes(changes: &[Change]) -> Result<(), Failure> {
+    if changes.is_empty() {
+        return say(format_args!("no value would change"));
+    }
+    let shown = |value: &Option<memcfg::value::Value>| {
+        value.as_ref().map_or("unset".into(), ToString::to_string)
+    };
+    for change in changes {
+        let direction = match change.direction {
+            Some(Direction::Tightened) => ", tightened",
+            Some(Direction::Loosened) => ", loosened",
+            None => "",
+        };
+        let restart = match change.effect {
+            memcfg::schema::Effect::Restart => ", after a restart",
+            _ => "",
+        };
+        let (old, new) = (shown(&change.old), shown(&change.new));
+        say(format_args!(
+            "{}: {old} -> {new}{direction}{restart} ({})",
+            change.key, change.origin
+        ))?;
+    }
+    Ok(())
+}
+
+/// What one trace comes to, now and then.
+#[derive(Serialize)]
+struct Effect {
+    trace: String,
+    now: Outcome,
+    then: Outcome,
+}
+
+/// What a pipeline makes of a trace.
+#[derive(Serialize)]
+struct Outcome {
+    samples: u64,
+    /// Changes of level other than the first word on it.
+    transitions: u64,
+    highest: Level,
+    /// The level at the end.
+    level: Level,
+    verdict: &'static str,
+}
+
+fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
+    let mut outcome = Outcome {
+        samples: 0,
+        transitions: 0,
+        highest: Level::Unknown,
+        level: Level::Unknown,
+        verdict: "undecided",
+    };
+    recording::read(
+        trace,
+        std::time::Duration::ZERO,
+        &mut || document.policies(),
+        |_, numbered| match &numbered.event {
+            Event::Sample(_) => outcome.samples += 1,
+            Event::Level(transition) => {
+                outcome.transitions += u64::from(transition.from != Level::Unknown);
+                outcome.level = transition.to;
+                outcome.highest = outcome.highest.max(transition.to);
+            }
+            Event::Verdict(change) => outcome.verdict = change.to.kind(),
+            _ => {}
+        },
+    )?;
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn words(&self) -> String {
+        format!(
+            "highest level {}, {} at the end, {} changes of level; verdict {}",
+            self.highest, self.level, self.transitions, self.verdict
+        )
+    }
+}
+
+impl Effect {
+    fn words(&self) -> String {
+        let (now, then) = (&self.now, &self.then);
+        let mut so = Vec::new();
+        if then.highest > now.highest {
+            so.push(format!("{} would have been reached", then.highest));
+        }
+        if then.highest < now.highest {
+            so.push(format!("{} would not have been reached", now.highest));
+        }
+        if then.level != now.level {
+            so.push(format!("it would stand at {} in place of {}", then.level, now.level));
+        }
+        if then.transitions > now.transitions.saturating_mul(2).max(4) {
+            so.push(format!(
+                "it would flap: {} changes of level in place of {}",
+                then.transitions, now.transitions
+            ));
+        }
+        if then.verdict != now.verdict {
+            so.push(format!("the verdict would be {} in place of {}", then.verdict, now.verdict));
+        }
+        if so.is_empty() { "nothing would have been different".into() } else { so.join("; ") }
+    }
+}

@@ -1,0 +1,457 @@
+//! The commands that look and do not gate: `memcli` alone, `status`, `leak`, `top`, `doctor`, `completions`, `man`.
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::{memcli, run};
+use crate::terminal::Terminal;
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// A program of known behaviour, already running; ended when dropped.
+struct Demo(Child);
+
+impl Demo {
+    fn start(program: &str, rate: &str) -> Self {
+        let mut child = memcli(&["demo", program, "--unwatched", "--for", "5m", "--rate", rate])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        assert!(line.starts_with("demo "), "{line}");
+        Self(child)
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn memcli_alone_says_how_the_machine_is_and_what_to_try() {
+    let said = run(&[]);
+    assert_eq!(said.code, 0);
+    let first = said.stdout.lines().next().unwrap();
+    assert!(first.contains("system") && first.contains('%'), "{first}");
+    let words = ["normal", "warning", "critical", "emergency", "unknown"];
+    assert!(words.iter().any(|word| first.to_lowercase().contains(word)), "{first}");
+    let commands = said.stdout.lines().filter(|line| line.starts_with("  memcli ")).count();
+    assert_eq!(commands, 3, "{}", said.stdout);
+}
+
+#[test]
+fn what_is_suggested_exists() {
+    for line in run(&[]).stdout.lines().filter_map(|line| line.strip_prefix("  memcli ")) {
+        let command = line.split("  ").next().unwrap();
+        let name = command.split(' ').next().unwrap();
+        assert_eq!(run(&[name, "--help"]).code, 0, "{command}");
+    }
+}
+
+#[test]
+fn status_is_a_line_a_target() {
+    let demo = Demo::start("steady", "1MiB/s");
+    let said = memcli(&["status", &demo.pid(), "self", "system"]).env("LANG", "C.UTF-8").output();
+    let said = crate::support::said(&said.unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let lines: Vec<_> = said.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", said.stdout);
+    assert!(lines[0].contains(&format!("memcli({})", demo.pid())), "{}", lines[0]);
+    assert!(lines[0].contains(" RSS "), "{}", lines[0]);
+    assert!(!said.stdout.contains('\x1b'), "no colour into a pipe: {}", said.stdout);
+}
+
+#[test]
+fn status_without_emoji_is_ascii() {
+    for command in [
+        memcli(&["status", "self", "--no-emoji"]).env("LANG", "C.UTF-8"),
+        memcli(&["status", "self"]).env_remove("LC_ALL").env_remove("LC_CTYPE").env("LANG", "C"),
+    ] {
+        let said = crate::support::said(&command.output().unwrap());
+        assert!(said.stdout.is_ascii() && said.stdout.starts_with('['), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn status_as_a_document_says_why_for_every_null() {
+    let said = run(&["status", "self", "system", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let document = json(&said.stdout);
+    assert_eq!(document["schema"], "memcli.status/1");
+    for target in document["targets"].as_array().unwrap() {
+        for (name, value) in target["readings"].as_object().unwrap() {
+            assert!(!value.is_null() || target["absent"][name].is_string(), "{name} in {target}");
+        }
+        for name in ["signal", "size", "limit", "growth", "verdict"] {
+            assert!(!target[name].is_null() || target["absent"][name].is_string(), "{name}");
+        }
+        assert!(target["limit"]["limit_bytes"].as_u64().unwrap() > 0);
+    }
+}
+
+#[test]
+fn status_shows_what_is_there_beside_what_is_not() {
+    let said = run(&["status", "999999", "self"]);
+    assert_eq!(said.code, 66);
+    assert_eq!(said.stdout.lines().count(), 2, "{}", said.stdout);
+    assert!(said.stdout.contains("no process with pid 999999"), "{}", said.stdout);
+}
+
+#[test]
+fn status_check_speaks_to_a_monitoring_system() {
+    let level = |target: &str| {
+        let said = run(&["status", target, "--json"]);
+        json(&said.stdout)["targets"][0]["level"].as_str().unwrap().to_owned()
+    };
+    let expected = match level("self").as_str() {
+        "normal" => 0,
+        "warning" => 1,
+        "unknown" => 3,
+        _ => 2,
+    };
+    assert_eq!(run(&["status", "self", "--check"]).code, expected);
+    assert_eq!(run(&["status", "999999", "--check"]).code, 3);
+}
+
+#[test]
+fn status_for_a_while_says_how_fast_it_grows() {
+    let demo = Demo::start("leak", "4MiB/s");
+    let said = run(&["status", &demo.pid(), "--for", "4s", "--json"]);
+    let target = &json(&said.stdout)["targets"][0];
+    let rate = target["growth"]["bytes_per_second"].as_f64().unwrap() / 1_048_576.0;
+    assert!((rate - 4.0).abs() < 0.4, "{rate} MiB/s");
+    assert!(target["verdict"]["kind"].is_string());
+}
+
+#[test]
+fn leak_is_99_and_says_on_what_grounds() {
+    let demo = Demo::start("leak", "4MiB/s");
+    let said = run(&["leak", &demo.pid(), "--for", "10s", "--skip", "1s"]);
+    assert_eq!(said.code, 99, "{}{}", said.stdout, said.stderr);
+    for part in [
+        "leak",
+        "MiB/s (95 %:",
+        "samples of anon + swap",
+        "left out",
+        "cache",
+        "Next: memcli watch",
+    ] {
+        assert!(
+            said.stdout.to_lowercase().contains(&part.to_lowercase()),
+            "{part}: {}",
+            said.stdout
+        );
+    }
+}
+
+#[test]
+fn leak_of_something_steady_is_no_failure() {
+    let demo = Demo::start("steady", "1MiB/s");
+    let said = run(&["leak", &demo.pid(), "--for", "3s", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let document = json(&said.stdout);
+    assert_eq!(document["schema"], "memcli.leak/1");
+    let kind = document["verdict"]["kind"].as_str().unwrap();
+    assert!(kind == "steady" || kind == "undecided", "{document}");
+    assert!(document["evidence"]["samples"].as_u64().unwrap() > 10, "{document}");
+}
+
+#[test]
+fn leak_interrupted_gives_the_verdict_so_far() {
+    let demo = Demo::start("steady", "1MiB/s");
+    let child =
+        memcli(&["leak", &demo.pid(), "--for", "1h"]).stdout(Stdio::piped()).spawn().unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    wait_until_signals_are_taken(child.id());
+    rustix::process::kill_process(pid, Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{:?}", output.status.signal());
+    assert!(String::from_utf8_lossy(&output.stdout).contains("undecided"));
+}
+
+/// Until memcli has taken over SIGINT a signal would end it at once.
+fn wait_until_signals_are_taken(pid: u32) {
+    loop {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        if u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (libc::SIGINT - 1)) != 0 {
+            return;
+        }
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn leak_with_nothing_left_to_watch_is_a_mistake() {
+    assert_eq!(run(&["leak", "self", "--for", "1s", "--skip", "1s"]).code, 64);
+    assert_eq!(run(&["leak", "999999"]).code, 66);
+}
+
+#[test]
+fn top_without_a_terminal_is_not_available() {
+    let said = run(&["top", "self"]);
+    assert_eq!(said.code, 69);
+    assert!(said.stderr.contains("memcli watch"), "{}", said.stderr);
+}
+
+#[test]
+fn top_shows_a_leak_and_leaves_the_terminal_as_it_was() {
+    let demo = Demo::start("leak", "4MiB/s");
+    let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
+    let mut terminal = Terminal::start(&mut command, 100, 30);
+    let screen = terminal.wait("verdict", |text| text.contains("growth: LEAK"));
+    for part in
+        ["NORMAL for", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
+    {
+        assert!(screen.contains(part), "{part} in\n{screen}");
+    }
+    assert!(screen.contains("+4.0 MiB/s") || screen.contains("+3.9 MiB/s"), "{screen}");
+    terminal.press("q");
+    let (status, left) = terminal.end();
+    assert_eq!(status.code(), Some(0));
+    assert!(left.trim().is_empty(), "nothing is left behind: {left}");
+}
+
+#[test]
+fn top_obeys_its_keys() {
+    let demo = Demo::start("steady", "1MiB/s");
+    let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
+    let mut terminal = Terminal::start(&mut command, 100, 30);
+    terminal.wait_for("1 process");
+    terminal.press(" ");
+    terminal.wait_for("STOPPED");
+    terminal.press(" ");
+    terminal.wait("the chart going on", |text| !text.contains("STOPPED"));
+    terminal.press("\x1b[D");
+    terminal.wait_for(" ago): ");
+    terminal.press("\x1b[F");
+    terminal.wait("now", |text| !text.contains(" ago): "));
+    terminal.press("m");
+    terminal.wait("another number", |text| text.contains(" RSS last"));
+    terminal.press("z");
+    terminal.wait_for("the data alone");
+    terminal.press("+");
+    terminal.wait_for("last 5 min");
+    terminal.press("?");
+    terminal.wait_for("next pane");
+    terminal.press("?");
+    terminal.wait("no help", |text| !text.contains("next pane"));
+    // Ctrl-C comes as a key here.
+    terminal.press("\x03");
+    assert_eq!(terminal.end().0.code(), Some(130));
+}
+
+#[test]
+fn top_fits_every_size() {
+    let mut command = memcli(&["top", "--interval", "100ms"]);
+    let mut terminal = Terminal::start(&mut command, 80, 24);
+    let screen = terminal.wait_for("signals");
+    assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
+    terminal.resize(60, 10);
+    // What the emulator cut off stays until it is drawn over.
+    terminal.wait("one line", |text| text.contains("q quit") && text.trim().lines().count() == 1);
+    terminal.resize(120, 40);
+    terminal.wait_for("signals");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}
+
+#[test]
+fn top_gives_the_terminal_back_when_it_is_asked_to_end() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+        let mut command = memcli(&["top", "self", "--interval", "100ms"]);
+        let mut terminal = Terminal::start(&mut command, 90, 30);
+        terminal.wait_for("q quit");
+        terminal.signal(signal);
+        assert_eq!(terminal.end().0.code(), Some(code), "{signal:?}");
+    }
+}
+
+#[test]
+fn top_stays_when_the_target_ends_so_that_it_can_be_looked_at() {
+    let demo = Demo::start("steady", "1MiB/s");
+    let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
+    let mut terminal = Terminal::start(&mut command, 90, 30);
+    terminal.wait_for("1 process");
+    drop(demo);
+    let screen = terminal.wait_for("it has ended");
+    assert!(screen.contains("ENDED"), "{screen}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}
+
+#[test]
+fn top_rests_between_samples() {
+    let mut command = memcli(&["top", "self", "--interval", "5m"]);
+    let mut terminal = Terminal::start(&mut command, 90, 30);
+    terminal.wait_for("1 process");
+    // How often the thread that draws has gone to sleep; whoever follows the configuration has one of its own.
+    let path = format!("/proc/{0}/task/{0}/status", terminal.pid());
+    let sleeps = || {
+        let status = std::fs::read_to_string(&path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    // Until it has come to rest. A loop that spins or polls never does, however long this waits.
+    let mut before = sleeps();
+    let mut rested = false;
+    for _ in 0..50 {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let now = sleeps();
+        rested = now == before;
+        if rested {
+            break;
+        }
+        before = now;
+    }
+    assert!(rested, "it never rests");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}
+
+#[test]
+fn top_does_without_colour_and_without_unicode() {
+    let mut command = memcli(&["top", "self", "--interval", "100ms"]);
+    command.env("NO_COLOR", "1");
+    let mut terminal = Terminal::start(&mut command, 90, 30);
+    terminal.wait_for("1 process");
+    terminal.press("q");
+    let colours = |written: &[u8]| {
+        let text = String::from_utf8_lossy(written).into_owned();
+        ["\x1b[38;", "\x1b[31m", "\x1b[32m", "\x1b[91m"].iter().any(|code| text.contains(code))
+    };
+    assert!(!colours(&terminal.written), "no colour");
+    terminal.end();
+    let mut command = memcli(&["top", "self", "--interval", "100ms"]);
+    command.env("LC_CTYPE", "C");
+    let mut terminal = Terminal::start(&mut command, 90, 30);
+    let screen = terminal.wait_for("1 process");
+    assert!(screen.is_ascii(), "{screen}");
+    assert!(colours(&terminal.written), "colour where it is wanted");
+    terminal.press("q");
+    terminal.end();
+}
+
+/// A trace of the demo that leaks.
+fn trace(folder: &tempfile::TempDir) -> String {
+    let path = folder.path().join("w.jsonl.gz");
+    let path = path.to_str().unwrap().to_owned();
+    let said = run(&["demo", "leak", "--for", "9s", "--rate", "4MiB/s", "-o", &path]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    path
+}
+
+#[test]
+fn leak_and_top_read_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = trace(&folder);
+    let said = run(&["leak", &path, "--json"]);
+    assert_eq!(said.code, 99, "{}{}", said.stdout, said.stderr);
+    let document = json(&said.stdout);
+    assert_eq!(document["verdict"]["kind"], "leak");
+    let rate = document["growth"]["bytes_per_second"].as_f64().unwrap() / 1_048_576.0;
+    assert!((rate - 4.0).abs() < 0.2, "{rate} MiB/s");
+    let skipped = json(&run(&["leak", &path, "--skip", "4s", "--json"]).stdout);
+    let samples = |document: &Value| document["evidence"]["samples"].as_u64().unwrap();
+    assert!(samples(&skipped) < samples(&document), "{skipped}");
+    assert_eq!(run(&["leak", &path, "--skip", "1h"]).code, 65);
+    assert_eq!(run(&["leak", "/no/such/trace.jsonl.gz"]).code, 66);
+
+    let mut command = memcli(&["top", &path]);
+    let mut terminal = Terminal::start(&mut command, 100, 30);
+    let screen = terminal.wait_for("-> leak");
+    for part in ["RECORDED", "growth: LEAK", "+4.0 MiB/s", "anon + swap"] {
+        assert!(screen.contains(part), "{part} in\n{screen}");
+    }
+    terminal.press("\x1b[H");
+    terminal.wait_for(" ago): ");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}
+
+#[test]
+fn doctor_has_a_remedy_for_every_no() {
+    let said = run(&["doctor", "--json"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let document = json(&said.stdout);
+    assert_eq!(document["schema"], "memcli.doctor/1");
+    let rows = document["rows"].as_array().unwrap();
+    assert!(rows.len() >= 9, "{document}");
+    for row in rows {
+        assert!(row["state"] == "yes" || row["remedy"].is_string(), "{row}");
+    }
+    let text = run(&["doctor", "--no-emoji"]).stdout;
+    assert!(text.contains("[YES]") && text.contains("kernel"), "{text}");
+}
+
+#[test]
+fn doctor_finds_a_mistake_in_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.toml");
+    std::fs::write(&path, "schema_version = 3\n[pressure]\nbnad = 0.1\n").unwrap();
+    let said = run(&["doctor", "--config", path.to_str().unwrap()]);
+    assert_eq!(said.code, 0);
+    assert!(said.stdout.contains("c.toml:3:1") && said.stdout.contains("band"), "{}", said.stdout);
+}
+
+#[test]
+fn completions_are_scripts_that_their_shells_accept() {
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(&["completions", shell]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        for command in ["status", "top", "leak", "run", "watch", "doctor"] {
+            assert!(said.stdout.contains(command), "{command} in {shell}");
+        }
+        // Where the shell is installed it must also parse the script.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script");
+        std::fs::write(&path, &said.stdout).unwrap();
+        if let Ok(parsed) = Command::new(shell).arg("-n").arg(&path).status() {
+            assert!(parsed.success(), "{shell}");
+        }
+    }
+    assert_eq!(run(&["completions", "tcsh"]).code, 64);
+}
+
+#[test]
+fn man_pages_cover_every_command() {
+    let said = run(&["man"]);
+    assert_eq!(said.code, 0);
+    assert!(said.stdout.contains(".TH memcli 1"), "{}", said.stdout);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["man", "--out", folder.path().to_str().unwrap()]).code, 0);
+    for page in ["memcli.1", "memcli-status.1", "memcli-top.1", "memcli-leak.1", "memcli-run.1"] {
+        assert!(folder.path().join(page).is_file(), "{page}");
+    }
+    assert_eq!(run(&["man", "--out", "/no/such/folder"]).code, 66);
+}
+
+#[test]
+fn guesses_from_other_tools_work_and_stay_hidden() {
+    for (guess, command) in [
+        ("attach", "watch"),
+        ("record", "watch"),
+        ("live", "top"),
+        ("dash", "top"),
+        ("check", "doctor"),
+    ] {
+        let (guessed, meant) = (run(&[guess, "--help"]), run(&[command, "--help"]));
+        assert_eq!((guessed.code, &guessed.stdout), (0, &meant.stdout), "{guess}");
+    }
+    let help = run(&["--help"]).stdout;
+    for guess in ["attach", "record", "dash"] {
+        assert!(!help.lines().any(|line| line.trim_start().starts_with(guess)), "{help}");
+    }
+}

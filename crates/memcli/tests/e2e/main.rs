@@ -1,0 +1,16 @@
+//! The built binary as its users meet it. One test binary: it links once.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests: a panic here is a failed test"
+)]
+
+mod config;
+mod config_edit;
+mod look;
+mod main_job;
+mod reference;
+mod support;
+mod terminal;

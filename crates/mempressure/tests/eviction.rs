@@ -1,0 +1,305 @@
+//! The invariants of planning and pace, with caches that do what they like.
+
+use std::time::Duration;
+
+use mempressure::{
+    BudgetConfig, Level, Machine, Offer, Pace, Plan, Policy, PressureConfig, Priority, Request,
+    Rules, Wait, need, plan,
+};
+use memtrack::{Sample, Stamp};
+use proptest::prelude::*;
+
+const MIB: u64 = 1 << 20;
+
+/// A cache as a test draws it, and how it answers.
+#[derive(Clone, Debug)]
+struct Drawn {
+    name: String,
+    priority: Priority,
+    used: u64,
+    ceiling: Option<u64>,
+    barred: bool,
+    /// Claims this many hundredths of what it is asked for.
+    claims: u64,
+    /// Frees this many hundredths of what it claims; above 100 it frees without claiming.
+    frees: u64,
+    /// Allocates this much while it evicts.
+    allocates: u64,
+}
+
+impl Drawn {
+    fn offer(&self) -> Offer<'_> {
+        let Drawn { name, priority, used, ceiling, barred, .. } = self;
+        Offer { name, priority: *priority, used: *used, ceiling: *ceiling, barred: *barred }
+    }
+}
+
+prop_compose! {
+    fn cache()(
+        name in "[a-d]{1,2}",
+        priority in prop::sample::select(vec![Priority::Low, Priority::Normal, Priority::High]),
+        used in prop_oneof![Just(0), 1..400 * MIB],
+        ceiling in prop::option::weighted(0.3, 1..400 * MIB),
+        barred in prop::bool::weighted(0.1),
+        claims in prop::sample::select(vec![0, 50, 100, 100, 100, 130]),
+        frees in prop::sample::select(vec![0, 25, 100, 100, 100, 200]),
+        allocates in prop_oneof![4 => Just(0), 1 => 0..8 * MIB],
+    ) -> Drawn {
+        Drawn { name, priority, used, ceiling, barred, claims, frees, allocates }
+    }
+}
+
+fn level() -> impl Strategy<Value = Level> {
+    prop::sample::select(vec![
+        Level::Unknown,
+        Level::Normal,
+        Level::Warning,
+        Level::Critical,
+        Level::Emergency,
+    ])
+}
+
+fn pressure(policy: Policy) -> PressureConfig {
+    PressureConfig { policy, ..PressureConfig::default() }
+}
+
+/// Asks the caches in turn, as the eviction thread does: what was asked of whom, and claimed.
+fn carry_out(plan: &Plan, caches: &[Drawn]) -> Vec<(usize, u64, u64)> {
+    let mut claimed = 0;
+    let mut asked = Vec::new();
+    for turn in &plan.turns {
+        let bytes = plan.ask(turn, claimed);
+        if bytes > 0 {
+            let claim = bytes * caches[turn.cache].claims / 100;
+            claimed += claim;
+            asked.push((turn.cache, bytes, claim));
+        }
+    }
+    asked
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1024, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// P8: no more is asked for than the target, ceilings aside, and nobody above the permitted priority.
+    #[test]
+    fn no_more_than_the_target_and_nobody_above_the_permitted(
+        caches in prop::collection::vec(cache(), 0..20),
+        level in level(),
+        footprint in 0..2000 * MIB,
+        need in prop::option::of(0..2000 * MIB),
+        aggressive in any::<bool>(),
+    ) {
+        let policy = if aggressive { Policy::Aggressive } else { Policy::Conservative };
+        let pressure = pressure(policy);
+        let offers: Vec<_> = caches.iter().map(Drawn::offer).collect();
+        let plan = plan(&Request { level, footprint: Ok(footprint), need, pressure: &pressure }, &offers);
+        let cap = (footprint as f64 * pressure.targets.share(level)) as u64;
+        prop_assert!(plan.target <= cap);
+        if policy == Policy::Conservative && let Some(need) = need {
+            prop_assert!(plan.target <= need);
+        }
+        let high = level == Level::Emergency || (aggressive && level == Level::Critical);
+        let mut before = 0_u64;
+        for (cache, bytes, claim) in carry_out(&plan, &caches) {
+            let drawn = &caches[cache];
+            let excess = drawn.ceiling.map_or(0, |ceiling| drawn.used.saturating_sub(ceiling));
+            prop_assert!(bytes <= drawn.used && !drawn.barred);
+            prop_assert!(bytes <= excess.max(plan.target.saturating_sub(before)));
+            if drawn.priority == Priority::High && !high || level < Level::Warning {
+                prop_assert_eq!(bytes, excess);
+            }
+            before += claim;
+        }
+        // What the plan foretells is what happens when everybody gives what was asked.
+        let honest: Vec<_> = caches.iter().map(|c| Drawn { claims: 100, ..c.clone() }).collect();
+        let foretold: Vec<_> = plan.asks().collect();
+        let happened: Vec<_> = carry_out(&plan, &honest).into_iter().map(|(c, b, _)| (c, b)).collect();
+        prop_assert_eq!(foretold, happened);
+    }
+
+    /// P9: nobody is asked for a share of the target while one of lower priority could still be asked; within a
+    /// priority the larger goes first, then the name that sorts first; short of the target everybody is asked.
+    #[test]
+    fn lower_priorities_are_emptied_first(
+        caches in prop::collection::vec(cache(), 0..20),
+        level in prop::sample::select(&Level::RAISED[..]),
+        need in 1..2000 * MIB,
+    ) {
+        let caches: Vec<_> = caches.into_iter().map(|c| Drawn { ceiling: None, ..c }).collect();
+        let pressure = pressure(Policy::Conservative);
+        let offers: Vec<_> = caches.iter().map(Drawn::offer).collect();
+        let request = Request { level, footprint: Ok(4000 * MIB), need: Some(need), pressure: &pressure };
+        let plan = plan(&request, &offers);
+        // The naive order: repeatedly the best of those that are left.
+        let mut left: Vec<_> = (0..caches.len())
+            .filter(|i| !caches[*i].barred && caches[*i].used > 0)
+            .filter(|i| caches[*i].priority < Priority::High || level == Level::Emergency)
+            .collect();
+        let mut expected = Vec::new();
+        while !left.is_empty() {
+            let mut best = 0;
+            for i in 1..left.len() {
+                let (a, b) = (&caches[left[i]], &caches[left[best]]);
+                let better = a.priority < b.priority
+                    || a.priority == b.priority && a.used > b.used
+                    || a.priority == b.priority && a.used == b.used && a.name < b.name;
+                if better {
+                    best = i;
+                }
+            }
+            expected.push(left.remove(best));
+        }
+        let turns: Vec<_> = plan.turns.iter().map(|turn| turn.cache).collect();
+        prop_assert_eq!(&turns, &expected);
+        let asked = carry_out(&plan, &caches);
+        let claimed: u64 = asked.iter().map(|(_, _, claim)| claim).sum();
+        let order: Vec<_> = asked.iter().map(|(cache, _, _)| *cache).collect();
+        prop_assert_eq!(&order[..], &expected[..order.len()]);
+        prop_assert!(claimed >= plan.target || order.len() == expected.len());
+    }
+
+    /// P10 and P11: whatever came before, an escalation and an urgent plan pass as soon as there is a sample newer
+    /// than the last plan's end; nothing ever begins on an older one, nor beside another plan; and at one level
+    /// nothing that is not urgent begins within the cooldown.
+    #[test]
+    fn the_pace_of_plans(
+        steps in prop::collection::vec((level(), 1..20_000u64, 0..5_000u64, any::<bool>(), any::<bool>()), 1..60),
+    ) {
+        let cooldown = Duration::from_secs(30);
+        let mut pace = Pace::default();
+        let mut ended: Vec<(Level, Duration)> = Vec::new();
+        let mut now = Duration::ZERO;
+        for (level, wait_ms, takes_ms, gap, urgent) in steps {
+            let level = level.max(Level::Warning);
+            now += Duration::from_millis(wait_ms);
+            let stamp = Stamp { gap, ..Stamp::synthetic(now) };
+            let newest_end = ended.iter().map(|(_, end)| *end).max();
+            let cooling = ended.iter().any(|(at, end)| *at >= level && now.saturating_sub(*end) < cooldown);
+            let expected = if newest_end.is_some_and(|end| now <= end) {
+                Err(Wait::OldSample)
+            } else if urgent {
+                Ok(())
+            } else if gap {
+                Err(Wait::Gap)
+            } else if cooling {
+                Err(Wait::Cooldown)
+            } else {
+                Ok(())
+            };
+            prop_assert_eq!(pace.ask(level, urgent, &stamp, cooldown), expected);
+            if expected.is_ok() {
+                pace.begin(level);
+                prop_assert_eq!(pace.ask(Level::Emergency, true, &stamp, cooldown), Err(Wait::InFlight));
+                let end = now + Duration::from_millis(takes_ms);
+                pace.end(end);
+                ended.push((level, end));
+            }
+        }
+    }
+
+    /// P12 for the whole loop over a filling process, with caches that claim without freeing, free without claiming
+    /// and allocate while they evict: a replay of the recorded samples gives the same decisions to the byte.
+    #[test]
+    fn the_loop_replays_to_the_byte(
+        caches in prop::collection::vec(cache(), 1..6),
+        fill in 0..4 * MIB,
+        ticks in 50..300usize,
+    ) {
+        let mut caches = caches;
+        caches.iter_mut().for_each(|cache| cache.barred = false);
+        let mut used = 300 * MIB + caches.iter().map(|cache| cache.used).sum::<u64>();
+        let mut live = Loop::default();
+        let mut recorded = Vec::new();
+        for tick in 0..ticks {
+            used += fill;
+            caches[0].used += fill;
+            let sample = sample(tick as u64, used);
+            recorded.push((sample, caches.clone()));
+            for (cache, _, claim) in live.step(&sample, &caches) {
+                let drawn = &mut caches[cache];
+                let freed = (claim * drawn.frees / 100).min(drawn.used);
+                drawn.used = drawn.used - freed + drawn.allocates;
+                used = used - freed + drawn.allocates;
+            }
+        }
+        let mut replay = Loop::default();
+        for (sample, caches) in &recorded {
+            replay.step(sample, caches);
+        }
+        prop_assert_eq!(&live.log, &replay.log);
+        prop_assert!(!live.log.is_empty());
+    }
+}
+
+/// Machine, need, plan and pace, as the guard puts them together, with a log of every decision.
+#[derive(Default)]
+struct Loop {
+    machine: Machine,
+    pace: Pace,
+    log: String,
+}
+
+impl Loop {
+    fn step(&mut self, sample: &Sample, caches: &[Drawn]) -> Vec<(usize, u64, u64)> {
+        let (pressure, budget) = (PressureConfig::default(), BudgetConfig::default());
+        let rules = Rules { pressure: &pressure, budget: &budget, generation: 0 };
+        if let Some(transition) = self.machine.step(&rules, sample) {
+            self.log += &format!("{transition:?}\n");
+        }
+        let status = self.machine.status();
+        let need = need(&rules, sample, &status);
+        if status.level < Level::Warning || need == Some(0) {
+            return Vec::new();
+        }
+        let offers: Vec<_> = caches.iter().map(Drawn::offer).collect();
+        let (level, footprint) = (status.level, sample.process.footprint());
+        let plan = plan(&Request { level, footprint, need, pressure: &pressure }, &offers);
+        let asked = self.pace.ask(level, plan.is_urgent(need), &sample.at, pressure.cooldown);
+        self.log += &format!("{asked:?} {plan:?}\n");
+        if asked.is_err() || plan.is_empty() {
+            return Vec::new();
+        }
+        self.pace.begin(level);
+        let claims = carry_out(&plan, caches);
+        self.pace.end(sample.at.monotonic + Duration::from_micros(100));
+        claims
+    }
+}
+
+fn sample(tick: u64, used: u64) -> Sample {
+    let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(10 * tick)));
+    sample.cgroup.limit = Ok(1000 * MIB);
+    sample.cgroup.usage = Ok(used);
+    sample.process.rss = Ok(used);
+    sample
+}
+
+/// An honest cache under the guard's loop holds any steady fill below the limit.
+#[test]
+fn an_honest_cache_keeps_a_filling_process_below_its_limit() {
+    for fill in [MIB / 4, MIB, 5 * MIB] {
+        let mut cache = Drawn {
+            name: "cache".into(),
+            priority: Priority::Low,
+            used: 0,
+            ceiling: None,
+            barred: false,
+            claims: 100,
+            frees: 100,
+            allocates: 0,
+        };
+        let mut control = Loop::default();
+        let mut used = 50 * MIB;
+        for tick in 0..20_000 {
+            used += fill;
+            cache.used += fill;
+            assert!(used < 1000 * MIB, "{fill} bytes a tick, tick {tick}");
+            let sample = sample(tick, used);
+            for (_, _, claim) in control.step(&sample, std::slice::from_ref(&cache)) {
+                cache.used -= claim;
+                used -= claim;
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! This machine: the oracle of another library, and a real cgroup with a limit of its own.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic here is a failed test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use memtrack::processes::ProcessId;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Absent, TrackConfig};
+
+#[cfg(feature = "sysinfo")]
+#[test]
+fn sysinfo_and_the_kernel_files_agree_on_a_quiet_process() {
+    use memtrack::source::SysinfoSource;
+    // Started up: it has read what it was sent.
+    let mut child =
+        Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"ready\n").unwrap();
+    std::io::BufRead::read_line(
+        &mut std::io::BufReader::new(child.stdout.as_mut().unwrap()),
+        &mut line,
+    )
+    .unwrap();
+    let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+    let config = TrackConfig::default();
+    let ours = LinuxSource::open(&Target::Process(id)).unwrap().read(&config).unwrap();
+    let theirs = SysinfoSource::process(child.id()).unwrap().read(&config).unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (ours_rss, theirs_rss) = (ours.process.rss.unwrap(), theirs.process.rss.unwrap());
+    let allowed = (ours_rss / 100).max(256 << 10);
+    assert!(ours_rss.abs_diff(theirs_rss) <= allowed, "{ours_rss} and {theirs_rss}");
+    assert_eq!(ours.system.total, theirs.system.total);
+    assert_eq!(ours.system.swap_total, theirs.system.swap_total);
+    let (ours, theirs) = (ours.system.available.unwrap(), theirs.system.available.unwrap());
+    // The machine is not quiet: only the order of things can be compared.
+    assert!(ours.abs_diff(theirs) <= ours / 4, "{ours} and {theirs}");
+}
+
+/// A cgroup of this machine, made for a test and removed after it.
+struct RealCgroup {
+    directory: PathBuf,
+    name: String,
+    child: Child,
+}
+
+impl RealCgroup {
+    /// Below the own cgroup, where this process may make one; tells why not otherwise.
+    fn new(limit: u64) -> Option<Self> {
+        let own = memtrack::cgroup::Hierarchy::open(Path::new("/"), "self").ok();
+        let Some(own) = own.filter(|own| own.directory().join("memory.limit_in_bytes").exists())
+        else {
+            eprintln!("skipped: no cgroup v1 memory controller here");
+            return None;
+        };
+        let name = format!("memtrack-test-{}", std::process::id());
+        let directory = own.directory().join(&name);
+        if let Err(error) = fs::create_dir(&directory) {
+            eprintln!("skipped: no cgroup may be made here: {error}");
+            return None;
+        }
+        fs::write(directory.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
+        let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn().unwrap();
+        fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
+        let path = own.path(0).unwrap().trim_end_matches('/').to_owned();
+        Some(Self { directory, name: format!("{path}/{name}"), child })
+    }
+}
+
+impl Drop for RealCgroup {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // A cgroup is busy for a moment after its last process has ended.
+        while fs::remove_dir(&self.directory).is_err_and(|error| error.raw_os_error() == Some(16)) {
+        }
+    }
+}
+
+#[test]
+fn the_limit_of_a_real_cgroup_is_found_followed_and_left() {
+    const LIMIT: u64 = 64 << 20;
+    let Some(mut cgroup) = RealCgroup::new(LIMIT) else { return };
+    let config = TrackConfig::default();
+    let id = ProcessId::read(Path::new("/"), cgroup.child.id()).unwrap();
+    let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
+    let memory = source.read(&config).unwrap().cgroup;
+    assert_eq!((memory.limit, memory.depth), (Ok(LIMIT), Ok(0)));
+    assert!(memory.usage.unwrap() <= LIMIT && memory.headroom.unwrap() <= LIMIT);
+    assert_eq!(memory.events.oom_kill, Ok(0));
+    assert_eq!(source.cgroup_path(0), Some(cgroup.name.as_str()));
+
+    fs::write(cgroup.directory.join("memory.limit_in_bytes"), (2 * LIMIT).to_string()).unwrap();
+    assert_eq!(source.read(&config).unwrap().cgroup.limit, Ok(2 * LIMIT), "limits change live");
+
+    let mut whole = LinuxSource::open(&Target::Cgroup(PathBuf::from(&cgroup.name))).unwrap();
+    let sample = whole.read(&config).unwrap();
+    assert_eq!((sample.process.processes, sample.cgroup.limit), (Ok(1), Ok(2 * LIMIT)));
+    assert!(sample.process.rss.unwrap() > 0);
+    assert_eq!(whole.snapshot().rows()[0].id, id);
+
+    // Moved out: the limit is no longer its own.
+    fs::write(cgroup.directory.parent().unwrap().join("cgroup.procs"), id.pid.to_string()).unwrap();
+    let start = Instant::now();
+    while source.read(&config).unwrap().cgroup.limit == Ok(2 * LIMIT) {
+        assert!(start.elapsed() < Duration::from_secs(30), "the move was not noticed");
+    }
+    assert_ne!(source.cgroup_path(0), Some(cgroup.name.as_str()));
+    cgroup.child.kill().unwrap();
+}
+
+#[test]
+fn a_cgroup_that_is_not_there_is_said_to_be() {
+    let missing = Target::Cgroup(PathBuf::from("/no-such-cgroup-here"));
+    let error = LinuxSource::open(&missing).unwrap_err();
+    assert_eq!(error, memtrack::error::OpenError::NoSuchCgroup);
+    let here = memtrack::cgroup::Hierarchy::at(Path::new("/"), "/no-such-cgroup-here");
+    assert!(matches!(here.unwrap_err(), Absent::Gone | Absent::Unsupported));
+}
