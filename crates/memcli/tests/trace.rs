@@ -1,5 +1,7 @@
 //! Traces end to end: the built binary writes, reads, replays, compares and plans.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a fixture is a failed test")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

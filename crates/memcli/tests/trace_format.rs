@@ -1,5 +1,7 @@
 //! What holds of the trace format for any samples and any bytes.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a fixture is a failed test")]
+
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
