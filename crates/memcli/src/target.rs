@@ -127,17 +127,6 @@ impl Target {
         self.find_at(Path::new("/"))
     }
 
-    /// The file, when this names a recording and no process: a name with a `/` in it, or with the ending of one.
-    #[must_use]
-    pub fn recording(&self) -> Option<&Path> {
-        const ENDINGS: [&str; 5] = ["gz", "jsonl", "dat", "csv", "log"];
-        let Target::Name(name) = self else { return None };
-        let path = Path::new(name);
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        (name.contains('/') || ending.is_some_and(|ending| ENDINGS.contains(&ending)))
-            .then_some(path)
-    }
-
     fn find_at(&self, root: &Path) -> Result<Found, Failure> {
         match self {
             Target::Pid(pid) => find_pid(root, *pid),
