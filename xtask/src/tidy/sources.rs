@@ -10,10 +10,6 @@ const MAX_LINES: usize = 500;
 /// Files above [`MAX_LINES`], each with its reason.
 const LONG_FILES: &[(&str, &str)] = &[
     (
-        "crates/memcfg/src/live.rs",
-        "the handle and the thread that follows the files share private state; the steps of an edit are read as one sequence",
-    ),
-    (
         "crates/memcli/src/cli.rs",
         "the one definition of the command line: help, manual, completions and reference are made from it",
     ),
