@@ -28,8 +28,13 @@ proptest! {
         within in prop::collection::vec((0.0..1.0f64, 1..30_000u64), 1..60),
     ) {
         let threshold = config.pressure.thresholds.of(level);
-        let enter = (threshold * PARTS as f64).ceil() as u64;
-        let floor = ((threshold - config.pressure.band) * PARTS as f64).ceil() as u64;
+        // The least number of parts whose ratio, as the machine computes it, is not below `ratio`.
+        let at_least = |ratio: f64| {
+            let below = (ratio * PARTS as f64).floor() as u64;
+            (below..).find(|used| *used as f64 / PARTS as f64 >= ratio).unwrap_or(PARTS)
+        };
+        let enter = at_least(threshold);
+        let floor = at_least(threshold - config.pressure.band);
         let mut draws = vec![Draw::system(enter, 1)];
         draws.extend(within.iter().map(|(x, wait_ms)| {
             Draw::system(floor + (enter.saturating_sub(floor) as f64 * x) as u64, *wait_ms)

@@ -93,11 +93,11 @@ pub(crate) fn levels(config: &Config, samples: &[Sample]) -> Vec<Level> {
 }
 
 prop_compose! {
-    /// Thresholds rise and stand further apart than the band.
+    /// Thresholds rise, stand further apart than the band, and stay below 1.
     pub(crate) fn config()(
         warning in 0.30..0.60f64,
-        first in 0.0..0.15f64,
-        second in 0.0..0.10f64,
+        first in 0.0..0.12f64,
+        second in 0.0..0.07f64,
         band in 0.0..0.10f64,
         hold_ms in prop_oneof![Just(0u64), 1..20_000u64],
         budget in 0.50..0.95f64,
