@@ -30,6 +30,8 @@
 //! assert!((rate / 2_097_152.0 - 1.0).abs() < 0.05);
 //! ```
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "worker")]
 pub mod alert;
 #[cfg(feature = "worker")]

@@ -133,6 +133,14 @@ impl Hierarchy {
         }
     }
 
+    /// Whether neither the target's own cgroup nor any above it has a limit now, hard or throttling.
+    #[must_use]
+    pub fn is_unlimited(&self, machine_total: Reading<u64>) -> bool {
+        let none =
+            |limit: Reading<u64>| matches!(limit, Err(Absent::Unlimited | Absent::Unsupported));
+        self.groups.iter().all(|group| none(group.limit(machine_total)) && none(group.high()))
+    }
+
     /// Without a hard limit: the group that runs nearest to its throttling limit, else the target's own.
     fn most_throttled(&self) -> &Group {
         let mut nearest = (f64::NEG_INFINITY, self.own());

@@ -13,7 +13,7 @@ use crate::procfs::Proc;
 use crate::psi::Trigger;
 use crate::pss::Pss;
 use crate::reading::{Absent, Reading};
-use crate::sample::{CgroupMemory, ProcessMemory, Sample};
+use crate::sample::{CgroupMemory, ProcessMemory, PsiMemory, Sample};
 use crate::source::machine::Machine;
 use crate::source::{Clock, Source, Target};
 
@@ -31,7 +31,12 @@ pub struct LinuxSource {
     processes: Option<Processes>,
     machine: Machine,
     cgroup: Reading<Hierarchy>,
-    refreshed: Duration,
+    /// When what need not be read on each tick was read last.
+    refreshed: Option<Duration>,
+    /// The last whole reading of the cgroup: it stands for up to [`REFRESH`] while nothing is limited.
+    unlimited: CgroupMemory,
+    /// The kernel brings these figures up to date every 2 s (`PSI_FREQ`): reading them on each fast tick would tell nothing.
+    stalls: PsiMemory,
     pss: Pss,
     /// Armed when a sampler first asks to be woken.
     trigger: Option<Trigger>,
@@ -81,7 +86,9 @@ impl LinuxSource {
             processes,
             machine: Machine::open(root),
             cgroup,
-            refreshed: Duration::ZERO,
+            refreshed: None,
+            unlimited: CgroupMemory::default(),
+            stalls: PsiMemory::default(),
             pss: Pss::new(Duration::ZERO),
             trigger: None,
             snapshot: Snapshot::default(),
@@ -128,20 +135,29 @@ impl LinuxSource {
     fn read_cgroup(
         &mut self,
         machine_total: Reading<u64>,
-        now: Duration,
+        due: bool,
     ) -> Result<CgroupMemory, SourceError> {
         let cgroup = match &mut self.cgroup {
             Ok(cgroup) => cgroup,
             Err(why) => return Ok(CgroupMemory::absent(*why)),
         };
-        if now.saturating_sub(self.refreshed) >= REFRESH {
-            self.refreshed = now;
+        if due {
             let refreshed = cgroup.refresh();
             if matches!(self.target, Target::Cgroup(_)) && refreshed == Err(Absent::Gone) {
                 return Err(SourceError::Ended);
             }
         }
-        Ok(cgroup.read(machine_total))
+        // Where nothing limits a process, usage and counters decide nothing: every so often is enough. The limits themselves
+        // are read each time, for one may be set at any moment.
+        if !due
+            && self.unlimited.limit == Err(Absent::Unlimited)
+            && !matches!(self.target, Target::Cgroup(_))
+            && cgroup.is_unlimited(machine_total)
+        {
+            return Ok(self.unlimited);
+        }
+        self.unlimited = cgroup.read(machine_total);
+        Ok(self.unlimited)
     }
 }
 
@@ -162,8 +178,14 @@ impl Source for LinuxSource {
         }
         sample.process = self.read_processes(config.tier, at.monotonic)?;
         sample.system = self.machine.memory();
-        sample.cgroup = self.read_cgroup(sample.system.total, at.monotonic)?;
-        sample.psi = self.machine.pressure();
+        let now = at.monotonic;
+        let due = self.refreshed.is_none_or(|last| now.saturating_sub(last) >= REFRESH);
+        if due {
+            self.refreshed = Some(now);
+            self.stalls = self.machine.pressure();
+        }
+        sample.cgroup = self.read_cgroup(sample.system.total, due)?;
+        sample.psi = self.stalls;
         Ok(sample)
     }
 

@@ -39,7 +39,9 @@ impl Machine {
             Ok(text) => parse_meminfo(text),
             Err(why) => SystemMemory::absent(why),
         };
-        system.zram = self.zram_used();
+        // Without swap there is none on zram either, whatever else its devices hold.
+        let no_swap = system.swap_total == Ok(0);
+        system.zram = if no_swap { Err(Absent::Unsupported) } else { self.zram_used() };
         system
     }
 
