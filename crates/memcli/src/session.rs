@@ -27,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Room for samples that wait while a line is written to a slow terminal: 25 s at 10 Hz.
-const SAMPLES_WAITING: usize = 256;
+/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
+const SAMPLES_WAITING: usize = 128;
 
 /// One watch that is about to begin.
 #[derive(Debug)]

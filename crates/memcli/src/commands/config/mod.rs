@@ -1,4 +1,4 @@
-//! `memcli config`: see, check and edit the configuration. Looking never writes; only the verbs in [`edit`] do.
+//! `memcli config`: see, check and edit the configuration. Looking never writes; only the verbs of the file `edit.rs` do.
 
 mod edit;
 mod look;
