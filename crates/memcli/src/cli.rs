@@ -34,8 +34,9 @@ Examples:
   memcli watch 4321                                     watch what runs already
 
 Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a gate or verdict failed;
-1, 2, 3 only `status --check`; 64 usage; 66 no such target or file; 69 not available here;
-77 permission; 78 configuration; 126, 127 the command cannot be run.";
+1, 2, 3 only `status --check`; 64 usage; 65 bad trace; 66 no such target or file; 69 not available
+here; 74 input or output; 75 edited meanwhile; 77 permission; 78 configuration; 126, 127 the command
+cannot be run.";
 
 /// The commands.
 #[derive(Debug, Subcommand)]

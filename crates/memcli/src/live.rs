@@ -18,6 +18,9 @@ use crate::exit::{self, Failure};
 use crate::output::diagnostic;
 use crate::pipeline::Policies;
 
+/// Time between looks at the files of a command that takes no events.
+pub const QUIET_POLL: Duration = Duration::from_secs(5);
+
 /// The live document of one command.
 #[derive(Debug)]
 pub struct Live {
@@ -57,7 +60,7 @@ pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
 
 impl Live {
     /// Loads the document and follows its files. `interval` holds when nobody sets another one. With `events` an edit is seen
-    /// at once, for the price of one more thread; without, within two seconds.
+    /// at once, for the price of one more thread; without, within [`QUIET_POLL`].
     ///
     /// # Errors
     /// 78 when the document is not valid.
@@ -75,6 +78,9 @@ impl Live {
         let mut options = LiveOptions::default();
         // Without a state directory no copy of an earlier run steps in: whoever types a command sees that the file is bad.
         options.events = events;
+        if !events {
+            options.poll = QUIET_POLL;
+        }
         let document =
             document::Live::start_with(sources, options).map_err(|problems| refused(&problems))?;
         Ok(Self { document: Arc::new(document), interval })

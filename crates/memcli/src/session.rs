@@ -22,7 +22,7 @@ use crate::trace::{Header, Recorder, to_tick};
 
 /// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
 /// by each sample would nearly double it, and nobody reads faster than this.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(500);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
