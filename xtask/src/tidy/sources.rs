@@ -1,6 +1,5 @@
 //! Rules about single files.
 
-use std::path::Path;
 
 use crate::workspace::{File, Workspace};
 
@@ -150,13 +149,11 @@ pub(crate) fn ignored(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 /// No path of a machine that somebody worked on, and no registry but the public one.
 pub(crate) fn machine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut places: Vec<String> = HOMES.iter().map(|home| format!("/{home}/")).collect();
-    // The home of whoever runs this, and where this checkout and its siblings lie, unless that is the file system's root.
+    // The home of whoever runs this, and this checkout. Not the folder it lies in: that may be `/tmp`, which any text may name.
     places.extend(
         std::env::var("HOME").ok().filter(|home| home.len() > 1).map(|home| format!("{home}/")),
     );
-    if let Some(parent) = workspace.root.parent().filter(|parent| *parent != Path::new("/")) {
-        places.push(format!("{}/", parent.display()));
-    }
+    places.push(format!("{}/", workspace.root.display()));
     let mut violations = Vec::new();
     for file in &workspace.files {
         if PATHS_ALLOWED.iter().any(|(path, _)| *path == file.path) {

@@ -54,7 +54,8 @@ pub fn reason(verdict: &Verdict) -> String {
     // The kind stands beside the reason wherever it is shown.
     let mut text = words
         .strip_prefix(kind)
-        .and_then(|rest| rest.strip_prefix(": "))
+        .and_then(|rest| rest.strip_prefix([':', ',']))
+        .map(str::trim_start)
         .unwrap_or(words)
         .to_owned();
     let evidence = verdict.evidence();
