@@ -119,8 +119,9 @@ mod tests {
             let _ = (fields.text(&key), fields.count(&key), fields.kb(&key));
         }
 
+        // What stands before is never the key itself: then the first of two lines would rightly be the one read.
         #[test]
-        fn what_was_written_is_read(before in "[a-z]{0,9}", value: u64, after in "[a-z \n]{0,9}") {
+        fn what_was_written_is_read(before in "[a-j]{0,9}", value: u64, after in "[a-z \n]{0,9}") {
             let text = format!("{before} 1\nkey {value}\n{after}");
             prop_assert_eq!(Fields::new(text.as_bytes()).count(b"key "), Ok(value));
         }

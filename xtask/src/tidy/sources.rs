@@ -1,6 +1,5 @@
 //! Rules about single files.
 
-
 use crate::workspace::{File, Workspace};
 
 /// Lines of code, without the in-file tests, that a file may have before it needs a reason here.
