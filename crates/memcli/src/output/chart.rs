@@ -66,7 +66,9 @@ impl Chart<'_> {
             let row: String = row.into_iter().collect();
             let _ = writeln!(text, "{:LABEL$} {}", "", row.trim_end());
         }
-        text
+        // A label may be longer than its column, such as a size of many digits: the line is cut, not the layout broken.
+        let most = self.width.max(LEAST_WIDTH);
+        text.lines().flat_map(|line| line.chars().take(most).chain(['\n'])).collect()
     }
 }
 
