@@ -36,7 +36,7 @@ impl Child {
             return Err(Failure::new(exit::USAGE, "no command to run"));
         };
         // Unknown counts as highest: then the child's figure is never taken for its own by mistake.
-        let inherited_peak = sys::own_peak().unwrap_or(u64::MAX);
+        let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
         let name = program.to_string_lossy();
         let child =
             Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {

@@ -243,7 +243,7 @@ impl Session {
             _ => exit::GATE,
         };
         let growth = Growth::from(verdict.trend());
-        let max_rss_bytes = sys::own_peak();
+        let max_rss_bytes = memtrack::peak();
         Summary {
             schema: SCHEMA,
             target: self.target.label.clone(),

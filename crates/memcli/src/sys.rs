@@ -121,17 +121,3 @@ pub fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
-
-/// Peak RSS of this process in bytes.
-///
-/// # Errors
-/// Why the kernel does not say.
-pub fn own_peak() -> memtrack::Reading<u64> {
-    use memtrack::source::{LinuxSource, Source, Target};
-    let mut source = LinuxSource::open(&Target::Own).map_err(|_| memtrack::Absent::Unsupported)?;
-    source
-        .read(&memtrack::TrackConfig::default())
-        .map_err(|_| memtrack::Absent::Unsupported)?
-        .process
-        .peak
-}
