@@ -97,7 +97,7 @@ fn check_page(programs: &Path, page: &File) -> anyhow::Result<Vec<String>> {
 
 fn check(stage: &Stage, block: &Block) -> anyhow::Result<Vec<String>> {
     match block.language.as_str() {
-        "console" => console::check(stage, &block.text),
+        "console" => twice(|| console::check(stage, &block.text)),
         "sh" => synopsis::check(stage, &block.text),
         "toml" if block.text.contains("schema_version") => config(stage, &block.text),
         "json" => {
@@ -111,6 +111,19 @@ fn check(stage: &Stage, block: &Block) -> anyhow::Result<Vec<String>> {
         ]),
         other => Ok(vec![format!("nothing checks a block of `{other}`")]),
     }
+}
+
+/// Pages watch live programs beside all that the machine does, so a verdict may come out otherwise once. Twice is a page that is wrong.
+fn twice(check: impl Fn() -> anyhow::Result<Vec<String>>) -> anyhow::Result<Vec<String>> {
+    let first = check()?;
+    if first.is_empty() {
+        return Ok(first);
+    }
+    let second = check()?;
+    if second.is_empty() {
+        eprintln!("this came right at the second try:\n{}", first.join("\n"));
+    }
+    Ok(second)
 }
 
 fn config(stage: &Stage, text: &str) -> anyhow::Result<Vec<String>> {
