@@ -55,6 +55,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+#[cfg(test)]
+mod crash_tests;
 mod decode;
 pub mod diagnostic;
 pub mod diff;
@@ -88,9 +90,13 @@ pub mod secret;
 pub mod spec;
 pub mod store;
 mod suggest;
+mod sync;
 pub mod trust;
 pub mod value;
 mod watch;
+#[cfg(test)]
+#[cfg(feature = "watch")]
+mod watch_tests;
 
 pub use diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS, Severity};
 pub use files::Sources;
