@@ -95,7 +95,7 @@ pub(super) fn run<'a>(
         let (passed, all_good) = named.run(root)?;
         good &= all_good;
         let figure = if all_good { "as promised" } else { "**broken**" };
-        let tests = format!("{passed} tests of {}", named.package);
+        let tests = format!("tests of {}: {passed} passed", named.package);
         rows.push([named.number.to_string(), named.fault.to_owned(), tests, figure.to_owned()]);
     }
     let table = table(rows);
