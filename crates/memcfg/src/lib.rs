@@ -17,6 +17,8 @@
 //! - [`save::Editor`] saves a file so that it is the old one or the new one; [`edit`] and [`rewrite`] change texts.
 //! - [`Diagnostic`] is what is wrong.
 //!
+//! With the feature `testing`, `testing` makes random documents for property tests of other crates.
+//!
 //! With the feature `document` (default) [`document`] is the document of the memory layers, made of the sections that
 //! each of them owns. Without it the engine knows nothing of memory.
 //!
@@ -91,6 +93,8 @@ pub mod spec;
 pub mod store;
 mod suggest;
 mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trust;
 pub mod value;
 mod watch;
