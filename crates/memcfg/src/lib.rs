@@ -66,6 +66,8 @@ mod disk;
 #[cfg(feature = "document")]
 pub mod document;
 pub mod edit;
+#[cfg(test)]
+mod fault_row;
 pub mod files;
 mod follow;
 pub mod hash;

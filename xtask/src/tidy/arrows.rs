@@ -18,7 +18,11 @@ const ARROWS: &[Arrow] = &[
     Arrow { from: "memleak", to: &["memtrack"], optional: &["memtrack"] },
     Arrow { from: "memcfg", to: &LAYERS, optional: &LAYERS },
     Arrow { from: "memcli", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
-    Arrow { from: "fuzz", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
+    Arrow {
+        from: "fuzz",
+        to: &["memtrack", "mempressure", "memleak", "memcfg", "memcli"],
+        optional: &[],
+    },
     Arrow { from: "guide", to: &["memtrack", "mempressure", "memleak", "memcfg"], optional: &[] },
     Arrow { from: "xtask", to: &[], optional: &[] },
 ];
