@@ -93,6 +93,8 @@ pub mod schema;
 pub mod secret;
 pub mod spec;
 pub mod store;
+#[cfg(test)]
+mod store_tests;
 mod suggest;
 mod sync;
 #[cfg(feature = "testing")]
