@@ -48,8 +48,11 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
 
     let found = Found { watched: Target::System, label: "soak".to_owned() };
     let target = Target::Tree(memtrack::processes::ProcessId { pid: 1, start: 1 });
-    let policies = Policies { pressure: live.pressure(), budget: live.budget(), leak: live.leak() };
-    let mut pipeline = Pipeline::new(&target, policies);
+    let watch = || {
+        let (pressure, budget, leak) = (live.pressure(), live.budget(), live.leak());
+        Pipeline::new(&target, Policies { pressure, budget, leak })
+    };
+    let mut pipeline = watch();
     let leak = live.leak();
     let mut rules = Rules::new(&leak.load().value);
     let mut alerts = Alerts::new(&leak.load().value);
@@ -73,6 +76,11 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
         let minute = second / 60;
         if second % 60 == 0 && minute > 0 {
             edit(&live, &path, minute, &mut settings, &mut counts)?;
+        }
+        if world::restarts(second) {
+            // Another process is another target: it is watched anew.
+            pipeline = watch();
+            rules.restarted();
         }
         let sample = world::sample(second);
         let mut written = Ok(());

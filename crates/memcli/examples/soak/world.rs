@@ -72,10 +72,14 @@ pub(crate) fn leaks_on(day: u64) -> bool {
     day % 5 == 2
 }
 
-/// Whether a leak may be told at `second`: from its start until two hours after what it kept was given back.
+/// Whether the service is started anew at `second`: whoever runs it had enough of its leak.
+pub(crate) fn restarts(second: u64) -> bool {
+    leaks_on(second / DAY) && second % DAY == LEAK.end
+}
+
+/// Whether a leak may be told at `second`.
 pub(crate) fn leak_may_be_told(second: u64) -> bool {
-    let (day, of_day) = (second / DAY, second % DAY);
-    leaks_on(day) && (LEAK.start..LEAK.end + 2 * 3600).contains(&of_day)
+    leaks_on(second / DAY) && LEAK.contains(&(second % DAY))
 }
 
 /// Used share of the machine at `second`, in percent.
