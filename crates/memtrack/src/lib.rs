@@ -41,6 +41,7 @@ pub mod growth;
 mod held;
 #[cfg(feature = "history")]
 pub mod history;
+pub mod mappings;
 #[cfg(target_os = "linux")]
 mod own;
 pub mod processes;

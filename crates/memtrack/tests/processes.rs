@@ -1,65 +1,19 @@
 //! Real processes: trees, forks, spikes, `exec`, stop and continue, early ends.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic here is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod common;
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::Actor;
 use memtrack::error::SourceError;
-use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Sample, Tier, TrackConfig};
 
 const MIB: u64 = 1 << 20;
-
-/// A child that does a step for each line it is sent, and says when it has done it.
-struct Actor {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Actor {
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Self { child, input, output: BufReader::new(output) }
-    }
-
-    fn python(script: &str) -> Option<Self> {
-        let found =
-            Command::new("python3").arg("-c").arg("").status().is_ok_and(|status| status.success());
-        if !found {
-            eprintln!("skipped: this test needs python3");
-            return None;
-        }
-        Some(Self::spawn(Command::new("python3").args(["-u", "-c", script])))
-    }
-
-    fn id(&self) -> ProcessId {
-        ProcessId::read(Path::new("/"), self.child.id()).unwrap()
-    }
-
-    /// Waits until it has said `line`.
-    fn hear(&mut self, line: &str) {
-        let mut heard = String::new();
-        self.output.read_line(&mut heard).unwrap();
-        assert_eq!(heard.trim(), line);
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn config(tier: Tier) -> TrackConfig {
     TrackConfig { tier, ..TrackConfig::default() }
