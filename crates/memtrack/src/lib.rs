@@ -63,6 +63,8 @@ pub mod source;
 ))]
 #[expect(unsafe_code, reason = "C allocators and a global allocator cannot be had without")]
 mod sys;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(target_os = "linux")]
 mod text;
 pub mod throttle;

@@ -197,22 +197,7 @@ mod tests {
     use crate::reading::Absent;
     use crate::sample::Stamp;
     use crate::source::Replay;
-    use std::collections::VecDeque;
-
-    /// Gives what it is told, then ends; waits for the test before each read when it has a gate.
-    struct Script {
-        reads: VecDeque<Result<Sample, SourceError>>,
-        gate: Option<Receiver<()>>,
-    }
-
-    impl Source for Script {
-        fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
-            if let Some(gate) = &self.gate {
-                let _ = gate.recv();
-            }
-            self.reads.pop_front().unwrap_or(Err(SourceError::Ended))
-        }
-    }
+    use crate::testing::Script;
 
     fn sample(n: u64) -> Sample {
         Sample::empty(Stamp::synthetic(Duration::from_millis(5 * n)))
@@ -236,8 +221,7 @@ mod tests {
 
     #[test]
     fn every_subscriber_to_all_gets_every_sample_in_order_and_then_the_end() {
-        let mut sampler =
-            Sampler::new(Replay::new((0..20).map(sample).collect::<Vec<_>>()), fast());
+        let mut sampler = Sampler::new(Script::of((0..20).map(sample)), fast());
         let (one, two) = (sampler.all(), sampler.all());
         sampler.start().unwrap();
         let expected: Vec<_> = (0..20).map(|n| Duration::from_millis(5 * n)).collect();
@@ -251,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_slow_reader_of_the_newest_finds_the_newest() {
-        let mut sampler = Sampler::new(Replay::new((0..9).map(sample).collect::<Vec<_>>()), fast());
+        let mut sampler = Sampler::new(Script::of((0..9).map(sample)), fast());
         let newest = sampler.newest();
         let all = sampler.all();
         sampler.start().unwrap();
@@ -264,8 +248,8 @@ mod tests {
     #[test]
     fn a_failed_read_is_reported_and_sampling_goes_on() {
         let failure = SourceError::Failed { what: "status", reason: Absent::Failed(5) };
-        let reads = VecDeque::from([Ok(sample(0)), Err(failure), Ok(sample(2))]);
-        let mut sampler = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = [Ok(sample(0)), Err(failure), Ok(sample(2))];
+        let mut sampler = Sampler::new(Script::new(reads), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         let updates: Vec<_> = all.receiver().iter().collect();
@@ -280,8 +264,7 @@ mod tests {
 
     #[test]
     fn start_and_stop_are_idempotent_and_it_can_start_again() {
-        let reads = (0..1_000_000).map(sample);
-        let mut sampler = Sampler::new(Replay::new(reads), fast());
+        let mut sampler = Sampler::new(Replay::new((0..1_000_000).map(sample)), fast());
         sampler.stop();
         for _ in 0..3 {
             let all = sampler.all();
@@ -326,8 +309,7 @@ mod tests {
             },
             bell,
         );
-        let mut sampler =
-            Sampler::new(Replay::new((0..3).map(sample).collect::<Vec<_>>()), settings);
+        let mut sampler = Sampler::new(Script::of((0..3).map(sample)), settings);
         let all = sampler.all();
         sampler.start().unwrap();
         assert!(all.receiver().recv().is_ok());
@@ -343,29 +325,13 @@ mod tests {
         SourceError::Failed { what: "status", reason: Absent::Failed(5) }
     }
 
-    /// Answers at once, and rings as often as it is told.
-    struct Woken {
-        ring: Receiver<()>,
-        taken: u64,
-    }
-
-    impl Source for Woken {
-        fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
-            self.taken += 1;
-            Ok(sample(self.taken))
-        }
-
-        fn wake(&mut self) -> Receiver<()> {
-            self.ring.clone()
-        }
-    }
-
     #[test]
     fn a_stall_that_the_kernel_reports_is_looked_at_at_once() {
         let hourly =
             TrackConfig { interval: Some(Duration::from_secs(3600)), ..TrackConfig::default() };
         let (ring, bell) = bounded(1);
-        let mut sampler = Sampler::new(Woken { ring: bell, taken: 0 }, Settings::fixed(hourly));
+        let mut sampler =
+            Sampler::new(Script::of((0..).map(sample)).woken_by(bell), Settings::fixed(hourly));
         let all = sampler.all();
         sampler.start().unwrap();
         assert!(all.receiver().recv().is_ok());
@@ -381,8 +347,7 @@ mod tests {
     #[test]
     fn a_read_that_hangs_is_visible_while_it_lasts_and_stop_does_not_wait_for_it() {
         let (release, gate) = bounded(0);
-        let reads = VecDeque::from([Ok(sample(0)), Ok(sample(1))]);
-        let mut sampler = Sampler::new(Script { reads, gate: Some(gate) }, fast());
+        let mut sampler = Sampler::new(Script::of((0..2).map(sample)).behind(gate), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         release.send(()).unwrap();
@@ -404,15 +369,14 @@ mod tests {
 
     #[test]
     fn the_heart_beats_while_reads_fail_and_while_disabled() {
-        let reads = std::iter::repeat_n(Err(failure()), 3).collect();
-        let mut failing = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = std::iter::repeat_n(Err(failure()), 3);
+        let mut failing = Sampler::new(Script::new(reads), fast());
         let all = failing.all();
         failing.start().unwrap();
         assert_eq!(all.receiver().iter().collect::<Vec<_>>(), [Update::Failed(failure()); 3]);
         assert!(failing.health().last_progress.is_some());
         let config = TrackConfig { tier: Tier::Disabled, ..(*fast().load().value).clone() };
-        let script = Script { reads: VecDeque::new(), gate: None };
-        let mut disabled = Sampler::new(script, Settings::fixed(config));
+        let mut disabled = Sampler::new(Script::new([]), Settings::fixed(config));
         disabled.start().unwrap();
         while disabled.health().last_progress.is_none() {
             thread::yield_now();
@@ -428,8 +392,8 @@ mod tests {
             sample.system.total = Ok(1 << 30);
             Ok(sample)
         };
-        let reads = VecDeque::from([absurd(0, 1 << 20), absurd(1, u64::MAX), absurd(2, u64::MAX)]);
-        let mut sampler = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = [absurd(0, 1 << 20), absurd(1, u64::MAX), absurd(2, u64::MAX)];
+        let mut sampler = Sampler::new(Script::new(reads), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         let updates: Vec<_> = all.receiver().iter().collect();
@@ -457,7 +421,7 @@ mod tests {
             },
             bell,
         );
-        let mut sampler = Sampler::new(Replay::new((0..1_000_000).map(sample)), settings);
+        let mut sampler = Sampler::new(Script::of((0..).map(sample)), settings);
         let all = sampler.all();
         sampler.start().unwrap();
         while sampler.health().last_progress.is_none() {
