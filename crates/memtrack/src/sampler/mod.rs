@@ -32,6 +32,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Takes samples on a thread of its own, at absolute deadlines, until stopped or until the target ends.
 ///
 /// Subscribe first, then [`start`](Sampler::start), and the first sample is not missed. Dropping it stops it.
+///
+/// A `fork` does not take threads along: in the child the sampler has stopped and cannot start again, so the child makes
+/// its own. (A source that is read without a sampler goes on in the child, with the child's figures.)
 pub struct Sampler {
     shared: Arc<Shared>,
     running: Option<Running>,
@@ -43,6 +46,15 @@ struct Running {
     /// Disconnected when the thread has ended.
     done: Receiver<()>,
     thread: JoinHandle<()>,
+    /// The process that the thread is in.
+    process: u32,
+}
+
+impl Running {
+    /// Whether this is a child that was forked since: the thread stayed behind.
+    fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
+    }
 }
 
 /// What the thread works with. Left in `Shared` while no thread has it, so that a stopped sampler can start again.
@@ -80,10 +92,14 @@ impl Sampler {
     /// Starts the thread; does nothing when it runs already.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread; in a child that was forked while it ran.
     pub fn start(&mut self) -> io::Result<()> {
-        if self.running.is_some() {
-            return Ok(());
+        match &self.running {
+            Some(running) if running.is_elsewhere() => {
+                return Err(io::Error::other("the sampler runs in the parent of this process"));
+            }
+            Some(_) => return Ok(()),
+            None => {}
         }
         // Not of capacity 0: waiting on such a channel allocates, and the thread waits on each tick.
         let (stop, stopped) = bounded(1);
@@ -95,7 +111,8 @@ impl Sampler {
             let _ending: Sender<()> = ending;
             shared.work(&stopped);
         })?;
-        self.running = Some(Running { stop, done, thread });
+        let process = std::process::id();
+        self.running = Some(Running { stop, done, thread, process });
         Ok(())
     }
 
@@ -104,7 +121,12 @@ impl Sampler {
     /// A read that hangs in the kernel is waited for a second and then left to itself: its thread ends when it comes
     /// back, and until then the sampler cannot start again.
     pub fn stop(&mut self) {
-        let Some(Running { stop, done, thread }) = self.running.take() else { return };
+        if self.running.as_ref().is_some_and(Running::is_elsewhere) {
+            // Its locks may have been held when the fork copied them, and there is no thread to join.
+            std::mem::forget(self.running.take());
+            return;
+        }
+        let Some(Running { stop, done, thread, .. }) = self.running.take() else { return };
         // The order matters: the thread ends because its stop channel is disconnected.
         drop(stop);
         if done.recv_timeout(STOP_PATIENCE) != Err(RecvTimeoutError::Timeout) {
