@@ -21,14 +21,15 @@ const MAX_DESCRIPTORS: usize = 1024;
 /// Who belongs to the set is found out anew on the way: descendants of a tree, the processes of a cgroup. Descriptors
 /// are held for as many members as fit a quarter of the limit on open files, the longest known ones first; the others
 /// are opened for each read. (A cache that forgets the least recently used would forget every one before its turn,
-/// since all are read in turn.)
+/// since all are read in turn.) When the program around has used up its files, the set lets go of half of its own, and
+/// takes them back bit by bit when there are files again.
 #[derive(Debug)]
 pub struct Processes {
     pub(super) proc: Proc,
     pub(super) members: Vec<Member>,
     /// Descriptors that may still be taken.
     pub(super) spare: usize,
-    capacity: usize,
+    shares: DescriptorShare,
     finder: Finder,
     /// Page faults of members that have ended, so that the sum never goes back.
     ended_faults: (u64, u64),
@@ -78,12 +79,12 @@ impl Processes {
     fn empty(root: &Path, finder: Finder) -> Result<Self, OpenError> {
         let unreadable = |reason| OpenError::Unreadable { what: "`/proc`", reason };
         let proc = Proc::open(root).map_err(unreadable)?;
-        let capacity = descriptor_share();
+        let shares = DescriptorShare::of(descriptor_limit());
         Ok(Self {
             proc,
             members: Vec::new(),
-            spare: capacity,
-            capacity,
+            spare: shares.now,
+            shares,
             finder,
             ended_faults: (0, 0),
         })
@@ -121,8 +122,9 @@ impl Processes {
     }
 
     fn read_members(&mut self, detail: Detail) {
-        let mut spare = self.capacity;
-        let (proc, ended, capacity) = (&self.proc, &mut self.ended_faults, &mut self.capacity);
+        let mut spare = self.shares.now;
+        let mut ran_out = false;
+        let (proc, ended) = (&self.proc, &mut self.ended_faults);
         self.members.retain_mut(|member| {
             let hold = spare >= DESCRIPTORS_EACH;
             if !hold {
@@ -134,13 +136,13 @@ impl Processes {
                 ended.1 = ended.1.saturating_add(major.unwrap_or(0));
                 return false;
             }
-            if is_out_of_files(member.memory.rss) {
-                *capacity /= 2;
-            }
+            ran_out |=
+                is_out_of_files(member.memory.rss) || is_out_of_files(member.memory.minor_faults);
             spare = spare.saturating_sub(member.descriptors());
             true
         });
         self.spare = spare;
+        self.shares.after_a_tick(ran_out);
     }
 
     /// Members found on this tick are read on this tick.
@@ -217,12 +219,31 @@ fn is_out_of_files(reading: Reading<u64>) -> bool {
     matches!(reading, Err(Absent::Failed(EMFILE | ENFILE)))
 }
 
-/// A quarter of the files that this process may open: the rest is for the program around us.
-fn descriptor_share() -> usize {
+/// How many descriptors to hold. Pure.
+#[derive(Clone, Copy, Debug)]
+struct DescriptorShare {
+    most: usize,
+    now: usize,
+}
+
+impl DescriptorShare {
+    /// A quarter of the files that this process may open: the rest is for the program around us.
+    fn of(limit: usize) -> Self {
+        let most = (limit / 4).min(MAX_DESCRIPTORS);
+        Self { most, now: most }
+    }
+
+    /// Halves when there were no files left, and otherwise grows by a sixteenth of the whole.
+    fn after_a_tick(&mut self, ran_out: bool) {
+        let step = (self.most / 16).max(DESCRIPTORS_EACH);
+        self.now =
+            if ran_out { self.now / 2 } else { self.now.saturating_add(step).min(self.most) };
+    }
+}
+
+fn descriptor_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let share =
-        limit.map_or(MAX_DESCRIPTORS, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX));
-    share.min(MAX_DESCRIPTORS)
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -242,6 +263,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_share_of_descriptors_stays_within_its_bounds_and_comes_back(
+            limit: usize, ticks in prop::collection::vec(any::<bool>(), 0..40),
+        ) {
+            let mut share = DescriptorShare::of(limit);
+            for ran_out in ticks {
+                let before = share.now;
+                share.after_a_tick(ran_out);
+                prop_assert!(share.now <= share.most && share.most <= limit / 4);
+                prop_assert!(if ran_out { share.now <= before / 2 } else { share.now >= before });
+            }
+            (0..20).for_each(|_| share.after_a_tick(false));
+            prop_assert_eq!(share.now, share.most);
+        }
+
         #[test]
         fn a_sum_is_there_unless_a_part_failed_in_whatever_order(
             mut parts in prop::collection::vec(testing::reading(testing::bytes()), 0..9),
