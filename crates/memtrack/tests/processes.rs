@@ -24,7 +24,7 @@ fn read(source: &mut LinuxSource) -> Sample {
 }
 
 /// Samples until `enough` is content with one; fails after a time that no machine needs.
-fn sample_until(source: &mut LinuxSource, enough: impl Fn(&Sample) -> bool) -> Sample {
+fn sample_until(source: &mut LinuxSource, mut enough: impl FnMut(&Sample) -> bool) -> Sample {
     let start = Instant::now();
     loop {
         let sample = read(source);
@@ -76,6 +76,27 @@ os.read(0, 1)
     assert!(pss.abs_diff(truth) <= truth / 50, "{} of {} MiB", pss / MIB, truth / MIB);
     assert!(pss > 200 * MIB && pss < 220 * MIB, "{} MiB with the interpreters", pss / MIB);
     assert_eq!(rows.len(), 5);
+    let each: u64 = rows.iter().map(|row| row.memory.pss.unwrap()).sum();
+    assert!(each.abs_diff(pss) <= pss / 50, "each process by itself: {} MiB", each / MIB);
+    let children: Vec<u32> = rows
+        .iter()
+        .filter(|row| row.parent == Ok(parent.child.id()))
+        .map(|row| row.id.pid)
+        .collect();
+    assert_eq!(children.len(), 4);
+
+    // With two of them gone the other three share what five shared: the old shares add up to 120 MiB.
+    for pid in &children[..2] {
+        Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    }
+    let mut without_two = 0;
+    sample_until(&mut source, |sample| {
+        let process = sample.process;
+        let fewer = process.processes == Ok(3);
+        assert!(!fewer || process.pss.is_err() || process.pss.unwrap() > 190 * MIB, "{process:?}");
+        without_two += u32::from(fewer);
+        without_two == 50
+    });
 }
 
 #[test]

@@ -19,9 +19,9 @@ use std::time::Duration;
 
 pub use growth::{MappingChange, MappingGrowth, NamedChange};
 #[cfg(target_os = "linux")]
-pub use read::read;
+pub(crate) use read::Reader;
 #[cfg(target_os = "linux")]
-pub(crate) use read::read_all;
+pub use read::read;
 
 use crate::reading::Reading;
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::Mappings;
 use super::smaps::Tally;
+use super::{MappingBytes, Mappings};
 use crate::processes::ProcessId;
 use crate::procfs::Proc;
 use crate::reading::{Absent, Reading};
@@ -21,24 +21,40 @@ const PIECE: usize = 64 * 1024;
 /// [`Absent::Gone`] when none of them runs, [`Absent::Denied`] for a process of another user, [`Absent::Malformed`] for
 /// text that is cut or in no known form.
 pub fn read(root: &Path, ids: &[ProcessId]) -> Reading<Mappings> {
-    Ok(read_all(&Proc::open(root)?, ids)?.0)
-}
-
-/// The sum over those that run, and how many these are.
-pub(crate) fn read_all(proc: &Proc, ids: &[ProcessId]) -> Reading<(Mappings, u64)> {
-    let (mut sum, mut processes) = (Tally::default(), 0);
-    let mut buffer = vec![0; PIECE];
+    let proc = Proc::open(root)?;
+    let (mut reader, mut alive) = (Reader::new(), false);
     for id in ids {
-        match read_process(proc, *id, &mut buffer) {
-            Ok(one) => {
-                processes += 1;
-                sum.merge(one);
-            }
+        match reader.read(&proc, *id) {
+            Ok(_) => alive = true,
             Err(Absent::Gone) => {}
             Err(why) => return Err(why),
         }
     }
-    if processes > 0 { Ok((sum.finish(), processes)) } else { Err(Absent::Gone) }
+    if alive { Ok(reader.finish()) } else { Err(Absent::Gone) }
+}
+
+/// Sums the mappings of processes up, one after the other.
+pub(crate) struct Reader {
+    sum: Tally,
+    buffer: Vec<u8>,
+}
+
+impl Reader {
+    pub(crate) fn new() -> Self {
+        Self { sum: Tally::default(), buffer: vec![0; PIECE] }
+    }
+
+    /// Adds one process: all of it, or on failure nothing. Gives what it has in all.
+    pub(crate) fn read(&mut self, proc: &Proc, id: ProcessId) -> Reading<MappingBytes> {
+        let one = read_process(proc, id, &mut self.buffer)?;
+        let total = one.total();
+        self.sum.merge(one);
+        Ok(total)
+    }
+
+    pub(crate) fn finish(self) -> Mappings {
+        self.sum.finish()
+    }
 }
 
 /// One process. Opened each time: a held file would stay with the old memory across an `exec`.

@@ -137,6 +137,11 @@ impl Tally {
         mappings
     }
 
+    /// All classes together.
+    pub(crate) fn total(&self) -> MappingBytes {
+        self.classes.total()
+    }
+
     /// Adds what another tally found.
     pub(crate) fn merge(&mut self, other: Self) {
         for class in MappingClass::ALL {

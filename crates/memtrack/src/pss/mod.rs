@@ -10,11 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::mappings::{MappingReading, MappingReadings};
-use crate::processes::ProcessId;
+use crate::processes::{ProcessId, Processes};
 use crate::reading::{Absent, Reading};
 use crate::sample::ProcessMemory;
 use budget::{Budget, Kind};
-use worker::{Answer, Request, Worker};
+use worker::{Answer, Part, Request, Worker};
 
 /// The share of one core that reading PSS and mappings may take in the long run, both together.
 pub const PSS_SHARE: f64 = 0.001;
@@ -22,6 +22,10 @@ pub const PSS_SHARE: f64 = 0.001;
 pub const PSS_INTERVAL: Duration = Duration::from_secs(1);
 /// A reading that is predicted to take longer than this is not made.
 pub const PSS_LONGEST: Duration = Duration::from_millis(100);
+
+/// When this share of the RSS belongs to processes that have come or gone since the measurement, the rest of it is no
+/// measure either: what they share is divided among others now.
+const STALE_SHARE: f64 = 0.1;
 
 /// The PSS of a set of processes: measured when affordable, scaled from the last measurement in between. Their
 /// mappings, when somebody asks.
@@ -31,17 +35,11 @@ pub(crate) struct Pss {
     worker: Option<Worker>,
     waiting: bool,
     asked_at: Duration,
-    last: Reading<Measured>,
-    spare: Vec<ProcessId>,
+    /// Each process as measured last, in order; empty before.
+    measured: Vec<Part>,
+    measured_at: Reading<Duration>,
+    spare: Vec<Part>,
     mappings: MappingReadings,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Measured {
-    at: Duration,
-    pss: u64,
-    rss: u64,
-    set: u64,
 }
 
 impl Pss {
@@ -51,7 +49,8 @@ impl Pss {
             worker: None,
             waiting: false,
             asked_at: now,
-            last: Err(Absent::NotRead),
+            measured: Vec::new(),
+            measured_at: Err(Absent::NotRead),
             spare: Vec::new(),
             mappings: MappingReadings::default(),
         }
@@ -98,36 +97,27 @@ impl Pss {
         fresh
     }
 
-    /// Fills in `pss` and `pss_age` of `memory`, the sum over `ids`.
+    /// Fills in `pss` and `pss_age` of the processes and of `sum`, which is over all of them, and asks for a reading when
+    /// one is affordable.
     pub(crate) fn fill(
         &mut self,
         root: &Path,
         now: Duration,
-        memory: &mut ProcessMemory,
-        ids: impl Iterator<Item = ProcessId> + Clone,
+        sum: &mut ProcessMemory,
+        processes: &mut Processes,
     ) {
-        let fresh = self.tick(root, now, memory.rss, ids.clone(), true);
-        let set = fingerprint(ids);
-        // A share of pages that was measured on other processes says nothing about these.
-        let measured = self
-            .last
-            .and_then(|last| if last.set == set { Ok(last) } else { Err(Absent::NotRead) });
-        memory.pss_age = measured.map(|last| now.saturating_sub(last.at));
-        memory.pss = measured.and_then(|last| {
-            let rss = memory.rss?;
-            if fresh || last.rss == 0 {
-                return Ok(last.pss);
-            }
-            Ok(u64::try_from(u128::from(last.pss) * u128::from(rss) / u128::from(last.rss))
-                .unwrap_or(u64::MAX))
-        });
+        let fresh = self.tick(root, now, sum.rss, processes.rows().map(|row| row.id), true);
+        let age = self.measured_at.map(|at| now.saturating_sub(at));
+        let estimate = estimate(&self.measured, fresh, age, processes.memory_mut());
+        sum.pss = self.measured_at.and(estimate);
+        sum.pss_age = sum.pss.and(age);
     }
 
     /// Nobody waits for what will not come. What was measured before stands.
     fn refuse(&mut self, kind: Kind, why: Absent) {
         match kind {
             Kind::Mappings => self.mappings.answer(Err(why)),
-            Kind::Sums => self.last = self.last.or(Err(why)),
+            Kind::Sums => self.measured_at = self.measured_at.or(Err(why)),
         }
     }
 
@@ -136,25 +126,22 @@ impl Pss {
             return false;
         };
         self.waiting = false;
-        let Answer { kind, ids, found, cost } = answer;
-        let set = fingerprint(ids.iter().copied());
-        self.spare = ids;
-        self.budget.spend(now, kind, cost, found.as_ref().map_or(0, |found| found.rss));
-        self.last = found.as_ref().map_err(|why| *why).map(|found| Measured {
-            at: now,
-            pss: found.pss,
-            rss: found.rss,
-            set,
-        });
+        let Answer { kind, parts, outcome, mappings, cost } = answer;
+        let rss = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rss));
+        self.budget.spend(now, kind, cost, rss);
+        self.spare = std::mem::replace(&mut self.measured, parts);
+        self.measured.sort_unstable_by_key(|part| part.id);
+        self.measured_at = outcome.map(|()| now);
         if kind == Kind::Mappings {
-            let at = self.asked_at;
-            self.mappings.answer(found.and_then(|found| {
-                let processes = found.processes;
-                let mappings = found.mappings.ok_or(Absent::NotRead)?;
-                Ok(MappingReading { at, cost, processes, mappings })
-            }));
+            let (at, processes) = (self.asked_at, self.measured.len() as u64);
+            self.mappings.answer(match (outcome, mappings) {
+                (Ok(()), Some(_)) if processes == 0 => Err(Absent::Gone),
+                (Ok(()), Some(mappings)) => Ok(MappingReading { at, cost, processes, mappings }),
+                (Ok(()), None) => Err(Absent::NotRead),
+                (Err(why), _) => Err(why),
+            });
         }
-        self.last.is_ok()
+        outcome.is_ok()
     }
 
     fn ask(
@@ -171,50 +158,157 @@ impl Pss {
             }
         }
         let Some(worker) = &self.worker else { return };
-        let mut ids_kept = std::mem::take(&mut self.spare);
-        ids_kept.clear();
-        ids_kept.extend(ids);
-        self.waiting = worker.requests.try_send(Request { kind, ids: ids_kept }).is_ok();
+        let mut parts = std::mem::take(&mut self.spare);
+        parts.clear();
+        parts.extend(ids.map(|id| Part { id, pss: 0, rss: 0 }));
+        self.waiting = worker.requests.try_send(Request { kind, parts }).is_ok();
         self.asked_at = now;
     }
 }
 
-/// Tells one set of processes from another.
-fn fingerprint(ids: impl Iterator<Item = ProcessId>) -> u64 {
-    // FNV-1a, over sums that do not depend on the order.
-    let mix = |id: ProcessId| {
-        let bytes = id.start.to_le_bytes().into_iter().chain(id.pid.to_le_bytes());
-        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        })
-    };
-    ids.fold(0, |sum, id| sum.wrapping_add(mix(id)))
+/// Fills in the PSS of each process that was measured, scaled by its RSS since, and gives the sum.
+///
+/// Processes that were not measured add their RSS times the share of the others, as long as little depends on it.
+fn estimate<'m>(
+    measured: &[Part],
+    fresh: bool,
+    age: Reading<Duration>,
+    memory: impl Iterator<Item = (ProcessId, &'m mut ProcessMemory)>,
+) -> Reading<u64> {
+    let measured_rss = measured.iter().fold(0u64, |sum, part| sum.saturating_add(part.rss));
+    let (mut pss, mut rss, mut still_there, mut unknown) = (0u64, 0u64, 0u64, 0u64);
+    for (id, memory) in memory {
+        // A kernel thread has no memory to share.
+        let now = match memory.rss {
+            Err(Absent::Unsupported) => continue,
+            now => now?,
+        };
+        let known = measured.binary_search_by_key(&id, |part| part.id);
+        let Some(part) = known.ok().and_then(|index| measured.get(index)) else {
+            unknown = unknown.saturating_add(now);
+            continue;
+        };
+        let estimate = if fresh { part.pss } else { scaled(part.pss, now, part.rss) };
+        (memory.pss, memory.pss_age) = (Ok(estimate), age);
+        pss = pss.saturating_add(estimate);
+        rss = rss.saturating_add(now);
+        still_there = still_there.saturating_add(part.rss);
+    }
+    let gone = measured_rss.saturating_sub(still_there);
+    let all = rss.saturating_add(unknown).max(measured_rss);
+    if unknown.saturating_add(gone) as f64 > all as f64 * STALE_SHARE {
+        return Err(Absent::NotRead);
+    }
+    Ok(pss.saturating_add(scaled(unknown, pss, rss)))
+}
+
+/// `value * by / of`, and `value` itself where `of` says nothing.
+fn scaled(value: u64, by: u64, of: u64) -> u64 {
+    if of == 0 {
+        return value;
+    }
+    u64::try_from(u128::from(value) * u128::from(by) / u128::from(of)).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::worker::Found;
     use super::*;
+    use crate::processes::Detail;
+    use crate::testing;
+    use proptest::prelude::*;
+    use std::time::Instant;
+
+    const MIB: u64 = 1 << 20;
+
+    fn part(pid: u32, pss: u64, rss: u64) -> Part {
+        Part { id: ProcessId { pid, start: 1 }, pss: pss * MIB, rss: rss * MIB }
+    }
+
+    fn with_rss(rss: u64) -> ProcessMemory {
+        ProcessMemory { rss: Ok(rss * MIB), ..ProcessMemory::default() }
+    }
+
+    /// The sum, and the PSS of each, in MiB; of processes by pid and RSS now.
+    fn estimated(measured: &[Part], now: &[(u32, u64)]) -> (Reading<u64>, Vec<Reading<u64>>) {
+        let mut memory: Vec<_> = now.iter().map(|(_, rss)| with_rss(*rss)).collect();
+        let ids = now.iter().map(|(pid, _)| ProcessId { pid: *pid, start: 1 });
+        let sum = estimate(measured, false, Ok(Duration::ZERO), ids.zip(memory.iter_mut()));
+        let mib = |reading: Reading<u64>| reading.map(|bytes| bytes / MIB);
+        (mib(sum), memory.iter().map(|memory| mib(memory.pss)).collect())
+    }
+
+    #[test]
+    fn each_process_is_scaled_on_its_own_and_a_small_newcomer_by_the_others() {
+        let measured = [part(1, 50, 100), part(2, 100, 100)];
+        assert_eq!(estimated(&measured, &[(1, 100), (2, 100)]).0, Ok(150));
+        let grown = estimated(&measured, &[(1, 200), (2, 100)]);
+        assert_eq!(grown, (Ok(200), vec![Ok(100), Ok(100)]));
+        let newcomer = estimated(&measured, &[(1, 100), (2, 100), (3, 20)]);
+        assert_eq!(newcomer, (Ok(165), vec![Ok(50), Ok(100), Err(Absent::NotRead)]));
+    }
+
+    #[test]
+    fn when_many_have_come_or_gone_there_is_no_estimate_of_the_whole() {
+        let measured = [part(1, 40, 200), part(2, 40, 200), part(3, 40, 200)];
+        let gone = estimated(&measured, &[(1, 200), (2, 200)]);
+        assert_eq!(gone, (Err(Absent::NotRead), vec![Ok(40), Ok(40)]));
+        let come = estimated(&measured, &[(1, 200), (2, 200), (3, 200), (4, 200)]);
+        assert_eq!(come.0, Err(Absent::NotRead));
+        let reused = [part(1, 40, 200)];
+        let mut memory = with_rss(200);
+        let later = ProcessId { pid: 1, start: 2 };
+        let other =
+            estimate(&reused, false, Ok(Duration::ZERO), [(later, &mut memory)].into_iter());
+        assert_eq!(other, Err(Absent::NotRead), "a pid that is somebody else's now");
+    }
 
     #[test]
     fn own_process_is_measured_and_then_estimated() {
+        let root = Path::new("/");
         let own = ProcessId::own().unwrap();
+        let mut processes = Processes::of(root, &[own]).unwrap();
         let mut pss = Pss::new(Duration::ZERO);
-        let mut memory = ProcessMemory { rss: Ok(64 << 20), ..ProcessMemory::default() };
-        pss.fill(Path::new("/"), Duration::ZERO, &mut memory, [own].into_iter());
-        assert_eq!(memory.pss, Err(Absent::NotRead));
-        // The answer comes when it comes; nothing else is waited for.
-        let answer = pss.worker.as_ref().unwrap().answers.recv().unwrap();
-        let Found { pss: measured, rss, .. } = answer.found.unwrap();
-        assert!(measured > 0 && measured <= rss);
-        let set = fingerprint([own].into_iter());
-        pss.last = Ok(Measured { at: Duration::ZERO, pss: measured, rss, set });
-        memory.rss = Ok(rss * 2);
-        pss.fill(Path::new("/"), Duration::from_millis(500), &mut memory, [own].into_iter());
-        assert_eq!(memory.pss, Ok(measured * 2));
-        assert_eq!(memory.pss_age, Ok(Duration::from_millis(500)));
-        let other = ProcessId { pid: own.pid, start: own.start + 1 };
-        pss.fill(Path::new("/"), Duration::from_millis(600), &mut memory, [own, other].into_iter());
-        assert_eq!(memory.pss, Err(Absent::NotRead), "another set of processes");
+        let mut fill = |ms| {
+            let mut memory = processes.read(Instant::now(), Detail::Memory).unwrap();
+            pss.fill(root, Duration::from_millis(ms), &mut memory, &mut processes);
+            (memory, processes.rows().next().unwrap())
+        };
+        assert_eq!(fill(0).0.pss, Err(Absent::NotRead), "nothing is waited for");
+        let start = Instant::now();
+        let (memory, row) = loop {
+            let (memory, row) = fill(100);
+            if memory.pss.is_ok() {
+                break (memory, row);
+            }
+            assert!(start.elapsed() < Duration::from_secs(30));
+            std::thread::yield_now();
+        };
+        assert!(memory.pss.unwrap() > 0 && memory.pss.unwrap() <= memory.rss.unwrap());
+        assert_eq!((row.memory.pss, memory.pss_age), (memory.pss, Ok(Duration::ZERO)));
+        let (later, row) = fill(600);
+        assert!(later.pss.is_ok());
+        assert_eq!(later.pss_age, Ok(Duration::from_millis(500)), "an estimate now");
+        assert_eq!(row.memory.pss_age, later.pss_age);
+    }
+
+    proptest! {
+        #[test]
+        fn an_estimate_is_within_what_is_resident_and_no_figures_panic(
+            measured in prop::collection::vec((testing::bytes(), testing::bytes()), 0..6),
+            now in prop::collection::vec(testing::reading(testing::bytes()), 0..6),
+        ) {
+            let id = |n: usize| ProcessId { pid: n as u32, start: 1 };
+            let parts: Vec<_> = measured
+                .iter()
+                .enumerate()
+                .map(|(n, (a, b))| Part { id: id(n), pss: *a.min(b), rss: *a.max(b) })
+                .collect();
+            let mut memory: Vec<_> =
+                now.iter().map(|rss| ProcessMemory { rss: *rss, ..ProcessMemory::default() }).collect();
+            let ids = (0..memory.len()).map(id);
+            let sum = estimate(&parts, false, Ok(Duration::ZERO), ids.zip(memory.iter_mut()));
+            let resident = now.iter().fold(0u64, |sum, rss| sum.saturating_add(rss.unwrap_or(0)));
+            prop_assert!(sum.is_err() || sum.is_ok_and(|sum| sum <= resident), "{sum:?} of {resident}");
+        }
     }
 }

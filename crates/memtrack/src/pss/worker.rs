@@ -8,37 +8,36 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::budget::Kind;
-use crate::mappings::{Mappings, read_all};
+use crate::mappings::{Mappings, Reader};
 use crate::processes::ProcessId;
 use crate::procfs::Proc;
 use crate::reading::{Absent, Reading};
 use crate::text::Fields;
 
+/// What one process has, both figures from the same read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) id: ProcessId,
+    pub(super) pss: u64,
+    pub(super) rss: u64,
+}
+
 /// What to read, and of whom.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,
-    pub(super) ids: Vec<ProcessId>,
+    pub(super) parts: Vec<Part>,
 }
 
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) kind: Kind,
-    /// As in the request, whose memory is used again.
-    pub(super) ids: Vec<ProcessId>,
-    pub(super) found: Reading<Found>,
-    pub(super) cost: Duration,
-}
-
-/// What the processes have together.
-#[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) pss: u64,
-    pub(super) rss: u64,
-    /// Those of them that still ran.
-    pub(super) processes: u64,
-    /// With [`Kind::Mappings`].
+    /// Those of the request that still ran, filled in.
+    pub(super) parts: Vec<Part>,
+    pub(super) outcome: Reading<()>,
+    /// With [`Kind::Mappings`], of all of them together.
     pub(super) mappings: Option<Mappings>,
+    pub(super) cost: Duration,
 }
 
 #[derive(Debug)]
@@ -55,14 +54,13 @@ impl Worker {
         let (answer, answers) = bounded(1);
         let thread = thread::Builder::new().name("memtrack-pss".into()).stack_size(128 * 1024);
         thread.spawn(move || {
-            for Request { kind, ids } in received {
+            for Request { kind, mut parts } in received {
                 let before = processor_time();
-                let found = match kind {
-                    Kind::Sums => read_sums(&proc, &ids),
-                    Kind::Mappings => read_mappings(&proc, &ids),
-                };
+                let mut tally = (kind == Kind::Mappings).then(Reader::new);
+                let outcome = read_parts(&proc, &mut parts, tally.as_mut());
+                let mappings = tally.map(Reader::finish);
                 let cost = processor_time().saturating_sub(before);
-                if answer.send(Answer { kind, ids, found, cost }).is_err() {
+                if answer.send(Answer { kind, parts, outcome, mappings, cost }).is_err() {
                     return;
                 }
             }
@@ -77,20 +75,23 @@ fn processor_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-fn read_sums(proc: &Proc, ids: &[ProcessId]) -> Reading<Found> {
-    let mut found = Found::default();
-    for id in ids {
-        match read_rollup(proc, *id) {
-            Ok((pss, rss)) => {
-                found.pss = found.pss.saturating_add(pss);
-                found.rss = found.rss.saturating_add(rss);
-                found.processes += 1;
-            }
+/// Fills in `parts`, and leaves out those that have ended.
+fn read_parts(proc: &Proc, parts: &mut Vec<Part>, mut tally: Option<&mut Reader>) -> Reading<()> {
+    let mut outcome = Ok(());
+    parts.retain_mut(|part| {
+        let read = match &mut tally {
+            _ if outcome.is_err() => return false,
+            Some(reader) => reader.read(proc, part.id).map(|one| (one.pss, one.rss)),
+            None => read_rollup(proc, part.id),
+        };
+        match read {
+            Ok((pss, rss)) => (part.pss, part.rss) = (pss, rss),
             Err(Absent::Gone) => {}
-            Err(why) => return Err(why),
+            Err(why) => outcome = Err(why),
         }
-    }
-    Ok(found)
+        read.is_ok()
+    });
+    outcome
 }
 
 /// PSS and RSS of one process. Opened each time: a held one would stay with the old memory across an `exec`.
@@ -107,11 +108,4 @@ fn read_rollup(proc: &Proc, id: ProcessId) -> Reading<(u64, u64)> {
     let mut fields = Fields::new(text);
     let rss = fields.kb(b"Rss:")?;
     Ok((fields.kb(b"Pss:")?, rss))
-}
-
-/// The same sums come with the mappings.
-fn read_mappings(proc: &Proc, ids: &[ProcessId]) -> Reading<Found> {
-    let (mappings, processes) = read_all(proc, ids)?;
-    let total = mappings.total();
-    Ok(Found { pss: total.pss, rss: total.rss, processes, mappings: Some(mappings) })
 }

@@ -156,10 +156,10 @@ impl LinuxSource {
         let detail = if development { Detail::Faults } else { Detail::Memory };
         let mut memory = processes.read(Instant::now(), detail)?;
         // Where processes share pages, RSS alone misleads in any tier.
-        let ids = processes.rows().map(|row| row.id);
         if development || memory.processes.is_ok_and(|count| count > 1) {
-            self.pss.fill(&self.root, now, &mut memory, ids);
+            self.pss.fill(&self.root, now, &mut memory, processes);
         } else if self.pss.is_busy() {
+            let ids = processes.rows().map(|row| row.id);
             self.pss.tick(&self.root, now, memory.rss, ids, false);
         }
         self.snapshot.replace(processes.rows());

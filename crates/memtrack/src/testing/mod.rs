@@ -29,3 +29,12 @@ pub use arbitrary::{
 };
 pub use clock::FakeClock;
 pub use script::Script;
+
+use crate::processes::{ProcessId, ProcessName, ProcessRow};
+use crate::sample::ProcessMemory;
+
+/// A row of a snapshot, which elsewhere only a source makes.
+#[must_use]
+pub fn process_row(id: ProcessId, parent: u32, name: &str, memory: ProcessMemory) -> ProcessRow {
+    ProcessRow { id, name: ProcessName::new(name.as_bytes()), parent: Ok(parent), memory }
+}
