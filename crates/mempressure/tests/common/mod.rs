@@ -78,6 +78,52 @@ impl Config {
     }
 }
 
+/// A stream, and the configurations it is seen under: the first, and others from some sample on.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub(crate) stream: Stream,
+    pub(crate) first: Config,
+    pub(crate) reloads: Vec<(prop::sample::Index, Config)>,
+}
+
+/// One look of the machine at a sample: a new one, or the last one again because the configuration has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look<'a> {
+    /// The place of the sample in the stream.
+    pub(crate) place: usize,
+    pub(crate) sample: Sample,
+    pub(crate) config: &'a Config,
+    pub(crate) again: bool,
+}
+
+impl Story {
+    pub(crate) fn looks(&self) -> Vec<Look<'_>> {
+        let samples = self.stream.samples();
+        let mut config = &self.first;
+        let mut looks = Vec::new();
+        for (place, sample) in samples.iter().enumerate() {
+            looks.push(Look { place, sample: *sample, config, again: false });
+            for (at, new) in &self.reloads {
+                if at.index(samples.len()) == place {
+                    config = new;
+                    looks.push(Look { place, sample: *sample, config, again: true });
+                }
+            }
+        }
+        looks
+    }
+}
+
+/// What the machine says after each look.
+pub(crate) fn follow(looks: &[Look<'_>]) -> Vec<(Status, Option<Transition>)> {
+    let mut machine = Machine::new();
+    let mut step = |look: &Look<'_>| {
+        let transition = machine.step(&look.config.rules(0), &look.sample);
+        (machine.status(), transition)
+    };
+    looks.iter().map(&mut step).collect()
+}
+
 pub(crate) fn run(config: &Config, samples: &[Sample]) -> (Vec<Status>, Vec<Transition>) {
     let mut machine = Machine::new();
     let mut transitions = Vec::new();
@@ -151,4 +197,15 @@ pub(crate) fn stream() -> impl Strategy<Value = Stream> {
             Stream(steps.into_iter().map(next).collect())
         }),
     ]
+}
+
+prop_compose! {
+    /// Any stream under any configurations, changed up to three times while it lasts.
+    pub(crate) fn story()(
+        stream in stream(),
+        first in config(),
+        reloads in prop::collection::vec((any::<prop::sample::Index>(), config()), 0..4),
+    ) -> Story {
+        Story { stream, first, reloads }
+    }
 }
