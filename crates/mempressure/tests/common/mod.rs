@@ -168,26 +168,28 @@ prop_compose! {
     }
 }
 
-fn ratio() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![1 => Just(None), 12 => (2_000u64..=PARTS).prop_map(Some)]
+/// A ratio that is read with the given probability.
+fn ratio(read: f64) -> impl Strategy<Value = Option<u64>> {
+    prop::option::weighted(read, 2_000u64..=PARTS)
 }
 
 prop_compose! {
-    fn draw()(
+    fn draw(read: f64)(
         wait_ms in prop_oneof![5 => 1..3_000u64, 1 => 3_000..20_000u64],
-        gap in prop::bool::weighted(0.03),
-        system in ratio(), cgroup in ratio(), budget in ratio(),
+        gap in prop::bool::weighted(0.05),
+        system in ratio(read), cgroup in ratio(read), budget in ratio(read / 2.0),
     ) -> Draw {
         Draw { wait_ms, gap, system, cgroup, budget }
     }
 }
 
-/// Independent draws, and walks, which stay near one ratio for long enough that time matters.
+/// Independent draws, some of them with signals that fall silent for long, and walks, which stay near one ratio for long enough that time matters.
 pub(crate) fn stream() -> impl Strategy<Value = Stream> {
     let step = (-600i64..600, 1..3_000u64, prop::bool::weighted(0.02));
     let walk = (2_000..PARTS, prop::collection::vec(step, 1..120));
     prop_oneof![
-        prop::collection::vec(draw(), 1..120).prop_map(Stream),
+        prop::collection::vec(draw(0.95), 1..120).prop_map(Stream),
+        prop::collection::vec(draw(0.30), 1..120).prop_map(Stream),
         walk.prop_map(|(start, steps)| {
             let mut used = start;
             let next = |(step, wait_ms, gap): (i64, u64, bool)| {
