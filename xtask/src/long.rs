@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 
 use crate::page;
 use crate::shell::{self, cargo};
+use crate::test::FEATURES;
 use crate::workspace::Member;
 
 /// A command and the example that drives it; a crate that has the example provides the suite.
@@ -88,7 +89,8 @@ pub(crate) enum Short {
 ///
 /// It takes the debug build, which the tests have made already.
 pub(crate) fn survive_short(root: &Path) -> anyhow::Result<Short> {
-    let built = shell::capture(&mut cargo(root, ["build", "--workspace", "--examples"]))?;
+    let mut build = cargo(root, ["build", "--workspace", "--examples"]);
+    let built = shell::capture(build.args(FEATURES))?;
     if !built.good {
         return Ok(Short::Ran(built));
     }

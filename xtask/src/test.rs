@@ -16,6 +16,10 @@ use crate::tidy;
 /// The crates that must stand without the rest of the workspace.
 const LAYERS: [&str; 4] = ["memtrack", "mempressure", "memleak", "memcfg"];
 
+/// What no member of the workspace switches on and yet has code and tests. Every step that builds tests names it, so that they share
+/// one build.
+pub(crate) const FEATURES: [&str; 2] = ["--features", "mempressure/moka"];
+
 /// Tests that were run, over all steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
@@ -39,7 +43,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
 
     report.step("format", &mut cargo(root, ["fmt", "--all", "--check"]))?;
     report.check("tidy", || tidy::report(root))?;
-    report.step("lints, whole workspace", &mut clippy(root, &["--workspace", "--all-targets"]))?;
+    let whole = [&["--workspace", "--all-targets"], &FEATURES[..]].concat();
+    report.step("lints, whole workspace", &mut clippy(root, &whole))?;
     for layer in LAYERS {
         // Without dev-dependencies: a feature that only a test switches on must not hide a missing one.
         report.step(&format!("{layer} alone"), &mut clippy(root, &["-p", layer]))?;
@@ -49,12 +54,13 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     report.tests("tests", &mut test_runner(root))?;
     report.tests(
         "documentation tests",
-        &mut cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]),
+        cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]).args(FEATURES),
     )?;
     report.survival(root)?;
     // After the tests, which build the memcli that the pages use.
     report.check("pages", || book::report(root))?;
     let mut docs = cargo(root, ["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.args(FEATURES);
     report.step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
 
     Ok(report.close(started))
@@ -68,7 +74,7 @@ fn clippy(root: &Path, selection: &[&str]) -> Command {
 
 /// nextest where it is installed: each test in a process of its own, and two at a time across binaries. Plain `cargo test` elsewhere.
 fn test_runner(root: &Path) -> Command {
-    if shell::exists("cargo-nextest", "--version") {
+    let mut runner = if shell::exists("cargo-nextest", "--version") {
         let arguments = [
             "nextest",
             "run",
@@ -80,7 +86,9 @@ fn test_runner(root: &Path) -> Command {
         cargo(root, arguments)
     } else {
         cargo(root, ["test", "--workspace", "--all-targets", "--no-fail-fast"])
-    }
+    };
+    runner.args(FEATURES);
+    runner
 }
 
 impl Report {
