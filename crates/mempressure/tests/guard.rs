@@ -184,6 +184,31 @@ fn pressure_is_answered_and_what_left_is_measured() {
     assert_eq!(rig.guard.advice().level(), Level::Emergency);
 }
 
+#[cfg(feature = "moka")]
+#[test]
+fn a_cache_of_moka_gives_what_is_asked_for() {
+    let world = World::holding(960);
+    let weigh = |_: &u32, mib: &u32| *mib << 20;
+    let entries = moka::sync::Cache::builder().max_capacity(1 << 30).weigher(weigh).build();
+    (0..500).for_each(|key| entries.insert(key, 1));
+    entries.run_pending_tasks();
+    let caches = Caches::new();
+    let adapter =
+        mempressure::MokaCache::new(entries.clone(), move |key, mib| u64::from(weigh(key, mib)));
+    let _moka = caches.register(Registration::new("moka"), adapter);
+    let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+    rig.tick();
+    let outcome = rig.outcome();
+    // From 960 to 0.95 - 0.05 - 0.02 of 1000, in entries of 1 MiB.
+    assert!(outcome.claimed_bytes >= 80 * MIB && outcome.claimed_bytes <= 81 * MIB, "{outcome:?}");
+    // The world is no smaller for it, so there were further plans meanwhile.
+    while rig.guard.status().in_flight.is_some() {
+        std::thread::yield_now();
+    }
+    let claimed = rig.caches.status()[0].claimed_bytes;
+    assert_eq!(entries.entry_count(), 500 - claimed / MIB);
+}
+
 #[test]
 fn a_dry_run_calls_nobody() {
     let world = World::holding(960);
