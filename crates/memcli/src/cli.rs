@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
+use crate::alert::log;
 use crate::gate::FailOn;
 use crate::target::{Subject, Target};
 
@@ -133,6 +134,20 @@ pub struct TopArgs {
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Logging {
+    /// Write a log line on stderr for each alert, recovery and reload, to read or as JSON
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<log::Format>,
+    /// Write the log to FILE.YYYY-MM-DD instead, a file a day, the last 14 of them; FILE links to the newest
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// What `doctor` takes.
@@ -264,12 +279,15 @@ pub struct Watching {
     /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
     #[arg(long, value_name = "RATE")]
     pub max_growth: Option<Rate>,
-    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
 }
 
 /// What `report` takes.

@@ -91,6 +91,19 @@ pub enum Outcome {
     Worse,
 }
 
+impl Outcome {
+    /// The word of it, as JSON has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Better => "better",
+            Outcome::NoDifference => "no_difference",
+            Outcome::NotTested => "not_tested",
+            Outcome::Worse => "worse",
+        }
+    }
+}
+
 impl Comparison {
     /// Compares two sides of at least one run each.
     #[must_use]

@@ -4,11 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use memleak::Verdict;
+use memleak::{Severity, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Size, Span};
 use serde::{Serialize, Serializer};
 
+use crate::alert;
+use crate::comparison::Outcome;
 use crate::pipeline::Seen;
 
 /// What `--fail-on` may name.
@@ -20,6 +22,10 @@ pub enum FailOn {
     Growing,
     /// The level reached this one, or a higher one, at any time.
     Level(Level),
+    /// An alert of this severity, or a worse one, was asked for at any time.
+    Alert(Severity),
+    /// It is worse than the baseline.
+    Regression,
     /// At the growth at the end, the nearest limit is reached within this time.
     LimitIn(Duration),
 }
@@ -27,7 +33,7 @@ pub enum FailOn {
 /// Why a text names nothing to fail on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "nothing to fail on is called `{0}`: expected leak, growing, level:warning, level:critical, level:emergency or limit-in:TIME such as limit-in:10m"
+    "nothing to fail on is called `{0}`: expected leak, growing, level:warning, level:critical, level:emergency, alert:warning, alert:critical, regression or limit-in:TIME such as limit-in:10m"
 )]
 pub struct FailOnError(String);
 
@@ -41,6 +47,9 @@ impl FromStr for FailOn {
             "level:warning" => FailOn::Level(Level::Warning),
             "level:critical" => FailOn::Level(Level::Critical),
             "level:emergency" => FailOn::Level(Level::Emergency),
+            "alert:warning" => FailOn::Alert(Severity::Warning),
+            "alert:critical" => FailOn::Alert(Severity::Critical),
+            "regression" => FailOn::Regression,
             _ => {
                 let unknown = || FailOnError(text.to_owned());
                 let time = text.strip_prefix("limit-in:").ok_or_else(unknown)?;
@@ -74,6 +83,10 @@ pub struct Facts<'a> {
     pub verdict: &'a Verdict,
     /// The highest level.
     pub level: Level,
+    /// The worst alert.
+    pub alert: Option<Severity>,
+    /// What the comparison with the baseline came to; `None` when there is none.
+    pub regression: Option<Outcome>,
     /// Bytes until the nearest limit.
     pub headroom: Option<u64>,
 }
@@ -157,18 +170,21 @@ impl Gates {
 }
 
 impl Gates {
-    /// Whether a gate has failed that nothing later can mend: a peak or a level.
+    /// Whether a gate has failed that nothing later can mend: a peak, a level or an alert.
     #[must_use]
     pub fn failed_for_good(&self, seen: &Seen) -> bool {
         let above = |limit: Option<Size>, peak: Option<u64>| match (limit, peak) {
             (Some(limit), Some(peak)) => peak > limit.bytes(),
             _ => false,
         };
-        let level =
-            |fail_on: &FailOn| matches!(fail_on, FailOn::Level(level) if seen.level >= *level);
+        let reached = |fail_on: &FailOn| match fail_on {
+            FailOn::Level(level) => seen.level >= *level,
+            FailOn::Alert(severity) => seen.alert >= Some(*severity),
+            _ => false,
+        };
         above(self.max_rss, seen.peak_rss)
             || above(self.max_pss, seen.pss)
-            || self.fail_on.iter().any(level)
+            || self.fail_on.iter().any(reached)
     }
 }
 
@@ -189,6 +205,19 @@ impl FailOn {
                 limit: Quantity::Word(level.as_str()),
                 value: Some(Quantity::Word(facts.level.as_str())),
                 pass: facts.level < level,
+            },
+            FailOn::Alert(severity) => Judged {
+                name: "alert",
+                limit: Quantity::Word(alert::word(severity)),
+                value: Some(Quantity::Word(facts.alert.map_or("none", alert::word))),
+                pass: facts.alert < Some(severity),
+            },
+            FailOn::Regression => Judged {
+                name: "regression",
+                limit: Quantity::Word("worse"),
+                value: facts.regression.map(|outcome| Quantity::Word(outcome.word())),
+                // One run against one may leave nothing to test: that is no proof of a regression.
+                pass: facts.regression.is_some_and(|outcome| outcome != Outcome::Worse),
             },
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
@@ -232,6 +261,8 @@ mod tests {
             peak_pss: None,
             verdict,
             level: Level::Critical,
+            alert: Some(Severity::Warning),
+            regression: Some(Outcome::NoDifference),
             headroom: Some(120 << 20),
         }
     }
@@ -269,6 +300,9 @@ mod tests {
             ("growing", false, true),
             ("level:critical", false, false),
             ("level:emergency", true, true),
+            ("alert:warning", false, false),
+            ("alert:critical", true, true),
+            ("regression", true, true),
             // 120 MiB at 2 MiB/s is a minute.
             ("limit-in:2m", false, true),
             ("limit-in:30s", true, true),

@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod alert;
 pub mod budget;
 pub mod child;
 pub mod cli;
@@ -23,6 +24,8 @@ pub mod output;
 pub mod pipeline;
 pub mod recording;
 pub mod report;
+#[cfg(test)]
+mod schema;
 pub mod session;
 pub mod student;
 pub mod summary;

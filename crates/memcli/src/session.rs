@@ -9,15 +9,17 @@ use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
 
+use crate::alert::Delivery;
 use crate::child::{Child, Gone};
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
-use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
+use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
 
 /// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
@@ -29,6 +31,9 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
 const SAMPLES_WAITING: usize = 128;
+
+/// Alerts that a summary tells one by one.
+const MOST_TOLD: usize = 8;
 
 /// One watch that is about to begin.
 #[derive(Debug)]
@@ -53,6 +58,8 @@ pub struct Session {
 struct Listeners<'a> {
     screen: &'a mut Screen,
     recorder: Option<Recorder>,
+    delivery: &'a mut Delivery,
+    alerted: Alerted,
 }
 
 impl Listeners<'_> {
@@ -60,6 +67,33 @@ impl Listeners<'_> {
         self.screen.event(numbered);
         if let Some(recorder) = &mut self.recorder {
             recorder.event(numbered);
+        }
+        match &numbered.event {
+            Event::Sample(_) => return,
+            Event::Alert(alert) => {
+                self.alerted.delivered += 1;
+                if self.alerted.told.len() < MOST_TOLD {
+                    self.alerted.told.push(AlertRow::new(numbered, alert));
+                }
+            }
+            Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
+            _ => {}
+        }
+        if self.delivery.logs() {
+            // A log line must not begin behind the status line.
+            self.screen.clear();
+        }
+        self.delivery.event(numbered);
+    }
+
+    /// Tells of everything that went wrong with the command of alerts, waiting for its end when that is asked for.
+    fn problems(&mut self, pipeline: &mut Pipeline, finish: bool) {
+        let mut problems: Vec<String> = self.delivery.problems().collect();
+        if finish {
+            problems.extend(self.delivery.finish());
+        }
+        for problem in problems {
+            self.event(&pipeline.number(Event::Hook(problem)));
         }
     }
 }
@@ -82,6 +116,7 @@ impl Session {
         live: &Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
+        delivery: &mut Delivery,
     ) -> Result<Summary, Failure> {
         let started = Instant::now();
         let track = live.track().load();
@@ -92,7 +127,9 @@ impl Session {
             track.value.base_interval(),
             track.generation,
         );
-        let mut listeners = Listeners { screen, recorder: self.recorder.take() };
+        let recorder = self.recorder.take();
+        let mut listeners =
+            Listeners { screen, recorder, delivery, alerted: Alerted::default() };
         if let Some(recorder) = &mut listeners.recorder {
             recorder.begin(&header);
         }
@@ -114,9 +151,11 @@ impl Session {
             listeners.event(&pipeline.number(Event::Lost(all.lost())));
         }
         pipeline.conclude(|event| listeners.event(event));
+        listeners.problems(&mut pipeline, true);
         listeners.event(&pipeline.number(Event::Ended));
         listeners.screen.clear();
         let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed());
+        summary.alerts = listeners.alerted;
         if let Some(recorder) = listeners.recorder {
             let trace = recorder.end(&summary);
             if trace.error.is_some() && summary.exit_code == exit::OK {
@@ -154,6 +193,7 @@ impl Session {
                     }
                 }
             }
+            listeners.problems(pipeline, false);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
@@ -230,6 +270,8 @@ impl Session {
             peak_pss: peak.pss_bytes,
             verdict: &verdict,
             level: seen.level,
+            alert: seen.alert,
+            regression: None,
             headroom: pipeline.headroom(),
         });
         let gates_pass = gates.iter().all(|gate| gate.pass);
@@ -255,10 +297,12 @@ impl Session {
             lost,
             processes: seen.processes,
             peak,
+            mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
             verdict: Judgement::from(&verdict),
             level: pipeline.level(),
             highest_level: seen.level,
+            alerts: Alerted::default(),
             gates,
             trace: None,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
@@ -322,6 +366,7 @@ fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'sta
         "peak.footprint_bytes",
         "no sample was taken of a process",
     );
+    note(peak.rss_bytes.is_none(), "mean_rss_bytes", "no sample was taken of a process");
     note(peak.pss_bytes.is_none(), "peak.pss_bytes", "PSS was not read");
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {

@@ -8,6 +8,7 @@ use mempressure::Level;
 use serde::{Deserialize, Serialize};
 
 use crate::gate::Judged;
+use crate::trace::rows::AlertRow;
 
 /// The name and version of this document.
 pub const SCHEMA: &str = "memcli.summary/1";
@@ -36,6 +37,8 @@ pub struct Summary {
     pub processes: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
+    /// The mean RSS of the samples.
+    pub mean_rss_bytes: Option<u64>,
     /// How fast it grew.
     pub growth: Growth,
     /// Whether it leaks.
@@ -44,6 +47,8 @@ pub struct Summary {
     pub level: Level,
     /// The highest pressure level.
     pub highest_level: Level,
+    /// Whom it would have woken.
+    pub alerts: Alerted,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
     /// The trace that was written; `null` when none was asked for.
@@ -180,6 +185,17 @@ impl From<&Verdict> for Judgement {
         }
         judgement
     }
+}
+
+/// The alerts of one watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Alerted {
+    /// Alerts that passed the throttle.
+    pub delivered: u64,
+    /// The first of them.
+    pub told: Vec<AlertRow>,
+    /// What went wrong with the command that they are handed to.
+    pub problems: Vec<String>,
 }
 
 /// What became of a recording.

@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use memtrack::units::format_duration;
 
-use crate::cli::Watching;
+use crate::alert::Delivery;
+use crate::alert::log::Log;
+use crate::cli::{Logging, Watching};
 use crate::exit::Failure;
 use crate::gate::Gates;
 use crate::live::Live;
@@ -68,6 +70,20 @@ impl Watching {
             serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
+    }
+}
+
+impl Logging {
+    /// Where what happens to `target` is told. Without a word on logs, alerts alone are written to stderr when `alerts` says
+    /// that it is free.
+    fn delivery(&self, target: &str, live: &Live, alerts: bool) -> Result<Delivery, Failure> {
+        let format = self.log_format.unwrap_or_default();
+        let log = match &self.log_file {
+            Some(path) => Some(Log::file(format, path)?),
+            None if self.log_format.is_some() => Some(Log::stderr(format, true)),
+            None => alerts.then(|| Log::stderr(format, false)),
+        };
+        Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
     }
 }
 

@@ -79,7 +79,7 @@ impl Player {
         }
         match &numbered.event {
             Event::Sample(sample) => self.wait(sample.at.monotonic),
-            Event::Level(_) | Event::Verdict(_) => {
+            Event::Level(_) | Event::Verdict(_) | Event::Alert(_) => {
                 self.written = if self.json {
                     writeln!(io::stdout().lock(), "{}", json::event(numbered))
                 } else if let Some(line) = human::event_line(numbered) {

@@ -50,9 +50,10 @@ pub(crate) fn start(
         recorder,
         abort: watching.abort,
     };
+    let mut delivery = watching.logging.delivery(&session.target.label, &live, false)?;
     // Both streams are the child's until it has ended.
     let mut screen = Screen::new(Style::Silent, &session.target.label);
-    let summary = session.watch(&live, &signals, &mut screen)?;
+    let summary = session.watch(&live, &signals, &mut screen, &mut delivery)?;
     watching.keep(&summary)?;
     show_on_stderr(&summary, watching.json)?;
     Ok(summary.exit_code)

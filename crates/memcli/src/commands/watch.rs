@@ -31,7 +31,9 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);
-    let summary = session.watch(&live, &signals, &mut screen)?;
+    let mut delivery =
+        watching.logging.delivery(&session.target.label, &live, !watching.json)?;
+    let summary = session.watch(&live, &signals, &mut screen, &mut delivery)?;
     watching.keep(&summary)?;
     if screen.failed().is_some() {
         // Nobody reads on (`memcli watch .. | head`): that is an end like another.

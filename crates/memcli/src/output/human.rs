@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use memleak::{Trend, Verdict};
+use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
@@ -43,6 +43,14 @@ pub(crate) fn verdict_style(verdict: &str) -> Style {
         "steady" => GOOD,
         "leak" => BAD,
         _ => WARN,
+    }
+}
+
+fn severity_style(severity: Severity) -> Style {
+    match severity {
+        Severity::Info => GOOD,
+        Severity::Warning => WARN,
+        _ => BAD,
     }
 }
 
@@ -138,11 +146,16 @@ pub(crate) fn time_of_day(wall: SystemTime) -> String {
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }
 
-/// The line of an event; `None` for those that are not shown one by one.
+/// The line of an event with its time; `None` for those that are not shown one by one.
 #[must_use]
 pub fn event_line(numbered: &Numbered) -> Option<String> {
-    let time = time_of_day(numbered.at.wall);
-    let text = match &numbered.event {
+    event_text(numbered).map(|text| format!("{} {text}", time_of_day(numbered.at.wall)))
+}
+
+/// What happened, without the time.
+#[must_use]
+pub fn event_text(numbered: &Numbered) -> Option<String> {
+    Some(match &numbered.event {
         Event::Sample(_) | Event::Ended => return None,
         // What is well from the start is no news.
         Event::Level(transition)
@@ -159,11 +172,15 @@ pub fn event_line(numbered: &Numbered) -> Option<String> {
                 change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
             format!("verdict  {from} -> {}{trend}", Painted(verdict_style(to), to))
         }
+        Event::Alert(alert) => {
+            let word = Painted(severity_style(alert.severity), crate::alert::word(alert.severity));
+            format!("alert    {word}: {}", alert.text())
+        }
+        Event::Hook(problem) => format!("note     alerts.exec: {problem}"),
         Event::Config(reload) => format!("config   {}", crate::output::reload::line(reload)),
         Event::Failed(failure) => format!("note     {failure}; watching goes on"),
         Event::Lost(count) => format!("note     {count} samples were lost: memcli did not keep up"),
-    };
-    Some(format!("{time} {text}"))
+    })
 }
 
 /// Whether the terminal can take a line back: a dumb one cannot.
@@ -221,6 +238,16 @@ pub fn summary(summary: &Summary) -> String {
     let kind = summary.verdict.kind;
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), summary.verdict.reason));
     row("level", level(summary));
+    for alert in &summary.alerts.told {
+        let word = Painted(severity_style(alert.severity), crate::alert::word(alert.severity));
+        row("alert", format!("{word}, {} into the watch: {}", Span(seconds(alert.t)), alert.text));
+    }
+    if let more @ 1.. = summary.alerts.delivered.saturating_sub(summary.alerts.told.len() as u64) {
+        row("alert", format!("{more} more"));
+    }
+    for problem in &summary.alerts.problems {
+        row("alert", format!("{}: {problem}", Painted(BAD, "alerts.exec")));
+    }
     for gate in &summary.gates {
         row("gate", judged(gate));
     }

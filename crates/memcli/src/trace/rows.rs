@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use memleak::Trend;
+use memleak::{Severity, Trend};
 use mempressure::Level;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{End, Summary};
 use crate::target::Found;
@@ -97,6 +98,12 @@ pub struct EventRow {
     /// The verdict became one of another kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRow>,
+    /// Somebody was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertRow>,
+    /// The command that tells somebody went wrong: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// The configuration was edited: what to say about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Vec<String>>,
@@ -129,6 +136,37 @@ pub struct VerdictRow {
     /// The growth, with its 95 % interval, in bytes per second: `[estimate, low, high]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<[f64; 3]>,
+}
+
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertRow {
+    /// Seconds since the watch began.
+    #[serde(default)]
+    pub t: f64,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about: `leak`, `rate`, `rss` or `level`.
+    pub cause: String,
+    /// In words.
+    pub text: String,
+    /// Alerts on the same subject held back since the last.
+    #[serde(default)]
+    pub suppressed: u64,
+}
+
+impl AlertRow {
+    /// The row of `alert`.
+    #[must_use]
+    pub fn new(numbered: &Numbered, alert: &Alert) -> Self {
+        Self {
+            t: numbered.at.monotonic.as_secs_f64(),
+            severity: alert.severity,
+            cause: alert.cause.name().to_owned(),
+            text: alert.text(),
+            suppressed: alert.suppressed,
+        }
+    }
 }
 
 /// The last row: how the watch ended, and what the kernel knew that no sample shows.
@@ -266,6 +304,8 @@ impl EventRow {
                         .map(|Trend { bytes_per_second, low, high }| [bytes_per_second, low, high]),
                 });
             }
+            Event::Alert(alert) => row.alert = Some(AlertRow::new(numbered, alert)),
+            Event::Hook(problem) => row.hook = Some(problem.clone()),
             Event::Config(reload) => row.config = Some(vec![crate::output::reload::line(reload)]),
             Event::Failed(failure) => row.failed = Some(failure.to_string()),
             Event::Lost(samples) => row.lost = Some(*samples),
@@ -281,6 +321,12 @@ impl EventRow {
         }
         if let Some(verdict) = &self.verdict {
             return format!("verdict {} -> {}", verdict.from, verdict.to);
+        }
+        if let Some(alert) = &self.alert {
+            return format!("alert {}: {}", crate::alert::word(alert.severity), alert.text);
+        }
+        if let Some(problem) = &self.hook {
+            return format!("alerts.exec: {problem}");
         }
         if let Some(lines) = &self.config {
             return format!("config {}", lines.join("; "));
@@ -307,6 +353,14 @@ impl EventRow {
             verdict.from = clean(&verdict.from);
             verdict.to = clean(&verdict.to);
         }
+        if let Some(alert) = &mut self.alert {
+            alert.cause = clean(&alert.cause);
+            alert.text = clean(&alert.text);
+            if !alert.t.is_finite() {
+                alert.t = self.t;
+            }
+        }
+        self.hook = self.hook.as_deref().map(clean);
         if let Some(lines) = &mut self.config {
             lines.iter_mut().for_each(|line| *line = clean(line));
         }

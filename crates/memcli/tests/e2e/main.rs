@@ -7,6 +7,7 @@
     reason = "helpers of tests: a panic here is a failed test"
 )]
 
+mod alerts;
 mod config;
 mod config_edit;
 mod look;
