@@ -191,6 +191,12 @@ pub struct ManArgs {
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// Run it N times, and show the median and spread of peak, mean and growth
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Run it N times before that, without counting
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub warmup: u32,
     /// How to watch and what must hold.
     #[command(flatten)]
     pub watching: Watching,
@@ -270,6 +276,9 @@ pub struct Watching {
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Compare with the runs of TRACE, as `diff` does
+    #[arg(long, value_name = "TRACE")]
+    pub baseline: Option<PathBuf>,
     /// Fail with 99 when the peak RSS is above SIZE
     #[arg(long, value_name = "SIZE")]
     pub max_rss: Option<Size>,

@@ -93,12 +93,15 @@ pub struct Facts<'a> {
 
 /// How one gate was judged. Serialises into `gates[]` of the summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// The gate: `max_rss`, `leak`.
     pub name: &'static str,
     /// What must not be passed.
+    #[cfg_attr(test, schemars(with = "crate::schema::Quantity"))]
     pub limit: Quantity,
     /// What was seen; `null` when it could not be had.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Quantity>"))]
     pub value: Option<Quantity>,
     /// Whether it passed. What could not be seen does not pass: a gate that cannot judge must not say yes.
     pub pass: bool,
@@ -115,6 +118,30 @@ pub enum Quantity {
     Time(Duration),
     /// A word, such as a verdict.
     Word(&'static str),
+}
+
+impl Quantity {
+    /// The number as JSON has it; `None` for a word.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Quantity::Bytes(bytes) => Some(*bytes as f64),
+            Quantity::Growth(rate) => Some(rate.bytes_per_second()),
+            Quantity::Time(time) => Some(time.as_secs_f64()),
+            Quantity::Word(_) => None,
+        }
+    }
+
+    /// The same kind of quantity with another number; `None` for a word, and for what cannot be such a quantity.
+    #[must_use]
+    pub fn like(&self, number: f64) -> Option<Self> {
+        match self {
+            Quantity::Bytes(_) => Some(Quantity::Bytes(number.max(0.0).round() as u64)),
+            Quantity::Growth(_) => Some(Quantity::Growth(Rate::per_second(number))),
+            Quantity::Time(_) => Duration::try_from_secs_f64(number).ok().map(Quantity::Time),
+            Quantity::Word(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Quantity {
@@ -212,13 +239,7 @@ impl FailOn {
                 value: Some(Quantity::Word(facts.alert.map_or("none", alert::word))),
                 pass: facts.alert < Some(severity),
             },
-            FailOn::Regression => Judged {
-                name: "regression",
-                limit: Quantity::Word("worse"),
-                value: facts.regression.map(|outcome| Quantity::Word(outcome.word())),
-                // One run against one may leave nothing to test: that is no proof of a regression.
-                pass: facts.regression.is_some_and(|outcome| outcome != Outcome::Worse),
-            },
+            FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
                 let left = |rate: f64| {
@@ -235,6 +256,18 @@ impl FailOn {
                 }
             }
         }
+    }
+}
+
+/// How a comparison with a baseline is judged. One run against one may leave nothing to test: that is no proof of a regression,
+/// but no comparison at all is no pass.
+#[must_use]
+pub fn regression(outcome: Option<Outcome>) -> Judged {
+    Judged {
+        name: "regression",
+        limit: Quantity::Word("worse"),
+        value: outcome.map(|outcome| Quantity::Word(outcome.word())),
+        pass: outcome.is_some_and(|outcome| outcome != Outcome::Worse),
     }
 }
 

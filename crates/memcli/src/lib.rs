@@ -7,6 +7,7 @@
 #![deny(unsafe_code)]
 
 pub mod alert;
+pub mod birth;
 pub mod budget;
 pub mod child;
 pub mod cli;
@@ -26,6 +27,7 @@ pub mod recording;
 pub mod report;
 #[cfg(test)]
 mod schema;
+pub mod series;
 pub mod session;
 pub mod student;
 pub mod summary;

@@ -16,6 +16,7 @@ pub const SCHEMA: &str = "memcli.report/1";
 
 /// All runs of all traces that were named.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -26,6 +27,7 @@ pub struct Report {
 /// One run: the fields of a summary that a recording has, and percentiles. Sizes are in bytes, times in seconds; what
 /// is unknown is `null` with its reason in `absent`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Run {
     /// The file it is from.
@@ -63,8 +65,10 @@ pub struct Run {
     /// Whether it leaks, judged anew from all samples.
     pub verdict: Judgement,
     /// The pressure level at the end, as the watch had it.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,
     /// The highest pressure level.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub highest_level: Level,
     /// How the samples are spread.
     pub percentiles: Spreads,
@@ -80,6 +84,7 @@ pub struct Run {
 
 /// Percentiles of each series that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spreads {
     /// What is watched for growth: of a process its private memory, of a cgroup its working set.
     pub watched: Option<Percentiles>,

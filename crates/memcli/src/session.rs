@@ -11,6 +11,8 @@ use memtrack::source::LinuxSource;
 
 use crate::alert::Delivery;
 use crate::child::{Child, Gone};
+use crate::comparison::{Comparison, Measured};
+use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
 use crate::live::Live;
@@ -35,9 +37,18 @@ const SAMPLES_WAITING: usize = 128;
 /// Alerts that a summary tells one by one.
 const MOST_TOLD: usize = 8;
 
+/// What one watch came to.
+#[derive(Debug)]
+pub struct Watched {
+    /// The summary.
+    pub summary: Summary,
+    /// What can be compared of it, when that was asked for.
+    pub measured: Option<Measured>,
+}
+
 /// One watch that is about to begin.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<'a> {
     /// What to watch.
     pub target: Found,
     /// The command as it was typed, when there is a child.
@@ -52,6 +63,12 @@ pub struct Session {
     pub abort: bool,
     /// Where it is recorded.
     pub recorder: Option<Recorder>,
+    /// The runs it is compared with at its end.
+    pub baseline: Option<&'a [Measured]>,
+    /// Whether it is measured for a comparison.
+    pub measured: bool,
+    /// Whether its gates decide on the exit code; of one run of several they do not.
+    pub gates_decide: bool,
 }
 
 /// Everyone who is told what happens, in this order.
@@ -60,6 +77,8 @@ struct Listeners<'a> {
     recorder: Option<Recorder>,
     delivery: &'a mut Delivery,
     alerted: Alerted,
+    /// What is watched for growth, when it is measured for a comparison.
+    curve: Option<Curve>,
 }
 
 impl Listeners<'_> {
@@ -105,7 +124,7 @@ struct Ended {
     gone: Option<Gone>,
 }
 
-impl Session {
+impl Session<'_> {
     /// Watches until the end, and sums up. `signals` must have been taken over before a child was started, so that
     /// its end cannot be missed.
     ///
@@ -117,7 +136,7 @@ impl Session {
         signals: &Receiver<Signal>,
         screen: &mut Screen,
         delivery: &mut Delivery,
-    ) -> Result<Summary, Failure> {
+    ) -> Result<Watched, Failure> {
         let started = Instant::now();
         let track = live.track().load();
         let header = Header::new(
@@ -129,11 +148,12 @@ impl Session {
         );
         let recorder = self.recorder.take();
         let mut listeners =
-            Listeners { screen, recorder, delivery, alerted: Alerted::default() };
-        if let Some(recorder) = &mut listeners.recorder {
-            recorder.begin(&header);
-        }
+            Listeners { screen, recorder, delivery, alerted: Alerted::default(), curve: None };
+        listeners.curve = self.measured.then(Curve::default);
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
+        if let Some(recorder) = &mut listeners.recorder {
+            recorder.begin(&header, source.snapshot());
+        }
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
         let mut sampler = Sampler::new(source, live.track());
         let all = sampler.all_within(SAMPLES_WAITING);
@@ -154,7 +174,17 @@ impl Session {
         listeners.problems(&mut pipeline, true);
         listeners.event(&pipeline.number(Event::Ended));
         listeners.screen.clear();
-        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed());
+        let measured = listeners.curve.take().map(|watched| Measured {
+            name: self.target.label.clone(),
+            watched,
+            peak_rss: peak(pipeline.seen(), &ended).rss_bytes,
+            verdict: pipeline.verdict(),
+        });
+        let compared = self
+            .baseline
+            .zip(measured.as_ref())
+            .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
+        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed(), compared);
         summary.alerts = listeners.alerted;
         if let Some(recorder) = listeners.recorder {
             let trace = recorder.end(&summary);
@@ -163,7 +193,7 @@ impl Session {
             }
             summary.trace = Some(trace);
         }
-        Ok(summary)
+        Ok(Watched { summary, measured })
     }
 
     fn wait(
@@ -261,7 +291,14 @@ impl Session {
         }
     }
 
-    fn sum_up(&self, pipeline: &Pipeline, lost: u64, ended: Ended, duration: Duration) -> Summary {
+    fn sum_up(
+        &self,
+        pipeline: &Pipeline,
+        lost: u64,
+        ended: Ended,
+        duration: Duration,
+        compared: Option<Comparison>,
+    ) -> Summary {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
         let peak = peak(seen, &ended);
@@ -271,7 +308,7 @@ impl Session {
             verdict: &verdict,
             level: seen.level,
             alert: seen.alert,
-            regression: None,
+            regression: compared.as_ref().map(|comparison| comparison.verdict),
             headroom: pipeline.headroom(),
         });
         let gates_pass = gates.iter().all(|gate| gate.pass);
@@ -281,7 +318,7 @@ impl Session {
                 gone.code()
             }
             (End::Interrupted { signal }, _) if signal != libc::SIGPIPE => exit::of_signal(signal),
-            _ if gates_pass => exit::OK,
+            _ if gates_pass || !self.gates_decide => exit::OK,
             _ => exit::GATE,
         };
         let growth = Growth::from(verdict.trend());
@@ -304,6 +341,7 @@ impl Session {
             highest_level: seen.level,
             alerts: Alerted::default(),
             gates,
+            baseline: compared,
             trace: None,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
             cost: Cost {
@@ -320,6 +358,9 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             // Judged as it is recorded: a replay then decides what the watch decided.
             sample.at.monotonic = to_tick(sample.at.monotonic);
             pipeline.push(&sample, |event| listeners.event(event));
+            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
+                curve.push(sample.at.monotonic, bytes);
+            }
         }
         Update::Failed(failure) => {
             let event = pipeline.number(Event::Failed(failure));

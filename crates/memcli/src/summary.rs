@@ -7,6 +7,7 @@ use memleak::{Shape, Trend, Verdict};
 use mempressure::Level;
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Comparison;
 use crate::gate::Judged;
 use crate::trace::rows::AlertRow;
 
@@ -15,6 +16,7 @@ pub const SCHEMA: &str = "memcli.summary/1";
 
 /// What one watch saw. Sizes are in bytes, times in seconds; what is unknown is `null` with its reason in `absent`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Summary {
     /// [`SCHEMA`].
@@ -44,13 +46,17 @@ pub struct Summary {
     /// Whether it leaks.
     pub verdict: Judgement,
     /// The pressure level at the end.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,
     /// The highest pressure level.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub highest_level: Level,
     /// Whom it would have woken.
     pub alerts: Alerted,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
+    /// The comparison with the baseline; `null` when none was asked for.
+    pub baseline: Option<Comparison>,
     /// The trace that was written; `null` when none was asked for.
     pub trace: Option<Recorded>,
     /// What watching cost.
@@ -61,6 +67,7 @@ pub struct Summary {
 
 /// How a watch came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum End {
@@ -89,6 +96,7 @@ pub enum End {
 
 /// The highest it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peak {
     /// Resident bytes.
     pub rss_bytes: Option<u64>,
@@ -102,6 +110,7 @@ pub struct Peak {
 
 /// How fast it grew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Growth {
     /// The estimate.
     pub bytes_per_second: Option<f64>,
@@ -123,6 +132,7 @@ impl From<Option<Trend>> for Growth {
 
 /// The verdict, flat. What its kind does not have is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judgement {
     /// `undecided`, `steady`, `growing` or `leak`.
     pub kind: &'static str,
@@ -137,6 +147,7 @@ pub struct Judgement {
     /// Growth since then, for a leak.
     pub leaked_bytes: Option<u64>,
     /// How the growth runs, for a leak.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Shape>"))]
     pub shape: Option<Shape>,
     /// Until the nearest limit at this rate, for a leak.
     pub time_to_limit_seconds: Option<f64>,
@@ -189,6 +200,7 @@ impl From<&Verdict> for Judgement {
 
 /// The alerts of one watch.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alerted {
     /// Alerts that passed the throttle.
     pub delivered: u64,
@@ -200,6 +212,7 @@ pub struct Alerted {
 
 /// What became of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recorded {
     /// The file.
     pub path: String,
@@ -209,6 +222,7 @@ pub struct Recorded {
 
 /// What watching cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     /// CPU time of memcli, from its start.
     pub cpu_seconds: f64,

@@ -54,9 +54,8 @@ impl Log {
     /// # Errors
     /// When it cannot be written there, or when something stands at `path` that is no such link.
     pub fn file(format: Format, path: &Path) -> Result<Self, Failure> {
-        let failed = |error| {
-            Failure::io(format!("failed to write the log `{}`", path.display()), error)
-        };
+        let failed =
+            |error| Failure::io(format!("failed to write the log `{}`", path.display()), error);
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
             Failure::new(exit::USAGE, format!("`{}` is no name for a log file", path.display()))
         })?;
@@ -81,7 +80,8 @@ impl Log {
 
     /// Writes an alert.
     pub fn alert(&mut self, document: &super::Document) {
-        let super::Document { severity, target, cause, text, at_seconds, suppressed, .. } = document;
+        let super::Document { severity, target, cause, text, at_seconds, suppressed, .. } =
+            document;
         self.write(|| match severity {
             Severity::Info => {
                 event!(Level::INFO, watched = target, cause, at_seconds, suppressed, "{text}");
@@ -125,12 +125,9 @@ where
     let lines = tracing_subscriber::fmt().with_target(false).with_ansi(false).with_writer(writer);
     match format {
         Format::Human => lines.into(),
-        Format::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .into(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).into()
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub const SCHEMA: &str = "memcli.budget/1";
 
 /// What there is to say: the document `memcli.budget/1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     /// [`SCHEMA`].
     pub schema: &'static str,

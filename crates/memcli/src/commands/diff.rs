@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::DiffArgs;
 use crate::commands;
-use crate::comparison::{Comparison, Outcome};
+use crate::comparison::{Comparison, Measured, Outcome};
 use crate::exit::{self, Failure};
 use crate::live::Still;
 use crate::output::{self, json, screen};
@@ -37,7 +37,8 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
         Ok(runs)
     };
     let (base, new) = (side(&args.base, &args.more_base)?, side(&args.new, &args.more_new)?);
-    let comparison = Comparison::of(&base, &new);
+    let measured = |runs: &[Recording]| runs.iter().map(Measured::from).collect::<Vec<_>>();
+    let comparison = Comparison::of(&measured(&base), &measured(&new));
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&comparison))
     } else {

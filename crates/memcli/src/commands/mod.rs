@@ -21,14 +21,17 @@ use std::path::Path;
 use std::time::Duration;
 
 use memtrack::units::format_duration;
+use serde::Serialize;
 
 use crate::alert::Delivery;
 use crate::alert::log::Log;
 use crate::cli::{Logging, Watching};
-use crate::exit::Failure;
-use crate::gate::Gates;
+use crate::comparison::Measured;
+use crate::exit::{self, Failure};
+use crate::gate::{FailOn, Gates};
 use crate::live::Live;
 use crate::output::{diagnostic, human, json, screen};
+use crate::recording;
 use crate::summary::Summary;
 use crate::trace::Recorder;
 
@@ -62,8 +65,8 @@ impl Watching {
         self.output.as_deref().map(Recorder::create).transpose()
     }
 
-    /// Writes the summary to its file, when one was asked for.
-    fn keep(&self, summary: &Summary) -> Result<(), Failure> {
+    /// Writes the document to its file, when one was asked for.
+    fn keep(&self, summary: &impl Serialize) -> Result<(), Failure> {
         let Some(path) = &self.summary else { return Ok(()) };
         let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
         let mut text =
@@ -85,6 +88,20 @@ impl Logging {
         };
         Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
     }
+}
+
+/// The runs of `--baseline`, read under the configuration that the watch begins with.
+fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, Failure> {
+    let Some(path) = &watching.baseline else {
+        if watching.fail_on.contains(&FailOn::Regression) {
+            let nothing = "`--fail-on regression` has nothing to compare with";
+            return Err(Failure::new(exit::USAGE, nothing)
+                .help("name a trace of `memcli run -o TRACE` with `--baseline TRACE`"));
+        }
+        return Ok(None);
+    };
+    let runs = recording::read(path, Duration::ZERO, &mut || live.policies(), |_, _| {})?;
+    Ok(Some(runs.iter().map(Measured::from).collect()))
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.

@@ -103,11 +103,14 @@ impl Player {
 
 /// What a replay came to.
 #[derive(Debug, Serialize)]
-struct Outcome {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Outcome {
     schema: &'static str,
     target: String,
     samples: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     level: mempressure::Level,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     highest_level: mempressure::Level,
     verdict: Judgement,
 }

@@ -69,7 +69,7 @@ fn csv_of(paths: &[impl AsRef<Path>]) -> Result<u8, Failure> {
                     samples += 1;
                     written = csv::sample(&mut out, run, &sample);
                 }
-                Row::Event(_) | Row::End(_) => {}
+                Row::Processes(_) | Row::Event(_) | Row::End(_) => {}
             }
         }
         if let Some(damage) = reader.damage() {

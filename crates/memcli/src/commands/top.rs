@@ -29,7 +29,6 @@ use crate::pipeline::{Event, Numbered, Pipeline, Policies};
 use crate::sys;
 use crate::target::{Found, Subject, not_opened};
 use crate::top::keys::{Action, action};
-use crate::top::processes::birth;
 use crate::top::state::{Judged, State};
 use crate::top::terminal::Terminal;
 use crate::top::theme::Theme;
@@ -178,7 +177,7 @@ impl Feed {
         };
         state.label = label(&self.found, sample);
         let rows = self.snapshot.rows();
-        state.observe(sample, judged, &rows, |row| birth(Path::new("/"), row));
+        state.observe(sample, judged, &rows);
     }
 
     fn event(&mut self, state: &mut State, event: Event) {

@@ -268,6 +268,9 @@ pub fn summary(summary: &Summary) -> String {
             summary.samples, summary.cost.cpu_seconds
         ),
     );
+    if let Some(comparison) = &summary.baseline {
+        text.push_str(&super::comparison::comparison(comparison));
+    }
     text
 }
 
@@ -342,7 +345,7 @@ pub(super) fn level_words(level: Level, highest: Level) -> String {
     }
 }
 
-fn judged(gate: &Judged) -> String {
+pub(super) fn judged(gate: &Judged) -> String {
     let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
     let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
     format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)

@@ -13,6 +13,7 @@ pub mod progress;
 pub mod reload;
 pub mod report;
 pub mod screen;
+pub mod series;
 pub mod status;
 pub mod svg;
 pub mod verdict;

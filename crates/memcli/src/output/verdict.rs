@@ -106,6 +106,7 @@ fn figures(evidence: &Evidence) -> String {
 
 /// The document `memcli.leak/1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document<'a> {
     schema: &'static str,
     target: &'a str,
@@ -113,6 +114,7 @@ pub struct Document<'a> {
     skipped_seconds: f64,
     growth: Growth,
     verdict: Judgement,
+    #[cfg_attr(test, schemars(with = "crate::schema::Evidence"))]
     evidence: &'a Evidence,
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,

@@ -17,6 +17,7 @@ use crate::trace::SCHEMA;
 
 /// The first row: what was watched, where, from when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Header {
     /// [`SCHEMA`].
     pub schema: String,
@@ -29,6 +30,7 @@ pub struct Header {
     pub command: Option<Vec<String>>,
     /// The wall clock when the watch began, RFC 3339.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started: SystemTime,
     /// Time between samples that was asked for; 0 when it is not known.
     #[serde(default)]
@@ -43,6 +45,7 @@ pub struct Header {
 
 /// What was watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetRow {
     /// What people call it: `worker(4321)`.
     pub label: String,
@@ -61,6 +64,7 @@ pub struct TargetRow {
 
 /// The kinds of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// One process.
@@ -75,6 +79,7 @@ pub enum Kind {
 
 /// The machine of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MachineRow {
     /// `Linux 6.18.0`.
     pub kernel: String,
@@ -86,6 +91,7 @@ pub struct MachineRow {
 
 /// Something that happened. One of the options is set; a kind that is not known here sets none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventRow {
     /// Seconds since the watch began.
     pub t: f64,
@@ -117,10 +123,13 @@ pub struct EventRow {
 
 /// A change of level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelRow {
     /// The level before.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub from: Level,
     /// The level from then on.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub to: Level,
     /// In words, with the deciding signal.
     pub text: String,
@@ -128,6 +137,7 @@ pub struct LevelRow {
 
 /// A change of verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerdictRow {
     /// The kind before.
     pub from: String,
@@ -140,11 +150,13 @@ pub struct VerdictRow {
 
 /// An alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertRow {
     /// Seconds since the watch began.
     #[serde(default)]
     pub t: f64,
     /// How bad it is.
+    #[cfg_attr(test, schemars(with = "crate::schema::Severity"))]
     pub severity: Severity,
     /// What it is about: `leak`, `rate`, `rss` or `level`.
     pub cause: String,
@@ -171,6 +183,7 @@ impl AlertRow {
 
 /// The last row: how the watch ended, and what the kernel knew that no sample shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndRow {
     /// How the watch came to its end.
     pub end: End,
@@ -386,7 +399,7 @@ impl EndRow {
     }
 }
 
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 

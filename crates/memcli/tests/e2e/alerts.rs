@@ -68,8 +68,7 @@ fn a_command_is_run_for_each_alert_and_the_summary_tells_them() {
 #[test]
 fn a_command_that_hangs_is_killed_and_told_of() {
     let folder = tempfile::tempdir().unwrap();
-    let config =
-        tight(folder.path(), "exec = [\"sleep\", \"1000\"]\nexec_timeout = \"1s\"");
+    let config = tight(folder.path(), "exec = [\"sleep\", \"1000\"]\nexec_timeout = \"1s\"");
     let summary = folder.path().join("s.json");
     let summary = summary.to_str().unwrap();
     let demo = ["demo", "leak", "--rate", "32MiB/s", "--for", "1s"];
@@ -101,8 +100,7 @@ fn a_log_of_json_rows_is_written_where_it_was_asked_for() {
     let quiet = run(&[&words[..], &["--log-file", log.to_str().unwrap(), &pid]].concat());
     assert_eq!(quiet.stderr, "");
     let events = rows(&quiet.stdout);
-    let critical =
-        |row: &&Value| row["kind"] == "alert" && row["alert"]["severity"] == "critical";
+    let critical = |row: &&Value| row["kind"] == "alert" && row["alert"]["severity"] == "critical";
     let alert = events.iter().find(critical).unwrap();
     assert_eq!(alert["alert"]["cause"], "level", "{alert}");
     let lines = rows(&fs::read_to_string(&log).unwrap());

@@ -13,5 +13,6 @@ mod config_edit;
 mod look;
 mod main_job;
 mod reference;
+mod schemas;
 mod support;
 mod terminal;
