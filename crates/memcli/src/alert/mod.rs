@@ -60,7 +60,7 @@ impl Alert {
                 let trend = verdict.trend().map_or(String::new(), |trend| {
                     format!(", {}", crate::output::human::growth(trend))
                 });
-                format!("leak{trend}: {}", verdict.words())
+                format!("leak{trend}; a cache without a limit looks the same")
             }
             Cause::Growth(memleak::Cause::Rate { growth }) => {
                 format!("grew by {} over the recent window", Rate::per_second(*growth))
