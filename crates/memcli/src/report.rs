@@ -10,6 +10,7 @@ use crate::recording::Recording;
 use crate::summary::{Cost, End, Growth, Judgement, Peak};
 use crate::trace::EventRow;
 use crate::trace::rows::MachineRow;
+use crate::trace::tree::ProcessesRow;
 
 /// The name and version of this document.
 pub const SCHEMA: &str = "memcli.report/1";
@@ -72,6 +73,8 @@ pub struct Run {
     pub highest_level: Level,
     /// How the samples are spread.
     pub percentiles: Spreads,
+    /// The processes when their RSS was highest, of the times at which they were recorded.
+    pub processes: Option<ProcessesRow>,
     /// What happened, as the watch told it.
     pub events: Vec<EventRow>,
     /// Events beyond those listed.
@@ -137,6 +140,7 @@ impl Run {
                 footprint: recording.footprint.percentiles(),
                 pss: recording.pss.percentiles(),
             },
+            processes: recording.processes.clone(),
             events: recording.events.clone(),
             more_events: recording.more_events,
             cost: end.and_then(|end| {
@@ -157,6 +161,7 @@ impl Run {
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
             (self.machine.is_none(), "machine", "the trace does not say"),
+            (self.processes.is_none(), "processes", "the trace does not say"),
             (
                 self.command.is_none(),
                 "command",

@@ -8,8 +8,10 @@ use memtrack::{Pass, Throttle};
 
 use crate::alert::{Alert, Cause};
 
-/// How often growth is looked at, on the samples' clock. An alert is for people, and looking costs more than sampling.
+/// How often sizes and rates are looked at, on the samples' clock. An alert is for people, and looking costs more than sampling.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often the figures of a standing leak are: they cost more again, and change slowly.
+const FIGURES: Duration = Duration::from_secs(30);
 
 /// The subjects of alerts and their throttles: the growth of the target, and its pressure level.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Alarms {
     /// By level, so that an emergency still passes after a critical level was told.
     levels: Throttle<Level>,
     due: Duration,
+    /// The leak, and when its figures were put together.
+    leak: Option<(Duration, Verdict)>,
     /// What [`Alerts`] is shown while there is no leak: its figures would cost and say nothing.
     quiet: Verdict,
 }
@@ -32,6 +36,7 @@ impl Alarms {
             growth: Alerts::new(config),
             levels: Throttle::new(),
             due: Duration::ZERO,
+            leak: None,
             quiet: Detector::new(config).verdict(),
         }
     }
@@ -75,8 +80,13 @@ impl Alarms {
             return None;
         }
         self.due = at.saturating_add(EVERY);
-        let leak = detector.leaks().then(|| detector.verdict());
-        let verdict = leak.as_ref().unwrap_or(&self.quiet);
+        let old = |then: Duration| changed || at.saturating_sub(then) >= FIGURES;
+        match &self.leak {
+            _ if !detector.leaks() => self.leak = None,
+            Some((then, _)) if !old(*then) => {}
+            _ => self.leak = Some((at, detector.verdict())),
+        }
+        let verdict = self.leak.as_ref().map_or(&self.quiet, |(_, verdict)| verdict);
         let alert = self.growth.step(at, verdict, &self.rules.report(), config)?;
         Some(Alert {
             severity: alert.severity,
@@ -128,7 +138,7 @@ mod tests {
         let config = LeakConfig { rss_warning: None, rss_critical: None, ..LeakConfig::default() };
         let (mut alarms, mut detector) = (Alarms::new(&config), Detector::new(&config));
         let mut told = Vec::new();
-        for second in 0..7200u64 {
+        for second in (0..7200u64).step_by(10) {
             let (at, bytes) = (Duration::from_secs(second), (100 + second) << 20);
             let changed = detector.push(at, bytes).is_some();
             if let Some(alert) = alarms.growth(at, Some(bytes), &detector, changed, &config) {
@@ -136,7 +146,8 @@ mod tests {
             }
         }
         assert!(told.iter().all(|(_, severity, _)| *severity == Severity::Critical), "{told:?}");
-        assert!(matches!(told.as_slice(), [(_, _, "leak"), (_, _, "leak")]), "{told:?}");
+        // The plain rule speaks first, and an hour later the verdict stands above it.
+        assert!(matches!(told.as_slice(), [(300, _, "rate"), (3900, _, "leak")]), "{told:?}");
     }
 
     #[test]

@@ -71,8 +71,8 @@ impl Alert {
         };
         match self.suppressed {
             0 => text,
-            1 => format!("{text} (1 alert was held back since the last)"),
-            held => format!("{text} ({held} alerts were held back since the last)"),
+            1 => format!("{text} (1 before it was held back)"),
+            held => format!("{text} ({held} before it were held back)"),
         }
     }
 }

@@ -42,7 +42,11 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&comparison))
     } else {
-        write!(screen::stdout(), "{}", output::comparison::comparison(&comparison))
+        write!(
+            screen::stdout(),
+            "{}",
+            output::comparison::comparison(&comparison, output::page::columns(io::stdout(), 120))
+        )
     })?;
     let failed = !args.fail_on.is_empty() && comparison.verdict == Outcome::Worse;
     Ok(if failed { exit::GATE } else { exit::OK })

@@ -30,6 +30,7 @@ use crate::comparison::Measured;
 use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates};
 use crate::live::Live;
+use crate::output::page::columns;
 use crate::output::{diagnostic, human, json, screen};
 use crate::recording;
 use crate::summary::Summary;
@@ -119,7 +120,7 @@ fn show_on_stderr(summary: &Summary, json: bool) -> Result<(), Failure> {
     let written = if json {
         writeln!(screen::stderr(), "{}", json::summary(summary))
     } else {
-        write!(screen::stderr(), "{}", human::summary(summary))
+        write!(screen::stderr(), "{}", human::summary(summary, columns(std::io::stderr(), 100)))
     };
     written.map_err(|error| Failure::io("failed to write the summary", error))
 }

@@ -37,13 +37,18 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
     let runs = recording::read(&args.trace, Duration::ZERO, &mut || still.policies(), listen)?;
+    let columns = output::page::columns(io::stdout(), 100);
     let mut written = player.written;
     for run in &runs {
         if written.is_ok() {
             written = if args.json {
                 writeln!(io::stdout().lock(), "{}", json::line(&Outcome::new(run)))
             } else {
-                write!(screen::stdout(), "{}", output::report::replayed(&Run::new(run), run))
+                write!(
+                    screen::stdout(),
+                    "{}",
+                    output::report::replayed(&Run::new(run), run, columns)
+                )
             };
         }
     }

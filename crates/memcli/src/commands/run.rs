@@ -152,7 +152,11 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let written = if watching.json {
         writeln!(screen::stderr(), "{}", json::line(&series))
     } else {
-        write!(screen::stderr(), "{}", output::series::series(&series))
+        write!(
+            screen::stderr(),
+            "{}",
+            output::series::series(&series, output::page::columns(std::io::stderr(), 120))
+        )
     };
     written.map_err(|error| Failure::io("failed to write the summary", error))?;
     Ok(series.exit_code)

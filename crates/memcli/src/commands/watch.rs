@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::cli::WatchArgs;
 use crate::commands::baseline;
 use crate::exit::{self, Failure};
+use crate::output::page::columns;
 use crate::output::screen::{self, Screen, Style};
 use crate::output::{human, json};
 use crate::session::{Session, Watched};
@@ -46,7 +47,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let written = if watching.json {
         writeln!(screen::stdout(), "{}", json::summary(&summary))
     } else {
-        write!(screen::stdout(), "{}", human::summary(&summary))
+        write!(screen::stdout(), "{}", human::summary(&summary, columns(std::io::stdout(), 100)))
     };
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::OK),

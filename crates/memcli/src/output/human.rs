@@ -9,6 +9,7 @@ use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
 use crate::gate::Judged;
+use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{End, Recorded, Summary};
 
@@ -16,9 +17,6 @@ pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const BOLD: Style = Style::new().bold();
-
-/// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
-const WIDTH: usize = 100;
 
 /// A word in a style. The word carries the meaning; the colour only repeats it.
 pub(super) struct Painted<T>(pub(super) Style, pub(super) T);
@@ -210,9 +208,9 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
     format!("{label}  {size}  {level}  {kind}{trend}")
 }
 
-/// The summary at the end of `run` and `watch`.
+/// The summary at the end of `run` and `watch`, in this many columns.
 #[must_use]
-pub fn summary(summary: &Summary) -> String {
+pub fn summary(summary: &Summary, columns: usize) -> String {
     let mut text = String::new();
     let after = Span(Duration::from_secs_f64(summary.duration_seconds.max(0.0)));
     let _ = writeln!(
@@ -221,10 +219,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.target,
         end(summary.end)
     );
-    let mut row = |name: &str, value: String| {
-        let options = textwrap::Options::new(WIDTH).subsequent_indent("            ");
-        let _ = writeln!(text, "{}", textwrap::fill(&format!("  {name:<9} {value}"), options));
-    };
+    let mut row = |name: &str, value: String| page::row(&mut text, columns, name, &value);
     row("peak", peak(summary));
     row(
         "growth",
@@ -269,7 +264,7 @@ pub fn summary(summary: &Summary) -> String {
         ),
     );
     if let Some(comparison) = &summary.baseline {
-        text.push_str(&super::comparison::comparison(comparison));
+        text.push_str(&super::comparison::comparison(comparison, columns));
     }
     text
 }
@@ -279,7 +274,12 @@ pub(super) fn seconds(seconds: f64) -> Duration {
 }
 
 pub(super) fn counted(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    match (n, what.strip_suffix('s')) {
+        (1, _) => format!("1 {what}"),
+        // A word that ends in s takes another ending.
+        (_, Some(_)) => format!("{n} {what}es"),
+        _ => format!("{n} {what}s"),
+    }
 }
 
 pub(super) fn shortened(text: &str, most: usize) -> String {

@@ -10,9 +10,9 @@ use crate::series::{Series, Spread};
 /// Room for the command.
 const COMMAND: usize = 48;
 
-/// The table of a series.
+/// The table of a series, in this many columns.
 #[must_use]
-pub fn series(series: &Series) -> String {
+pub fn series(series: &Series, columns: usize) -> String {
     let mut text = String::new();
     let runs = series.runs.len();
     let command = shortened(&series.command.join(" "), COMMAND);
@@ -65,7 +65,7 @@ pub fn series(series: &Series) -> String {
         let _ = writeln!(text, "  {:<9} {}", "ended", Painted(BAD, missing));
     }
     if let Some(comparison) = &series.baseline {
-        let _ = write!(text, "{}", super::comparison::comparison(comparison));
+        let _ = write!(text, "{}", super::comparison::comparison(comparison, columns));
     }
     text
 }
