@@ -1,0 +1,89 @@
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use memtrack::processes::ProcessId;
+use memtrack::sampler::Sampler;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Settings, Tier, TrackConfig};
+
+const MIB: u64 = 1 << 20;
+
+/// Runs `child` in a fork of this process and fails unless it ends well.
+fn in_a_fork(child: impl FnOnce()) {
+    // SAFETY: this program has no second thread that is in the middle of anything; the child panics or exits.
+    let pid = unsafe { libc::fork() };
+    assert!(pid >= 0);
+    if pid == 0 {
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        // SAFETY: ends this process at once, without what the parent has registered for its own end.
+        unsafe { libc::_exit(i32::from(outcome.is_err())) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is a place for the answer.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0, "the child failed");
+}
+
+fn a_source_shows_the_child_its_own_figures() {
+    let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
+    let mut block = black_box(Some(vec![1u8; 64 << 20]));
+    let mut source = LinuxSource::open(&Target::Own).unwrap();
+    let (snapshot, mappings) = (source.snapshot(), source.mappings());
+    // A pressure trigger and the thread that reads PSS exist by now, where they can be had.
+    let reports = source.wake();
+    while source.read(&config).unwrap().process.pss.is_err() {
+        std::thread::yield_now();
+    }
+    let parent = ProcessId::own().unwrap();
+    let before = source.read(&config).unwrap();
+    in_a_fork(|| {
+        block = None;
+        let sample = source.read(&config).unwrap();
+        let own = ProcessId::own().unwrap();
+        assert_ne!(own, parent);
+        assert_eq!(snapshot.rows().iter().map(|row| row.id).collect::<Vec<_>>(), [own]);
+        let lost = before.process.rss.unwrap() - sample.process.rss.unwrap();
+        assert!(lost > 60 * MIB, "{} MiB less than the parent", lost / MIB);
+        assert!(sample.at.monotonic >= before.at.monotonic, "the clock goes on");
+        mappings.ask();
+        while mappings.is_wanted() || source.read(&config).unwrap().process.pss.is_err() {
+            source.read(&config).unwrap();
+            std::thread::yield_now();
+        }
+        let anon = mappings.newest().unwrap().unwrap().mappings.total().anon;
+        assert!(anon < 60 * MIB, "{} MiB", anon / MIB);
+    });
+    // What the child let go of is still there for the parent.
+    black_box(&block);
+    let sample = source.read(&config).unwrap();
+    assert!(sample.process.rss.unwrap() > 64 * MIB);
+    assert_eq!(snapshot.rows()[0].id, parent);
+    assert_ne!(reports.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
+}
+
+fn a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child() {
+    let config = TrackConfig { interval: Some(Duration::from_millis(5)), ..TrackConfig::default() };
+    let settings = || Settings::fixed(config.clone());
+    let mut sampler = Sampler::new(LinuxSource::open(&Target::Own).unwrap(), settings());
+    let all = sampler.all();
+    sampler.start().unwrap();
+    all.receiver().recv().unwrap();
+    in_a_fork(|| {
+        assert!(sampler.start().is_err());
+        sampler.stop();
+        let mut own = Sampler::new(LinuxSource::open(&Target::Own).unwrap(), settings());
+        let all = own.all();
+        own.start().unwrap();
+        all.receiver().recv().unwrap();
+        own.stop();
+    });
+    all.receiver().recv().unwrap();
+    sampler.stop();
+}
+
+pub(crate) fn main() {
+    a_source_shows_the_child_its_own_figures();
+    a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child();
+}
