@@ -11,7 +11,7 @@ const SHARES: [f64; 5] = [1.0, 0.7, 0.5, 0.35, 0.25];
 /// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
 const FALLS: f64 = 1.25;
 /// Once this many segments have ended, their falls count as swings.
-const LIVES: usize = 4;
+const LIVES: usize = 8;
 /// Growth below this share of that of an equal stretch before is dying down,
 const SLOWS: f64 = 0.6;
 /// which windows up to this share of the segment are tested for.
