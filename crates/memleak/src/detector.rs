@@ -270,7 +270,8 @@ impl Detector {
         }
         let top = self.history.level_since(self.history.end() - span / 48.0, 1.0).unwrap_or(0.0);
         let fell = (top - level).max(0.0);
-        self.pasts.push(Past { span, fell, grew });
+        let stood = self.history.stood_above(level + 0.5 * fell);
+        self.pasts.push(Past { span, fell, stood, grew });
         self.restarts = self.restarts.saturating_add(1);
         self.history = History::default();
         self.next_look = FIRST_LOOK;
@@ -322,8 +323,11 @@ impl Detector {
                 self.hit = Some(hit);
                 self.quiet_since = None;
                 if self.state != State::Leak {
-                    self.state =
-                        if self.confirms(&hit, &found, ending) { State::Leak } else { State::Growing };
+                    self.state = if self.confirms(&hit, &found, ending) {
+                        State::Leak
+                    } else {
+                        State::Growing
+                    };
                 }
             }
             None => {
