@@ -26,7 +26,8 @@ impl Machine {
         let readings =
             [signal::system(sample), signal::cgroup(sample), signal::budget(sample, rules.budget)];
         let implausible = readings.iter().any(|reading| *reading == Err(Absent::Implausible));
-        self.status.implausible += u64::from(advanced && implausible);
+        self.status.implausible =
+            self.status.implausible.saturating_add(u64::from(advanced && implausible));
         let budget = signal::budget_thresholds(rules.budget);
         let thresholds = [&pressure.thresholds, &pressure.thresholds, &budget];
         let (mut highest, mut reporting) = (0.0_f64, 0u8);
