@@ -1,6 +1,6 @@
 //! Every documented metric is named by a test of its crate.
 
-use super::sources::opens_tests;
+use super::sources::{is_tests, opens_tests};
 use crate::workspace::{File, Workspace};
 
 /// How the names of structs end whose public fields are metrics.
@@ -29,7 +29,7 @@ pub(crate) fn check(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
 
 /// The test code of a file: all of one under `tests/`, of another what stands behind its own tests' mark.
 fn tests_of(file: &File) -> Option<&str> {
-    if file.path.contains("/tests/") {
+    if is_tests(&file.path) {
         return Some(&file.text);
     }
     let mut at = 0;

@@ -19,6 +19,12 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
+    /// Begins anew: what comes next is new, whatever was told before.
+    pub(crate) fn forget(&mut self) {
+        self.asked.clear();
+        self.told.clear();
+    }
+
     /// Whether an alert of which severity is due at `at`.
     pub(crate) fn due(
         &mut self,
@@ -32,9 +38,7 @@ impl Oracle {
         } else if rss >= settings.rss_warning || leak {
             Severity::Warning
         } else {
-            // All is well: what comes next is new.
-            self.asked.clear();
-            self.told.clear();
+            self.forget();
             return None;
         };
         let standing = self
