@@ -25,7 +25,7 @@ impl Machine {
         }
         let readings =
             [signal::system(sample), signal::cgroup(sample), signal::budget(sample, rules.budget)];
-        let implausible = readings.iter().any(|reading| *reading == Err(Absent::Implausible));
+        let implausible = readings.contains(&Err(Absent::Implausible));
         self.status.implausible =
             self.status.implausible.saturating_add(u64::from(advanced && implausible));
         let budget = signal::budget_thresholds(rules.budget);
