@@ -120,8 +120,8 @@ fn micros(delay: Duration) -> f64 {
 ///
 /// As many samples as stay in the processor's cache, since a sample comes fresh from whoever took it.
 fn machine_step() -> f64 {
-    const SAMPLES: u64 = 1_000;
-    const PASSES: u32 = 100;
+    const SAMPLES: u64 = 400;
+    const PASSES: u32 = 250;
     let (pressure, budget) = (PressureConfig::default(), BudgetConfig::default());
     let rules = Rules { pressure: &pressure, budget: &budget, generation: 0 };
     let mut noise = 1_u64;

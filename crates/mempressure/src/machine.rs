@@ -15,7 +15,8 @@ use memtrack::{Absent, Sample};
 use crate::config::{BudgetConfig, PressureConfig};
 use crate::level::{Level, Measure, Signal, Transition};
 use crate::signal::{
-    self, Abstains, Forecast, Refusals, SignalStatus, Stall, forecast_threshold, stall_release,
+    self, Abstains, Forecast, Refusals, Refused, SignalStatus, Stall, forecast_threshold,
+    stall_release,
 };
 
 mod latches;
@@ -90,6 +91,9 @@ impl Status {
 pub struct Machine {
     status: Status,
     now: Option<Duration>,
+    /// What each signal says by its own reading, or the last one that stands in for it. What is added for one sample
+    /// alone (the kernel's refusals, a notice) is in the status only, so that it outlives nothing.
+    own: [SignalStatus; 5],
     misses: [u32; 5],
     /// What each banded signal last voted for by its own reading, before anything was added or taken away.
     bands: [Level; 5],
@@ -97,6 +101,10 @@ pub struct Machine {
     refusals: Refusals,
     stall: Stall,
     forecast: Forecast,
+    /// How often memory was refused between this sample and the one before.
+    refused: Refused,
+    /// A notice has come that no step has heard yet; and: one belongs to this sample.
+    notice: bool,
     noticed: bool,
     evicted: bool,
     latches: Latches,
@@ -126,12 +134,15 @@ impl Machine {
                 transitions: 0,
             },
             now: None,
+            own: Signal::ALL.map(silent),
             misses: [0; 5],
             bands: [Level::Normal; 5],
             high: Level::Normal,
             refusals: Refusals::default(),
             stall: Stall::default(),
             forecast: Forecast::default(),
+            refused: Refused::default(),
+            notice: false,
             noticed: false,
             evicted: false,
             latches: Latches::default(),
@@ -153,7 +164,7 @@ impl Machine {
     /// Somebody outside, such as the service manager, saw tasks stall for lack of memory: on the next step the
     /// PSI signal, if it is switched on, votes for [`Level::Warning`] at least.
     pub fn notice(&mut self) {
-        self.noticed = true;
+        self.notice = true;
     }
 
     /// Memory was evicted since the last step: what the ratios fell by until the next one says nothing about how

@@ -16,7 +16,7 @@ pub use stall::{PSI_FULL_CRITICAL, PSI_FULL_EMERGENCY, PSI_SOME_WARNING};
 
 pub(crate) use forecast::{Forecast, forecast_threshold};
 pub(crate) use ratio::{Usage, banded, budget, budget_thresholds, cgroup, cgroup_high, system};
-pub(crate) use refusals::Refusals;
+pub(crate) use refusals::{Refusals, Refused};
 pub(crate) use stall::{Stall, stall_release, stall_threshold, stalled};
 
 /// Why a signal does not vote.
@@ -57,6 +57,12 @@ pub struct SignalStatus {
 }
 
 impl SignalStatus {
+    pub(crate) fn fresh(signal: Signal, vote: Vote) -> Self {
+        let Vote { level, value, measure, threshold } = vote;
+        let (vote, threshold) = (Some(level), Some(threshold));
+        Self { signal, vote, value, measure, threshold, absent: None, stale: false }
+    }
+
     pub(crate) fn silent(signal: Signal, why: Abstains) -> Self {
         let measure = match signal {
             Signal::System | Signal::Cgroup | Signal::Budget => Measure::Ratio,

@@ -189,6 +189,28 @@ fn pressure_is_answered_and_what_left_is_measured() {
     assert_eq!(rig.guard.advice().level(), Level::Emergency);
 }
 
+#[cfg(feature = "serde")]
+#[test]
+fn all_that_the_guard_tells_reads_back_from_json() {
+    let world = World::holding(960);
+    let caches = Caches::new();
+    let _cache = caches.register(Registration::new("cache"), honest(&world, 500));
+    let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+    let all = rig.guard.events();
+    rig.outcome();
+    let status = rig.guard.status();
+    let json = serde_json::to_string(&status).unwrap();
+    assert_eq!(serde_json::from_str::<mempressure::GuardStatus>(&json).unwrap(), status);
+    let caches = rig.guard.caches();
+    let json = serde_json::to_string(&caches).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<mempressure::CacheStatus>>(&json).unwrap(), caches);
+    // A transition and an outcome at least.
+    let events: Vec<Event> = all.receiver().try_iter().collect();
+    assert!(events.len() >= 2);
+    let json = serde_json::to_string(&events).unwrap();
+    assert_eq!(serde_json::from_str::<Vec<Event>>(&json).unwrap(), events);
+}
+
 #[cfg(feature = "moka")]
 #[test]
 fn a_cache_of_moka_gives_what_is_asked_for() {

@@ -292,4 +292,45 @@ proptest! {
             }
         }
     }
+
+    /// P2, P5, P12, P13 and P15 with all five signals, over samples in which anything may stand anywhere or be absent.
+    #[test]
+    fn p02_p05_p12_p13_p15_over_any_trace(config in config(), trace in memtrack::testing::trace(1..80)) {
+        let pressure = PressureConfig { signals: Signal::ALL.to_vec(), ..config.pressure };
+        let config = Config { pressure, ..config };
+        let rules = config.rules(3);
+        let (mut machine, mut again) = (Machine::new(), Machine::new());
+        let mut level = machine.level();
+        for sample in &trace {
+            let transition = machine.step(&rules, sample);
+            prop_assert_eq!(transition.map(|t| (t.from, t.to)), (level != machine.level()).then_some((level, machine.level())));
+            level = machine.level();
+            let status = machine.status();
+            let highest = status.signals.iter().filter_map(|signal| signal.vote).max();
+            prop_assert!(highest.is_none_or(|vote| vote <= level), "{:?}", status);
+            prop_assert_eq!(highest.is_none(), level == Level::Unknown);
+            if let Some(transition) = transition {
+                prop_assert_eq!(transition.generation, 3);
+                prop_assert!(transition.signal.is_some() == (transition.to != Level::Unknown));
+                prop_assert!(transition.threshold.is_none_or(f64::is_finite));
+            }
+            for signal in status.signals {
+                prop_assert!(signal.value.is_none_or(f64::is_finite), "{:?}", signal);
+                prop_assert_eq!(signal.vote.is_none(), signal.value.is_none() && signal.threshold.is_none(), "{:?}", signal);
+                prop_assert!(signal.vote.is_some() || signal.absent.is_some(), "silent without a reason: {:?}", signal);
+            }
+            // The machine's own ratio, as plainly as it can be computed.
+            if let (Ok(total), Ok(available)) = (sample.system.total, sample.system.available)
+                && total > 0
+                && available <= total
+                && (total - available) as f64 / total as f64 >= config.thresholds(0).emergency
+            {
+                prop_assert_eq!(level, Level::Emergency);
+            }
+            prop_assert_eq!(machine.step(&rules, sample), None);
+            // Another machine that looks once comes to the same.
+            again.step(&rules, sample);
+            prop_assert_eq!(format!("{:?}", again.status()), format!("{:?}", machine.status()));
+        }
+    }
 }

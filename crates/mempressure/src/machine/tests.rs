@@ -164,6 +164,22 @@ fn stalls_alone_are_a_warning_and_with_a_witness_more() {
 }
 
 #[test]
+fn the_release_point_of_stalls_is_told_as_it_is() {
+    let mut world = World::new();
+    world.pressure.signals = vec![Signal::Psi];
+    let mut left = None;
+    for second in 0..20 {
+        let mut sample = machine_at(f64::from(second), 10);
+        sample.psi.some.avg10 = Ok(if second == 0 { 0.5 } else { 0.01 });
+        sample.psi.full.avg10 = Ok(0.0);
+        left = left.or(world.step(&sample).filter(|t| t.to == Level::Normal));
+    }
+    // Half of the share at which a warning begins.
+    let left = left.unwrap();
+    assert_eq!((left.signal, left.threshold), (Some(Signal::Psi), Some(0.05)));
+}
+
+#[test]
 fn stalled_time_is_measured_over_two_seconds() {
     let mut world = World::new();
     for tick in 0..=40 {
@@ -220,6 +236,31 @@ fn a_kill_is_an_emergency_that_passes() {
     }
     // The ratio stands in the band under emergency, which only a ratio that was there could hold.
     assert_eq!(world.machine.level(), Level::Critical);
+}
+
+#[test]
+fn a_kill_does_not_linger_where_the_usage_cannot_be_read() {
+    let mut world = World::new();
+    let with = |second: u32, usage, kills: u64| {
+        let mut sample = machine_at(f64::from(second), 10);
+        sample.cgroup.usage = usage;
+        sample.cgroup.limit = Ok(100 << 20);
+        sample.cgroup.events.oom_kill = Ok(kills);
+        sample
+    };
+    world.step(&with(0, Ok(50 << 20), 0));
+    let killed = with(1, Err(Absent::Failed(5)), 1);
+    assert_eq!(world.step(&killed).unwrap().to, Level::Emergency);
+    let seen = world.machine.status();
+    assert_eq!(world.step(&killed), None);
+    assert_eq!(world.machine.status(), seen, "looking again changes nothing");
+    world.step(&with(2, Err(Absent::Failed(5)), 1));
+    let cgroup = *world.machine.status().of(Signal::Cgroup);
+    assert_eq!(
+        (cgroup.vote, cgroup.stale),
+        (Some(Level::Normal), true),
+        "the last ratio stands in"
+    );
 }
 
 #[test]

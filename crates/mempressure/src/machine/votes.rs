@@ -25,9 +25,9 @@ impl Machine {
         }
         let readings =
             [signal::system(sample), signal::cgroup(sample), signal::budget(sample, rules.budget)];
-        if advanced && readings.contains(&Err(Absent::Implausible)) {
-            self.status.implausible = self.status.implausible.saturating_add(1);
-        }
+        let implausible = readings.contains(&Err(Absent::Implausible));
+        self.status.implausible =
+            self.status.implausible.saturating_add(u64::from(advanced && implausible));
         let budget = signal::budget_thresholds(rules.budget);
         let thresholds = [&pressure.thresholds, &pressure.thresholds, &budget];
         let (mut highest, mut reporting) = (0.0_f64, 0u8);
@@ -58,14 +58,12 @@ impl Machine {
             stalled.map_err(Abstains::Absent),
             advanced,
         );
-        if std::mem::take(&mut self.noticed) && on[Signal::Psi as usize] {
+        // A notice belongs to one sample, however often that is looked at.
+        self.noticed = std::mem::take(&mut self.notice) || (self.noticed && !advanced);
+        if self.noticed && on[Signal::Psi as usize] {
             let psi = &mut self.status.signals[Signal::Psi as usize];
             psi.vote = psi.vote.max(Some(Level::Warning));
             psi.threshold = psi.threshold.or(Some(stall_threshold(Level::Warning)));
-            if psi.absent.is_some() {
-                // It holds for this sample alone and does not stand in for readings that are missing.
-                self.misses[Signal::Psi as usize] = STALE_SAMPLES;
-            }
         }
 
         if advanced && reporting != 0 {
@@ -97,23 +95,16 @@ impl Machine {
             }
             _ => Level::Normal,
         };
-        let (limit_hit, out_of_memory) =
-            if advanced { self.refusals.since(&sample.cgroup.events) } else { (0, 0) };
+        if advanced {
+            self.refused = self.refusals.since(&sample.cgroup.events);
+        }
         if !on {
             return;
         }
         let status = &mut self.status.signals[Signal::Cgroup as usize];
         let raise = |status: &mut SignalStatus, vote: Vote| {
-            if vote.level > status.vote.unwrap_or(Level::Unknown) {
-                *status = SignalStatus {
-                    signal: Signal::Cgroup,
-                    vote: Some(vote.level),
-                    value: vote.value,
-                    measure: vote.measure,
-                    threshold: Some(vote.threshold),
-                    absent: None,
-                    stale: false,
-                };
+            if Some(vote.level) > status.vote {
+                *status = SignalStatus::fresh(Signal::Cgroup, vote);
             }
         };
         if let Ok(usage) = high {
@@ -129,11 +120,11 @@ impl Machine {
         };
         // A cgroup full of page cache runs into its limit all day and loses nothing by it, so that alone
         // says nothing: the working set must be high as well.
-        if limit_hit > 0 && status.vote >= Some(Level::Warning) {
-            raise(status, refused(Level::Critical, limit_hit));
+        if self.refused.limit_hit > 0 && status.vote >= Some(Level::Warning) {
+            raise(status, refused(Level::Critical, self.refused.limit_hit));
         }
-        if out_of_memory > 0 {
-            raise(status, refused(Level::Emergency, out_of_memory));
+        if self.refused.out_of_memory > 0 {
+            raise(status, refused(Level::Emergency, self.refused.out_of_memory));
         }
     }
 
@@ -158,37 +149,27 @@ impl Machine {
 
     /// Records what a signal says. Without a reading the last vote stands for a few samples, then the signal abstains.
     fn settle(&mut self, signal: Signal, on: bool, vote: Result<Vote, Abstains>, advanced: bool) {
-        let misses = &mut self.misses[signal as usize];
-        let status = &mut self.status.signals[signal as usize];
-        let why = match vote {
-            _ if !on => Abstains::Off,
-            Ok(vote) => {
+        let (own, misses) = (&mut self.own[signal as usize], &mut self.misses[signal as usize]);
+        match vote {
+            Ok(vote) if on => {
                 *misses = 0;
-                *status = SignalStatus {
-                    signal,
-                    vote: Some(vote.level),
-                    value: vote.value,
-                    measure: vote.measure,
-                    threshold: Some(vote.threshold),
-                    absent: None,
-                    stale: false,
-                };
-                return;
+                *own = SignalStatus::fresh(signal, vote);
             }
-            Err(why) => why,
-        };
-        if advanced {
-            *misses = misses.saturating_add(1);
+            vote => {
+                let why = vote.err().filter(|_| on).unwrap_or(Abstains::Off);
+                *misses = misses.saturating_add(u32::from(advanced));
+                // That there is no limit any more is news, not a failure to read.
+                let lasting = matches!(why, Abstains::Absent(why) if why != Absent::Unlimited);
+                if own.vote.is_some() && lasting && *misses <= STALE_SAMPLES {
+                    own.absent = Some(why);
+                    own.stale = true;
+                } else {
+                    *own = SignalStatus::silent(signal, why);
+                    self.bands[signal as usize] = Level::Normal;
+                }
+            }
         }
-        // That there is no limit any more is news, not a failure to read.
-        let lasting = matches!(why, Abstains::Absent(why) if why != Absent::Unlimited);
-        if status.vote.is_some() && lasting && *misses <= STALE_SAMPLES {
-            status.absent = Some(why);
-            status.stale = true;
-        } else {
-            *status = SignalStatus::silent(signal, why);
-            self.bands[signal as usize] = Level::Normal;
-        }
+        self.status.signals[signal as usize] = *own;
     }
 }
 

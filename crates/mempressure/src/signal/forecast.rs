@@ -64,7 +64,7 @@ impl Forecast {
             return None;
         }
         let ratio = self.at(FORECAST_SAMPLES - 1).1;
-        let seconds = self.seconds_left().filter(|_| ratio >= FORECAST_FROM);
+        let seconds = if ratio >= FORECAST_FROM { self.seconds_left() } else { None };
         let level = match seconds {
             Some(left) if left < FORECAST_EMERGENCY => Level::Emergency,
             Some(left) if left < FORECAST_CRITICAL => Level::Critical,

@@ -9,10 +9,18 @@ pub(crate) struct Refusals {
     oom: Option<u64>,
 }
 
+/// What was refused between two samples.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refused {
+    /// How often usage ran into the hard limit.
+    pub(crate) limit_hit: u64,
+    /// How often that ended out of memory.
+    pub(crate) out_of_memory: u64,
+}
+
 impl Refusals {
-    /// How often since the last call usage ran into the hard limit, and how often that ended out of memory.
-    /// A counter that appears or goes back (another cgroup) counts from there on.
-    pub(crate) fn since(&mut self, events: &CgroupEvents) -> (u64, u64) {
+    /// What was refused since the last call. A counter that appears or goes back (another cgroup) counts from there on.
+    pub(crate) fn since(&mut self, events: &CgroupEvents) -> Refused {
         let oom = match (events.oom.ok(), events.oom_kill.ok()) {
             (None, None) => None,
             (oom, kill) => Some(oom.unwrap_or(0).saturating_add(kill.unwrap_or(0))),
@@ -22,8 +30,8 @@ impl Refusals {
             (Some(before), Some(now)) => now.saturating_sub(before),
             _ => 0,
         };
-        let rises = (rise(self.max, max), rise(self.oom, oom));
+        let (limit_hit, out_of_memory) = (rise(self.max, max), rise(self.oom, oom));
         *self = Self { max, oom };
-        rises
+        Refused { limit_hit, out_of_memory }
     }
 }
