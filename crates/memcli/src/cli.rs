@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
+use crate::alert::log;
 use crate::gate::FailOn;
 use crate::target::{Subject, Target};
 
@@ -133,6 +134,20 @@ pub struct TopArgs {
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Logging {
+    /// Write a log line on stderr for each alert, recovery and reload, to read or as JSON
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<log::Format>,
+    /// Write the log to FILE.YYYY-MM-DD instead, a file a day, the last 14 of them; FILE links to the newest
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// What `doctor` takes.
@@ -176,6 +191,12 @@ pub struct ManArgs {
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// Run it N times, and show the median and spread of peak, mean and growth
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Run it N times before that, without counting
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub warmup: u32,
     /// How to watch and what must hold.
     #[command(flatten)]
     pub watching: Watching,
@@ -255,6 +276,9 @@ pub struct Watching {
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Compare with the runs of TRACE, as `diff` does
+    #[arg(long, value_name = "TRACE")]
+    pub baseline: Option<PathBuf>,
     /// Fail with 99 when the peak RSS is above SIZE
     #[arg(long, value_name = "SIZE")]
     pub max_rss: Option<Size>,
@@ -264,12 +288,15 @@ pub struct Watching {
     /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
     #[arg(long, value_name = "RATE")]
     pub max_growth: Option<Rate>,
-    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
 }
 
 /// What `report` takes.

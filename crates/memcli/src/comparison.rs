@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use memleak::{Difference, compare};
+use memleak::{Difference, Verdict, compare};
 use serde::Serialize;
 
+use crate::curve::Curve;
 use crate::recording::Recording;
 use crate::student::{Welch, welch};
 
@@ -20,6 +21,7 @@ const LEAST_SHARE: f64 = 0.01;
 
 /// The comparison of two sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -33,8 +35,33 @@ pub struct Comparison {
     pub verdict: Outcome,
 }
 
+/// What is compared of one run, recorded or just watched.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The file it is from, or the target.
+    pub name: String,
+    /// What is watched for growth.
+    pub watched: Curve,
+    /// The highest RSS, in bytes.
+    pub peak_rss: Option<u64>,
+    /// Whether it grows.
+    pub verdict: Verdict,
+}
+
+impl From<&Recording> for Measured {
+    fn from(run: &Recording) -> Self {
+        Self {
+            name: run.path.display().to_string(),
+            watched: run.watched.clone(),
+            peak_rss: run.peak_rss().0,
+            verdict: run.verdict(),
+        }
+    }
+}
+
 /// One side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Side {
     /// The files.
     pub files: Vec<String>,
@@ -46,6 +73,7 @@ pub struct Side {
 
 /// One number on both sides. In bytes, or for growth in bytes per second; of several runs the mean.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
     /// Which number.
     pub metric: Metric,
@@ -67,6 +95,7 @@ pub struct Row {
 
 /// The numbers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Highest RSS.
@@ -79,6 +108,7 @@ pub enum Metric {
 
 /// What a comparison comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The whole interval lies below zero.
@@ -91,10 +121,23 @@ pub enum Outcome {
     Worse,
 }
 
+impl Outcome {
+    /// The word of it, as JSON has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Better => "better",
+            Outcome::NoDifference => "no_difference",
+            Outcome::NotTested => "not_tested",
+            Outcome::Worse => "worse",
+        }
+    }
+}
+
 impl Comparison {
     /// Compares two sides of at least one run each.
     #[must_use]
-    pub fn of(base: &[Recording], new: &[Recording]) -> Self {
+    pub fn of(base: &[Measured], new: &[Measured]) -> Self {
         let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
         let several = base.len() > 1 && new.len() > 1;
         let mut rows = Vec::new();
@@ -129,26 +172,25 @@ impl Comparison {
 }
 
 impl Side {
-    fn of(runs: &[Recording]) -> Self {
-        let mut files: Vec<String> =
-            runs.iter().map(|run| run.path.display().to_string()).collect();
+    fn of(runs: &[Measured]) -> Self {
+        let mut files: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
         files.dedup();
-        let leaking = runs.iter().filter(|run| run.verdict().is_leak()).count();
+        let leaking = runs.iter().filter(|run| run.verdict.is_leak()).count();
         Self { files, runs: runs.len(), leaking }
     }
 }
 
-fn length(run: &Recording) -> Option<Duration> {
+fn length(run: &Measured) -> Option<Duration> {
     let (first, last) = run.watched.span()?;
     Some(last - first)
 }
 
-fn peaks(base: &[Recording], new: &[Recording]) -> Option<Row> {
-    means(Metric::Peak, base, new, |run| run.peak_rss().0.map(|bytes| bytes as f64))
+fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
+    means(Metric::Peak, base, new, |run| run.peak_rss.map(|bytes| bytes as f64))
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
-fn steady(run: &Recording, shortest: Duration) -> Option<f64> {
+fn steady(run: &Measured, shortest: Duration) -> Option<f64> {
     let (first, _) = run.watched.span()?;
     let (from, to) = (first + shortest / 2, first + shortest);
     let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
@@ -157,16 +199,16 @@ fn steady(run: &Recording, shortest: Duration) -> Option<f64> {
     (n > 0.0).then(|| sum / n)
 }
 
-fn growth(run: &Recording) -> Option<f64> {
-    run.verdict().trend().map(|trend| trend.bytes_per_second)
+fn growth(run: &Measured) -> Option<f64> {
+    run.verdict.trend().map(|trend| trend.bytes_per_second)
 }
 
 /// A row of the means over runs; `None` when a side has no value.
 fn means(
     metric: Metric,
-    base: &[Recording],
-    new: &[Recording],
-    of: impl Fn(&Recording) -> Option<f64>,
+    base: &[Measured],
+    new: &[Measured],
+    of: impl Fn(&Measured) -> Option<f64>,
 ) -> Option<Row> {
     let base: Vec<f64> = base.iter().filter_map(&of).collect();
     let new: Vec<f64> = new.iter().filter_map(&of).collect();
@@ -196,8 +238,8 @@ fn means(
 }
 
 /// The rows of one run against one: tested within them.
-fn within(base: &Recording, new: &Recording) -> Vec<Row> {
-    let series = |run: &Recording| -> Vec<(Duration, u64)> {
+fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+    let series = |run: &Measured| -> Vec<(Duration, u64)> {
         run.watched.buckets().iter().map(|bucket| (bucket.to, bucket.last)).collect()
     };
     let Some(found) = compare(series(base), series(new)) else { return Vec::new() };

@@ -6,6 +6,8 @@
 
 #![deny(unsafe_code)]
 
+pub mod alert;
+pub mod birth;
 pub mod budget;
 pub mod child;
 pub mod cli;
@@ -23,6 +25,9 @@ pub mod output;
 pub mod pipeline;
 pub mod recording;
 pub mod report;
+#[cfg(test)]
+mod schema;
+pub mod series;
 pub mod session;
 pub mod student;
 pub mod summary;

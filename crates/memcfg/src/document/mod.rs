@@ -13,13 +13,13 @@ mod rules;
 mod v1;
 mod v2;
 mod v3;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::diagnostic::{Code, Diagnostic, Label};
 use crate::files::Sources;
-use crate::history::{History, Mark, Release};
 use crate::load::{Inputs, Loaded, Text, assemble};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::parse::parse;
@@ -35,45 +35,16 @@ pub use init::{init, init_text, suggested_budget};
 pub use live::Live;
 pub use places::Places;
 pub use project::{Effective, PROJECT_FILE};
+pub use versions::{VERSION, history};
 
 /// What the environment variables of the document begin with, without the underscore.
 pub const ENV_PREFIX: &str = "MEMCLI";
-
-/// The version of the document that this program writes.
-pub const VERSION: u32 = 3;
 
 /// The document: versions, rules, built-in overlays. Made once.
 #[must_use]
 pub fn spec() -> Arc<Spec<Config>> {
     static SPEC: LazyLock<Arc<Spec<Config>>> = LazyLock::new(|| Arc::new(make_spec()));
     Arc::clone(&SPEC)
-}
-
-/// The versions of the document.
-#[must_use]
-pub fn history() -> History {
-    let v1 = Release {
-        number: 1,
-        key: "version",
-        mark: Mark::Text("1.0"),
-        schema: v1::schema(),
-        ops: migrations::v1_to_v2(),
-    };
-    let v2 = Release {
-        number: 2,
-        key: "version",
-        mark: Mark::Text("2.0"),
-        schema: v2::schema(),
-        ops: migrations::v2_to_v3(),
-    };
-    let v3 = Release {
-        number: VERSION,
-        key: "schema_version",
-        mark: Mark::Number(i64::from(VERSION)),
-        schema: v3::schema(),
-        ops: Vec::new(),
-    };
-    History::new(v3).after([v1, v2])
 }
 
 fn make_spec() -> Spec<Config> {

@@ -20,6 +20,7 @@ use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
+use crate::output::page::columns;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
@@ -56,7 +57,11 @@ fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
         writeln!(screen::stdout(), "{document}")
     } else {
-        write!(screen::stdout(), "{}", lines(finding, Marks::choose(args.no_emoji)))
+        write!(
+            screen::stdout(),
+            "{}",
+            lines(finding, Marks::choose(args.no_emoji), columns(std::io::stdout(), 100))
+        )
     })
 }
 

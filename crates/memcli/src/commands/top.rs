@@ -17,6 +17,7 @@ use memtrack::source::LinuxSource;
 use memtrack::units::format_duration;
 use memtrack::{Sample, Settings};
 
+use crate::alert::Delivery;
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
 use crate::limit::Ancestors;
@@ -28,7 +29,6 @@ use crate::pipeline::{Event, Numbered, Pipeline, Policies};
 use crate::sys;
 use crate::target::{Found, Subject, not_opened};
 use crate::top::keys::{Action, action};
-use crate::top::processes::birth;
 use crate::top::state::{Judged, State};
 use crate::top::terminal::Terminal;
 use crate::top::theme::Theme;
@@ -64,7 +64,14 @@ fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Fail
     let state = State::new(found.label.clone(), found.watched.clone(), args.interval);
     let (policies, thresholds) = (live.policies(), live.policies().pressure);
     let feed = Feed::new(found.clone(), policies, thresholds, snapshot);
-    let feed = Feed { ancestors: Ancestors::of(&found.watched), ..feed };
+    // The screen is the terminal's: a log has a file, or a stderr that leads elsewhere.
+    let logging = &args.logging;
+    if logging.log_format.is_some() && logging.log_file.is_none() && io::stderr().is_terminal() {
+        let taken = "`top` cannot write a log to the terminal that it draws on";
+        return Err(Failure::new(exit::USAGE, taken).help("add `--log-file FILE`"));
+    }
+    let delivery = Some(logging.delivery(&found.label, &live, false)?);
+    let feed = Feed { ancestors: Ancestors::of(&found.watched), delivery, ..feed };
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
     let code = View::new(state, feed).run(all.receiver(), live.reloads());
     sampler.stop();
@@ -131,6 +138,8 @@ struct Feed {
     thresholds: Settings<PressureConfig>,
     pipeline: Pipeline,
     snapshot: Snapshot,
+    /// Who is told of alerts; nobody, of a recording.
+    delivery: Option<Delivery>,
 }
 
 impl Feed {
@@ -141,11 +150,22 @@ impl Feed {
         snapshot: Snapshot,
     ) -> Self {
         let pipeline = Pipeline::new(&found.watched, policies);
-        Self { found, ancestors: Ancestors::unknown(), thresholds, pipeline, snapshot }
+        let ancestors = Ancestors::unknown();
+        Self { found, ancestors, thresholds, pipeline, snapshot, delivery: None }
     }
 
     fn sample(&mut self, state: &mut State, sample: &Sample) {
-        self.pipeline.push(sample, |event| keep(state, event));
+        let delivery = &mut self.delivery;
+        self.pipeline.push(sample, |event| {
+            keep(state, event);
+            if let Some(delivery) = delivery {
+                delivery.event(event);
+            }
+        });
+        let problems: Vec<_> = self.delivery.iter().flat_map(Delivery::problems).collect();
+        for problem in problems {
+            self.event(state, Event::Hook(problem));
+        }
         // Its figures take time, which a long recording would feel: there they are asked for at the end.
         let verdict =
             if state.recorded { state.judged.verdict.clone() } else { self.pipeline.verdict() };
@@ -157,12 +177,15 @@ impl Feed {
         };
         state.label = label(&self.found, sample);
         let rows = self.snapshot.rows();
-        state.observe(sample, judged, &rows, |row| birth(Path::new("/"), row));
+        state.observe(sample, judged, &rows);
     }
 
     fn event(&mut self, state: &mut State, event: Event) {
         let numbered = self.pipeline.number(event);
         keep(state, &numbered);
+        if let Some(delivery) = &mut self.delivery {
+            delivery.event(&numbered);
+        }
     }
 
     fn conclude(&mut self, state: &mut State) {

@@ -35,14 +35,16 @@ pub struct Finding {
 
 /// The verdict in a few lines: the word, the rate, the reason, the evidence, and what to do next.
 #[must_use]
-pub fn lines(finding: &Finding, marks: Marks) -> String {
+pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
     let Finding { label, series, verdict, .. } = finding;
     let evidence = verdict.evidence();
     let mut text = String::new();
     let rate = verdict.trend().map_or("growth unknown: too few samples".into(), growth);
     let _ = writeln!(text, "{} {label}  {rate}", marks.verdict(verdict.kind()));
     let mut line = |said: String| {
-        let _ = writeln!(text, "   {said}");
+        let options = textwrap::Options::new(columns.min(100));
+        let options = options.initial_indent("   ").subsequent_indent("     ");
+        let _ = writeln!(text, "{}", textwrap::fill(&said, options));
     };
     line(reason(verdict));
     line(samples(finding, series, evidence));
@@ -106,6 +108,7 @@ fn figures(evidence: &Evidence) -> String {
 
 /// The document `memcli.leak/1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document<'a> {
     schema: &'static str,
     target: &'a str,
@@ -113,6 +116,7 @@ pub struct Document<'a> {
     skipped_seconds: f64,
     growth: Growth,
     verdict: Judgement,
+    #[cfg_attr(test, schemars(with = "crate::schema::Evidence"))]
     evidence: &'a Evidence,
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,
@@ -165,7 +169,8 @@ mod tests {
     }
 
     fn plain(finding: &Finding) -> String {
-        anstream::adapter::strip_str(&lines(finding, Marks::Emoji)).to_string()
+        let text = anstream::adapter::strip_str(&lines(finding, Marks::Emoji, 100)).to_string();
+        text.split_inclusive("\n     ").map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

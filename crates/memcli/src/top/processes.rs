@@ -1,26 +1,17 @@
 //! The rows of the process table: a tree, with what each process gained in the last minute.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use memtrack::ProcessMemory;
-use memtrack::processes::{ProcessId, ProcessRow};
+use memtrack::processes::ProcessId;
+
+use crate::birth::Birth;
 
 /// Gains are over this time.
 const MINUTE: Duration = Duration::from_secs(60);
 /// One size is kept this often; a gain is exact to within it.
 const EVERY: Duration = Duration::from_secs(2);
-
-/// What does not change while a process lives, read when it is first seen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Birth {
-    /// The parent's pid, where it is known.
-    pub parent: Option<u32>,
-    /// The command without its folder, with its arguments; else the name the kernel keeps.
-    pub command: String,
-}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,18 +58,19 @@ impl Processes {
         &self.rows
     }
 
-    /// Takes the processes of the sample at `now`. `birth` is asked once for each process.
-    pub fn update(
+    /// Takes the processes of the sample at `now`, of which `part` is what changes. `birth` is asked once for each process.
+    pub fn update<T>(
         &mut self,
         now: Duration,
-        snapshot: &[ProcessRow],
-        birth: impl Fn(&ProcessRow) -> Birth,
+        snapshot: &[T],
+        part: impl Fn(&T) -> (ProcessId, ProcessMemory),
+        birth: impl Fn(&T) -> Birth,
     ) -> Turnover {
         let mut turnover = Turnover::default();
         let name = |id: ProcessId, command: &str| {
             format!("{}({})", command.split_whitespace().next().unwrap_or("process"), id.pid)
         };
-        let alive: HashSet<ProcessId> = snapshot.iter().map(|row| row.id).collect();
+        let alive: HashSet<ProcessId> = snapshot.iter().map(|one| part(one).0).collect();
         self.known.retain(|id, known| {
             let lives = alive.contains(id);
             if !lives {
@@ -88,19 +80,14 @@ impl Processes {
         });
         let mut rows = Vec::with_capacity(snapshot.len());
         for process in snapshot {
-            let known = self.known.entry(process.id).or_insert_with(|| {
+            let (id, memory) = part(process);
+            let known = self.known.entry(id).or_insert_with(|| {
                 let birth = birth(process);
-                turnover.started.push(name(process.id, &birth.command));
+                turnover.started.push(name(id, &birth.command));
                 Known { birth, sizes: VecDeque::new() }
             });
-            let gain = process.memory.private().ok().and_then(|bytes| known.gain(now, bytes));
-            rows.push(Row {
-                id: process.id,
-                depth: 0,
-                command: known.birth.command.clone(),
-                memory: process.memory,
-                gain,
-            });
+            let gain = memory.private().ok().and_then(|bytes| known.gain(now, bytes));
+            rows.push(Row { id, depth: 0, command: known.birth.command.clone(), memory, gain });
         }
         if !std::mem::replace(&mut self.seen, true) {
             turnover = Turnover::default();
@@ -157,55 +144,22 @@ impl Known {
     }
 }
 
-/// What the kernel says of a process when it is first seen. What it does not say is left to the name in `row`.
-#[must_use]
-pub fn birth(root: &Path, row: &ProcessRow) -> Birth {
-    let folder = root.join(format!("proc/{}", row.id.pid));
-    let stat = fs::read(folder.join("stat")).unwrap_or_default();
-    let line = fs::read(folder.join("cmdline")).unwrap_or_default();
-    // Arguments end in NUL. A program may write anything there, so nothing of it may reach the terminal as a control.
-    let line = String::from_utf8_lossy(&line);
-    let (program, arguments) = line.split_once('\0').unwrap_or((&line, ""));
-    let program = program.rsplit('/').next().filter(|name| !name.is_empty());
-    let command = match program {
-        // A kernel thread, or a process that has wiped its command line.
-        None => row.name.to_string(),
-        Some(program) => format!("{program} {}", arguments.replace('\0', " ")),
-    };
-    let command = command.trim_end();
-    let command = command.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect();
-    Birth { parent: parent(&stat), command }
-}
-
-/// Field 4 of `/proc/PID/stat`; the name before it is in brackets and may hold brackets and blanks itself.
-fn parent(stat: &[u8]) -> Option<u32> {
-    let after = stat.iter().rposition(|byte| *byte == b')')? + 1;
-    let text = std::str::from_utf8(stat.get(after..)?).ok()?;
-    text.split_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use memtrack::source::{LinuxSource, Source, Target};
 
-    /// Rows can only be had from memtrack: those of a live process, with other figures put in.
-    fn row(pid: u32, rss: u64) -> ProcessRow {
-        let id = ProcessId::own().unwrap();
-        let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
-        let snapshot = source.snapshot();
-        source.read(&memtrack::TrackConfig::default()).unwrap();
-        let mut row = snapshot.rows()[0];
-        row.id = ProcessId { pid, start: 1 };
-        row.memory = ProcessMemory::default();
-        (row.memory.rss, row.memory.anon) = (Ok(rss), Ok(rss));
-        row
+    type One = (ProcessId, ProcessMemory);
+
+    fn row(pid: u32, rss: u64) -> One {
+        let mut memory = ProcessMemory::default();
+        (memory.rss, memory.anon) = (Ok(rss), Ok(rss));
+        (ProcessId { pid, start: 1 }, memory)
     }
 
-    fn born(parents: &'static [(u32, u32)]) -> impl Fn(&ProcessRow) -> Birth {
-        move |row| Birth {
-            parent: parents.iter().find(|(pid, _)| *pid == row.id.pid).map(|(_, parent)| *parent),
-            command: format!("worker --number {}", row.id.pid),
+    fn born(parents: &'static [(u32, u32)]) -> impl Fn(&One) -> Birth {
+        move |(id, _)| Birth {
+            parent: parents.iter().find(|(pid, _)| *pid == id.pid).map(|(_, parent)| *parent),
+            command: format!("worker --number {}", id.pid),
         }
     }
 
@@ -213,8 +167,12 @@ mod tests {
     fn children_follow_their_parents_and_the_largest_comes_first() {
         let mut processes = Processes::default();
         let snapshot = [row(1, 5), row(2, 6), row(3, 9), row(4, 7)];
-        let turnover =
-            processes.update(Duration::ZERO, &snapshot, born(&[(2, 1), (3, 1), (4, 2), (1, 99)]));
+        let turnover = processes.update(
+            Duration::ZERO,
+            &snapshot,
+            |one| *one,
+            born(&[(2, 1), (3, 1), (4, 2), (1, 99)]),
+        );
         assert_eq!(turnover, Turnover::default(), "who is there at the start did not start");
         let shown: Vec<_> = processes.rows().iter().map(|row| (row.id.pid, row.depth)).collect();
         assert_eq!(shown, [(1, 0), (3, 1), (2, 1), (4, 2)]);
@@ -224,7 +182,7 @@ mod tests {
     fn a_ring_of_parents_loses_nobody() {
         let mut processes = Processes::default();
         let snapshot = [row(1, 5), row(2, 6), row(3, 9)];
-        processes.update(Duration::ZERO, &snapshot, born(&[(1, 2), (2, 1), (3, 3)]));
+        processes.update(Duration::ZERO, &snapshot, |one| *one, born(&[(1, 2), (2, 1), (3, 3)]));
         assert_eq!(processes.rows().len(), 3);
     }
 
@@ -232,7 +190,12 @@ mod tests {
     fn a_gain_is_that_of_the_last_minute() {
         let mut processes = Processes::default();
         for second in 0..=180u64 {
-            processes.update(Duration::from_secs(second), &[row(1, 1000 + second)], born(&[]));
+            processes.update(
+                Duration::from_secs(second),
+                &[row(1, 1000 + second)],
+                |one| *one,
+                born(&[]),
+            );
         }
         let gain = processes.rows()[0].gain.unwrap();
         assert!((60..=62).contains(&gain), "{gain}");
@@ -241,20 +204,14 @@ mod tests {
     #[test]
     fn who_comes_and_goes_is_told() {
         let mut processes = Processes::default();
-        processes.update(Duration::ZERO, &[row(1, 1), row(2, 1)], born(&[]));
-        let turnover = processes.update(Duration::from_secs(1), &[row(1, 1), row(3, 1)], born(&[]));
+        processes.update(Duration::ZERO, &[row(1, 1), row(2, 1)], |one| *one, born(&[]));
+        let turnover = processes.update(
+            Duration::from_secs(1),
+            &[row(1, 1), row(3, 1)],
+            |one| *one,
+            born(&[]),
+        );
         assert_eq!(turnover.started, ["worker(3)"]);
         assert_eq!(turnover.ended, ["worker(2)"]);
-    }
-
-    #[test]
-    fn a_live_process_has_a_parent_and_a_command() {
-        let mut this = row(std::process::id(), 1);
-        this.id = ProcessId::own().unwrap();
-        let birth = birth(Path::new("/"), &this);
-        assert_eq!(birth.parent, Some(std::os::unix::process::parent_id()));
-        assert!(!birth.command.is_empty());
-        assert_eq!(parent(b"12 (a ) b) S 77 1 1"), Some(77));
-        assert_eq!(parent(b"nonsense"), None);
     }
 }

@@ -1,6 +1,7 @@
 //! What the live view knows and what its user chose. Pure: samples, events and actions in; fields to draw out.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use memleak::Verdict;
@@ -9,9 +10,10 @@ use memtrack::processes::ProcessRow;
 use memtrack::source::Target as Watched;
 use memtrack::{Reading, Sample};
 
+use crate::birth::birth;
 use crate::limit::Limit;
 use crate::top::keys::Action;
-use crate::top::processes::{Birth, Processes, Turnover};
+use crate::top::processes::{Processes, Turnover};
 
 /// Points kept: an hour at one a second, in some 500 KiB. A recording that is longer is kept more coarsely.
 const POINTS: usize = 3600;
@@ -223,13 +225,7 @@ impl State {
     }
 
     /// Takes a sample with what follows from it, and the processes behind it.
-    pub fn observe(
-        &mut self,
-        sample: &Sample,
-        judged: Judged,
-        snapshot: &[ProcessRow],
-        birth: impl Fn(&ProcessRow) -> Birth,
-    ) {
+    pub fn observe(&mut self, sample: &Sample, judged: Judged, snapshot: &[ProcessRow]) {
         let values = Metric::ALL.map(|metric| metric.read(sample).ok());
         let level = judged.status.level;
         if self.points.len() == POINTS {
@@ -243,7 +239,12 @@ impl State {
         self.points.push_back(Point { at: at.monotonic, wall: at.wall, level, values });
         self.sample = Some(*sample);
         self.judged = judged;
-        let turnover = self.processes.update(at.monotonic, snapshot, birth);
+        let turnover = self.processes.update(
+            at.monotonic,
+            snapshot,
+            |row| (row.id, row.memory),
+            |row| birth(Path::new("/"), row),
+        );
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
     }
 
@@ -473,7 +474,7 @@ pub(crate) mod tests {
             judged.limit = Ok(Limit { owner, used: bytes(second) + (1 << 30), bytes: 4 << 30 });
             judged.status.level = Level::Normal;
             judged.status.at = sample.at.monotonic;
-            state.observe(&sample, judged, &[], |_| unreachable!());
+            state.observe(&sample, judged, &[]);
         }
     }
 

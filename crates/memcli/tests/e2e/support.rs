@@ -52,5 +52,9 @@ pub(crate) fn run_summed(arguments: &[&str]) -> (Said, Value) {
 
 pub(crate) fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).expect("the summary was written");
-    serde_json::from_str(&text).expect("the summary is JSON")
+    let document: Value = serde_json::from_str(&text).expect("the summary is JSON");
+    if document["schema"].is_string() {
+        crate::schemas::check(&document);
+    }
+    document
 }

@@ -118,7 +118,8 @@ fn say_changes(changes: &[Change]) -> Result<(), Failure> {
 
 /// What one trace comes to, now and then.
 #[derive(Serialize)]
-struct Effect {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Effect {
     trace: String,
     now: Outcome,
     then: Outcome,
@@ -126,12 +127,15 @@ struct Effect {
 
 /// What a pipeline makes of a trace.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Outcome {
     samples: u64,
     /// Changes of level other than the first word on it.
     transitions: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     highest: Level,
     /// The level at the end.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     level: Level,
     verdict: &'static str,
 }
