@@ -10,7 +10,7 @@ use memtrack::processes::ProcessRow;
 use memtrack::source::Target as Watched;
 use memtrack::{Reading, Sample};
 
-use crate::birth::birth;
+use crate::command_line::command;
 use crate::limit::Limit;
 use crate::top::keys::Action;
 use crate::top::processes::{Processes, Turnover};
@@ -242,8 +242,8 @@ impl State {
         let turnover = self.processes.update(
             at.monotonic,
             snapshot,
-            |row| (row.id, row.memory),
-            |row| birth(Path::new("/"), row),
+            |row| (row.id, row.parent.ok(), row.memory),
+            |row| command(Path::new("/"), row),
         );
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
     }
