@@ -25,6 +25,7 @@ pub mod output;
 pub mod pipeline;
 pub mod places;
 pub mod recording;
+pub mod recordings;
 pub mod report;
 #[cfg(test)]
 mod schema;

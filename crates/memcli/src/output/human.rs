@@ -306,7 +306,7 @@ pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-pub(super) fn counted(n: u64, what: &str) -> String {
+pub(crate) fn counted(n: u64, what: &str) -> String {
     match (n, what.strip_suffix('s')) {
         (1, _) => format!("1 {what}"),
         // A word that ends in s takes another ending.
