@@ -8,10 +8,11 @@ mod faults;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::page;
 use crate::shell::{self, cargo};
+use crate::test::FEATURES;
 use crate::workspace::Member;
 
 /// A command and what drives it; a crate that has it provides the suite.
@@ -108,6 +109,34 @@ fn examples(
         worst = worse(worst, code);
     }
     Ok((worst, tables))
+}
+
+/// What came of a suite that is part of the tests.
+pub(crate) enum Short {
+    /// It ran; its table.
+    Ran(shell::Output),
+    /// This machine cannot run it, and why.
+    Skipped(String),
+}
+
+/// The survival suite in short form: one run without the guard and three with it, in less than a minute.
+///
+/// It takes the debug build, which the tests have made already.
+pub(crate) fn survive_short(root: &Path) -> anyhow::Result<Short> {
+    let mut build = cargo(root, ["build", "--workspace", "--examples"]);
+    let built = shell::capture(build.args(FEATURES))?;
+    if !built.good {
+        return Ok(Short::Ran(built));
+    }
+    let driver = root.join("target/debug/examples/survive_bench");
+    let ended = Command::new(driver).current_dir(root).arg("--short").output();
+    let ended = ended.context("failed to start the survival suite")?;
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    if ended.status.code() == Some(i32::from(SKIPPED)) {
+        return Ok(Short::Skipped(text.trim_end().to_owned()));
+    }
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    Ok(Short::Ran(shell::Output { good: ended.status.success(), text: text + &errors }))
 }
 
 /// A failure is worse than a skip, and a skip worse than success.

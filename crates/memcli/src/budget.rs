@@ -36,6 +36,7 @@ pub struct Shares {
 
 /// What fits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The common limit.
     pub limit_bytes: u64,

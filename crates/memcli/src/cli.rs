@@ -8,12 +8,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
+use crate::alert::log;
 use crate::gate::FailOn;
 use crate::target::{Subject, Target};
 
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
 #[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(help_template = GROUPS)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without a command one line on the machine, and what to try next.
@@ -23,6 +25,36 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,
 }
+
+/// The help of `memcli` itself, with its commands in groups. A test holds it to the commands' own words.
+const GROUPS: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Look:
+  status       One line for each target: level, size, nearest limit
+  top          A live view of one target: level, growth, chart, processes, events
+  leak         Watch a target for a while and say whether it leaks
+
+Measure:
+  run          Start a command, watch it to its end, and judge it
+  watch        Watch what runs already
+  demo         Watch a built-in program of known behaviour
+
+Traces:
+  report       Report on a trace: chart, growth, verdict, percentiles
+  replay       Put a trace through today's configuration: which level and verdict, when
+  diff         Compare two traces, before and after, with intervals and a test
+  budget       Plan limits, thresholds and workers from recordings, with the TOML to paste
+
+Set up:
+  config       Show, check and edit the configuration
+  doctor       Say what works here, what does not, and what to do about it
+  completions  Print the completion script of a shell
+  man          Print the manual page, or write those of all commands to a directory
+
+Options:
+{options}{after-help}";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -133,6 +165,20 @@ pub struct TopArgs {
     /// Time between samples, 5ms to 1h
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Logging {
+    /// Write a log line on stderr for each alert, recovery and reload, to read or as JSON
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log")]
+    pub log_format: Option<log::Format>,
+    /// Write the log to FILE.YYYY-MM-DD instead, a file a day, the last 14 of them; FILE links to the newest
+    #[arg(long, value_name = "FILE", help_heading = "Log")]
+    pub log_file: Option<PathBuf>,
 }
 
 /// What `doctor` takes.
@@ -176,6 +222,12 @@ pub struct ManArgs {
 /// What `run` takes.
 #[derive(Debug, Args)]
 pub struct RunArgs {
+    /// Run it N times, and show the median and spread of peak, mean and growth
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Run it N times before that, without counting
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub warmup: u32,
     /// How to watch and what must hold.
     #[command(flatten)]
     pub watching: Watching,
@@ -255,6 +307,9 @@ pub struct Watching {
     /// Write the summary to FILE as JSON
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Compare with the runs of TRACE, as `diff` does
+    #[arg(long, value_name = "TRACE")]
+    pub baseline: Option<PathBuf>,
     /// Fail with 99 when the peak RSS is above SIZE
     #[arg(long, value_name = "SIZE")]
     pub max_rss: Option<Size>,
@@ -264,12 +319,15 @@ pub struct Watching {
     /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
     #[arg(long, value_name = "RATE")]
     pub max_growth: Option<Rate>,
-    /// Fail with 99 on leak, growing, level:critical, level:emergency, limit-in:10m; several with commas
+    /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
     /// End the command as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
+    /// Where log lines go.
+    #[command(flatten)]
+    pub logging: Logging,
 }
 
 /// What `report` takes.
@@ -547,5 +605,25 @@ fn interval(text: &str) -> Result<Duration, String> {
         Ok(interval)
     } else {
         Err("an interval is 5ms to 1h".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_is_in_one_group_with_its_own_words() {
+        let lines: Vec<&str> = GROUPS.lines().filter(|line| line.starts_with("  ")).collect();
+        let cli = Cli::command();
+        let commands: Vec<String> = cli
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| {
+                format!("  {:<12} {}", command.get_name(), command.get_about().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(lines, commands);
     }
 }

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use memleak::{Difference, compare};
+use memleak::{Difference, Verdict, compare};
 use serde::Serialize;
 
+use crate::curve::Curve;
 use crate::recording::Recording;
 use crate::student::{Welch, welch};
 
@@ -20,6 +21,7 @@ const LEAST_SHARE: f64 = 0.01;
 
 /// The comparison of two sides.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Comparison {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -33,8 +35,33 @@ pub struct Comparison {
     pub verdict: Outcome,
 }
 
+/// What is compared of one run, recorded or just watched.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The file it is from, or the target.
+    pub name: String,
+    /// What is watched for growth.
+    pub watched: Curve,
+    /// The highest RSS, in bytes.
+    pub peak_rss: Option<u64>,
+    /// Whether it grows.
+    pub verdict: Verdict,
+}
+
+impl From<&Recording> for Measured {
+    fn from(run: &Recording) -> Self {
+        Self {
+            name: run.path.display().to_string(),
+            watched: run.watched.clone(),
+            peak_rss: run.peak_rss().0,
+            verdict: run.verdict(),
+        }
+    }
+}
+
 /// One side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Side {
     /// The files.
     pub files: Vec<String>,
@@ -46,6 +73,7 @@ pub struct Side {
 
 /// One number on both sides. In bytes, or for growth in bytes per second; of several runs the mean.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Row {
     /// Which number.
     pub metric: Metric,
@@ -67,6 +95,7 @@ pub struct Row {
 
 /// The numbers that are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
     /// Highest RSS.
@@ -79,6 +108,7 @@ pub enum Metric {
 
 /// What a comparison comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The whole interval lies below zero.
@@ -91,10 +121,23 @@ pub enum Outcome {
     Worse,
 }
 
+impl Outcome {
+    /// The word of it, as JSON has it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Outcome::Better => "better",
+            Outcome::NoDifference => "no_difference",
+            Outcome::NotTested => "not_tested",
+            Outcome::Worse => "worse",
+        }
+    }
+}
+
 impl Comparison {
     /// Compares two sides of at least one run each.
     #[must_use]
-    pub fn of(base: &[Recording], new: &[Recording]) -> Self {
+    pub fn of(base: &[Measured], new: &[Measured]) -> Self {
         let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
         let several = base.len() > 1 && new.len() > 1;
         let mut rows = Vec::new();
@@ -102,8 +145,12 @@ impl Comparison {
         match (base, new) {
             ([one], [other]) => rows.extend(within(one, other)),
             _ => {
-                rows.extend(means(Metric::Steady, base, new, |run| steady(run, shortest)));
-                rows.extend(means(Metric::Growth, base, new, growth));
+                let steady = means(Metric::Steady, base, new, None, |run| steady(run, shortest));
+                let seconds = shortest.as_secs_f64().max(f64::MIN_POSITIVE);
+                // What would move the level by as much as matters within the shortest run.
+                let least = steady.map(|row| LEAST_BYTES.max(LEAST_SHARE * row.base) / seconds);
+                rows.extend(steady);
+                rows.extend(means(Metric::Growth, base, new, least, growth));
             }
         }
         if !several {
@@ -129,26 +176,25 @@ impl Comparison {
 }
 
 impl Side {
-    fn of(runs: &[Recording]) -> Self {
-        let mut files: Vec<String> =
-            runs.iter().map(|run| run.path.display().to_string()).collect();
+    fn of(runs: &[Measured]) -> Self {
+        let mut files: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
         files.dedup();
-        let leaking = runs.iter().filter(|run| run.verdict().is_leak()).count();
+        let leaking = runs.iter().filter(|run| run.verdict.is_leak()).count();
         Self { files, runs: runs.len(), leaking }
     }
 }
 
-fn length(run: &Recording) -> Option<Duration> {
+fn length(run: &Measured) -> Option<Duration> {
     let (first, last) = run.watched.span()?;
     Some(last - first)
 }
 
-fn peaks(base: &[Recording], new: &[Recording]) -> Option<Row> {
-    means(Metric::Peak, base, new, |run| run.peak_rss().0.map(|bytes| bytes as f64))
+fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
+    means(Metric::Peak, base, new, None, |run| run.peak_rss.map(|bytes| bytes as f64))
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
-fn steady(run: &Recording, shortest: Duration) -> Option<f64> {
+fn steady(run: &Measured, shortest: Duration) -> Option<f64> {
     let (first, _) = run.watched.span()?;
     let (from, to) = (first + shortest / 2, first + shortest);
     let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
@@ -157,16 +203,18 @@ fn steady(run: &Recording, shortest: Duration) -> Option<f64> {
     (n > 0.0).then(|| sum / n)
 }
 
-fn growth(run: &Recording) -> Option<f64> {
-    run.verdict().trend().map(|trend| trend.bytes_per_second)
+fn growth(run: &Measured) -> Option<f64> {
+    run.verdict.trend().map(|trend| trend.bytes_per_second)
 }
 
-/// A row of the means over runs; `None` when a side has no value.
+/// A row of the means over runs; `None` when a side has no value. A change below `least` does not matter, by default below
+/// [`LEAST_SHARE`] of what it was.
 fn means(
     metric: Metric,
-    base: &[Recording],
-    new: &[Recording],
-    of: impl Fn(&Recording) -> Option<f64>,
+    base: &[Measured],
+    new: &[Measured],
+    least: Option<f64>,
+    of: impl Fn(&Measured) -> Option<f64>,
 ) -> Option<Row> {
     let base: Vec<f64> = base.iter().filter_map(&of).collect();
     let new: Vec<f64> = new.iter().filter_map(&of).collect();
@@ -176,10 +224,7 @@ fn means(
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&base), mean(&new));
     let test = welch(&base, &new);
-    let least = match metric {
-        Metric::Growth => 0.0,
-        Metric::Peak | Metric::Steady => LEAST_SHARE * before,
-    };
+    let least = least.unwrap_or(LEAST_SHARE * before);
     Some(Row {
         metric,
         base: before,
@@ -196,8 +241,8 @@ fn means(
 }
 
 /// The rows of one run against one: tested within them.
-fn within(base: &Recording, new: &Recording) -> Vec<Row> {
-    let series = |run: &Recording| -> Vec<(Duration, u64)> {
+fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+    let series = |run: &Measured| -> Vec<(Duration, u64)> {
         run.watched.buckets().iter().map(|bucket| (bucket.to, bucket.last)).collect()
     };
     let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
@@ -247,5 +292,53 @@ mod tests {
         assert_eq!(judged(-0.1, 2.0, 0.0), Outcome::NoDifference);
         assert_eq!(judged(1.0, 2.0, 1.5), Outcome::NoDifference);
         assert_eq!(judged(-3.0, -2.0, 1.5), Outcome::Better);
+    }
+
+    /// Noise of one run: white noise, a slow wander, and now and then a spike, all deterministic.
+    fn simulated(seed: u64, level: f64) -> Measured {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut uniform = move || {
+            // xorshift64*: good enough for noise, and the same everywhere.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (mut watched, mut wander, mut peak) = (Curve::default(), 0.0, 0);
+        for step in 0..100u32 {
+            wander = 0.9 * wander + (uniform() - 0.5);
+            let spike = if uniform() > 0.99 { 0.05 } else { 0.0 };
+            let noise = 0.01 * (uniform() - 0.5) + 0.004 * wander + spike;
+            let bytes = (level * (1.0 + noise) * 1_048_576.0) as u64;
+            watched.push(Duration::from_millis(300) * step, bytes);
+            peak = peak.max(bytes);
+        }
+        let mut detector = memleak::Detector::new(&memleak::LeakConfig::default());
+        for bucket in watched.buckets() {
+            detector.push(bucket.to, bucket.last);
+        }
+        detector.conclude();
+        let verdict = detector.verdict();
+        Measured { name: format!("{seed}"), watched, peak_rss: Some(peak), verdict }
+    }
+
+    fn side(from: u64, runs: u64, level: f64) -> Vec<Measured> {
+        (from..from + runs).map(|run| simulated(run, level)).collect()
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_and_a_tenth_more_is() {
+        for runs in [1, 4] {
+            let (mut same, mut worse) = (0, 0);
+            for pair in 0..200 {
+                let seed = 1 + pair * 100;
+                let base = side(seed, runs, 200.0);
+                let against = |new: &[Measured]| Comparison::of(&base, new).verdict;
+                same += u32::from(against(&side(seed + 50, runs, 200.0)) == Outcome::NoDifference);
+                worse += u32::from(against(&side(seed + 70, runs, 220.0)) == Outcome::Worse);
+            }
+            assert!(same >= 190, "{runs} a side: no difference in {same} of 200");
+            assert!(worse >= 190, "{runs} a side: worse in {worse} of 200");
+        }
     }
 }

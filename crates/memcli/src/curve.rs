@@ -40,6 +40,7 @@ pub struct Curve {
 
 /// How the samples of a series are spread. All in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Percentiles {
     /// The lowest sample.
     pub min_bytes: u64,

@@ -4,11 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use memleak::Verdict;
+use memleak::{Severity, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Size, Span};
 use serde::{Serialize, Serializer};
 
+use crate::alert;
+use crate::comparison::Outcome;
 use crate::pipeline::Seen;
 
 /// What `--fail-on` may name.
@@ -20,6 +22,10 @@ pub enum FailOn {
     Growing,
     /// The level reached this one, or a higher one, at any time.
     Level(Level),
+    /// An alert of this severity, or a worse one, was asked for at any time.
+    Alert(Severity),
+    /// It is worse than the baseline.
+    Regression,
     /// At the growth at the end, the nearest limit is reached within this time.
     LimitIn(Duration),
 }
@@ -27,7 +33,7 @@ pub enum FailOn {
 /// Why a text names nothing to fail on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "nothing to fail on is called `{0}`: expected leak, growing, level:warning, level:critical, level:emergency or limit-in:TIME such as limit-in:10m"
+    "nothing to fail on is called `{0}`: expected leak, growing, level:warning, level:critical, level:emergency, alert:warning, alert:critical, regression or limit-in:TIME such as limit-in:10m"
 )]
 pub struct FailOnError(String);
 
@@ -41,6 +47,9 @@ impl FromStr for FailOn {
             "level:warning" => FailOn::Level(Level::Warning),
             "level:critical" => FailOn::Level(Level::Critical),
             "level:emergency" => FailOn::Level(Level::Emergency),
+            "alert:warning" => FailOn::Alert(Severity::Warning),
+            "alert:critical" => FailOn::Alert(Severity::Critical),
+            "regression" => FailOn::Regression,
             _ => {
                 let unknown = || FailOnError(text.to_owned());
                 let time = text.strip_prefix("limit-in:").ok_or_else(unknown)?;
@@ -74,18 +83,25 @@ pub struct Facts<'a> {
     pub verdict: &'a Verdict,
     /// The highest level.
     pub level: Level,
+    /// The worst alert.
+    pub alert: Option<Severity>,
+    /// What the comparison with the baseline came to; `None` when there is none.
+    pub regression: Option<Outcome>,
     /// Bytes until the nearest limit.
     pub headroom: Option<u64>,
 }
 
 /// How one gate was judged. Serialises into `gates[]` of the summary.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
     /// The gate: `max_rss`, `leak`.
     pub name: &'static str,
     /// What must not be passed.
+    #[cfg_attr(test, schemars(with = "crate::schema::Quantity"))]
     pub limit: Quantity,
     /// What was seen; `null` when it could not be had.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Quantity>"))]
     pub value: Option<Quantity>,
     /// Whether it passed. What could not be seen does not pass: a gate that cannot judge must not say yes.
     pub pass: bool,
@@ -102,6 +118,30 @@ pub enum Quantity {
     Time(Duration),
     /// A word, such as a verdict.
     Word(&'static str),
+}
+
+impl Quantity {
+    /// The number as JSON has it; `None` for a word.
+    #[must_use]
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Quantity::Bytes(bytes) => Some(*bytes as f64),
+            Quantity::Growth(rate) => Some(rate.bytes_per_second()),
+            Quantity::Time(time) => Some(time.as_secs_f64()),
+            Quantity::Word(_) => None,
+        }
+    }
+
+    /// The same kind of quantity with another number; `None` for a word, and for what cannot be such a quantity.
+    #[must_use]
+    pub fn like(&self, number: f64) -> Option<Self> {
+        match self {
+            Quantity::Bytes(_) => Some(Quantity::Bytes(number.max(0.0).round() as u64)),
+            Quantity::Growth(_) => Some(Quantity::Growth(Rate::per_second(number))),
+            Quantity::Time(_) => Duration::try_from_secs_f64(number).ok().map(Quantity::Time),
+            Quantity::Word(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for Quantity {
@@ -157,18 +197,21 @@ impl Gates {
 }
 
 impl Gates {
-    /// Whether a gate has failed that nothing later can mend: a peak or a level.
+    /// Whether a gate has failed that nothing later can mend: a peak, a level or an alert.
     #[must_use]
     pub fn failed_for_good(&self, seen: &Seen) -> bool {
         let above = |limit: Option<Size>, peak: Option<u64>| match (limit, peak) {
             (Some(limit), Some(peak)) => peak > limit.bytes(),
             _ => false,
         };
-        let level =
-            |fail_on: &FailOn| matches!(fail_on, FailOn::Level(level) if seen.level >= *level);
+        let reached = |fail_on: &FailOn| match fail_on {
+            FailOn::Level(level) => seen.level >= *level,
+            FailOn::Alert(severity) => seen.alert >= Some(*severity),
+            _ => false,
+        };
         above(self.max_rss, seen.peak_rss)
             || above(self.max_pss, seen.pss)
-            || self.fail_on.iter().any(level)
+            || self.fail_on.iter().any(reached)
     }
 }
 
@@ -190,6 +233,13 @@ impl FailOn {
                 value: Some(Quantity::Word(facts.level.as_str())),
                 pass: facts.level < level,
             },
+            FailOn::Alert(severity) => Judged {
+                name: "alert",
+                limit: Quantity::Word(alert::word(severity)),
+                value: Some(Quantity::Word(facts.alert.map_or("none", alert::word))),
+                pass: facts.alert < Some(severity),
+            },
+            FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
                 let left = |rate: f64| {
@@ -206,6 +256,18 @@ impl FailOn {
                 }
             }
         }
+    }
+}
+
+/// How a comparison with a baseline is judged. One run against one may leave nothing to test: that is no proof of a regression,
+/// but no comparison at all is no pass.
+#[must_use]
+pub fn regression(outcome: Option<Outcome>) -> Judged {
+    Judged {
+        name: "regression",
+        limit: Quantity::Word("worse"),
+        value: outcome.map(|outcome| Quantity::Word(outcome.word())),
+        pass: outcome.is_some_and(|outcome| outcome != Outcome::Worse),
     }
 }
 
@@ -232,6 +294,8 @@ mod tests {
             peak_pss: None,
             verdict,
             level: Level::Critical,
+            alert: Some(Severity::Warning),
+            regression: Some(Outcome::NoDifference),
             headroom: Some(120 << 20),
         }
     }
@@ -269,6 +333,9 @@ mod tests {
             ("growing", false, true),
             ("level:critical", false, false),
             ("level:emergency", true, true),
+            ("alert:warning", false, false),
+            ("alert:critical", true, true),
+            ("regression", true, true),
             // 120 MiB at 2 MiB/s is a minute.
             ("limit-in:2m", false, true),
             ("limit-in:30s", true, true),

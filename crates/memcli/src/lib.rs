@@ -6,9 +6,11 @@
 
 #![deny(unsafe_code)]
 
+pub mod alert;
 pub mod budget;
 pub mod child;
 pub mod cli;
+pub mod command_line;
 pub mod commands;
 pub mod comparison;
 pub mod curve;
@@ -21,8 +23,13 @@ pub mod live;
 pub mod look;
 pub mod output;
 pub mod pipeline;
+pub mod places;
 pub mod recording;
+pub mod recordings;
 pub mod report;
+#[cfg(test)]
+mod schema;
+pub mod series;
 pub mod session;
 pub mod student;
 pub mod summary;

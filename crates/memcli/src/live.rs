@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use memcfg::Diagnostic;
-use memcfg::document::{self, Places};
+use memcfg::document::{self, AlertsConfig, Places};
 use memcfg::files::Sources;
 use memcfg::live::{LiveOptions, Reload};
 use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
+use memleak::LeakConfig;
 use mempressure::{PressureConfig, Signal};
 use memtrack::{Current, Settings, TrackConfig};
 
@@ -103,7 +104,17 @@ impl Live {
         let pressure = follow(self.document.pressure(), move |pressure, _| {
             without_foreign_budget(pressure, &document.load().loaded)
         });
-        Policies { pressure, budget: self.document.budget(), leak: self.document.leak() }
+        let document = Arc::clone(&self.document);
+        let leak = follow(self.document.leak(), move |leak, _| {
+            without_foreign_sizes(leak, &document.load().loaded)
+        });
+        Policies { pressure, budget: self.document.budget(), leak }
+    }
+
+    /// Whom to tell.
+    #[must_use]
+    pub fn alerts(&self) -> Settings<AlertsConfig> {
+        self.document.alerts()
     }
 
     /// What becomes of each edit.
@@ -149,7 +160,7 @@ impl Still {
         Policies {
             pressure: Settings::fixed(without_foreign_budget(&config.pressure, &self.loaded)),
             budget: Settings::fixed((*config.budget).clone()),
-            leak: Settings::fixed((*config.leak).clone()),
+            leak: Settings::fixed(without_foreign_sizes(&config.leak, &self.loaded)),
         }
     }
 
@@ -166,14 +177,31 @@ fn without_foreign_budget(
     pressure: &PressureConfig,
     loaded: &Loaded<document::Config>,
 ) -> PressureConfig {
-    let is_set = loaded.explain("budget.total").is_some_and(|total| {
-        !matches!(total.effective.origin.source.kind, SourceKind::Default | SourceKind::Preset)
-    });
     let mut pressure = pressure.clone();
-    if !is_set {
+    if !is_set(loaded, "budget.total") {
         pressure.signals.retain(|signal| *signal != Signal::Budget);
     }
     pressure
+}
+
+/// Nor has it a size that is worth an alert.
+fn without_foreign_sizes(leak: &LeakConfig, loaded: &Loaded<document::Config>) -> LeakConfig {
+    let mut leak = leak.clone();
+    for (key, size) in
+        [("leak.rss_warning", &mut leak.rss_warning), ("leak.rss_critical", &mut leak.rss_critical)]
+    {
+        if !is_set(loaded, key) {
+            *size = None;
+        }
+    }
+    leak
+}
+
+/// Whether somebody chose the value of a key.
+fn is_set(loaded: &Loaded<document::Config>, key: &str) -> bool {
+    loaded.explain(key).is_some_and(|value| {
+        !matches!(value.effective.origin.source.kind, SourceKind::Default | SourceKind::Preset)
+    })
 }
 
 /// Settings that `make` derives from others, once for each generation.

@@ -4,11 +4,13 @@
 //! cost of watching.
 
 use memcfg::live::Reload;
-use memleak::{Change, Detector, LeakConfig, Verdict};
+use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
+
+use crate::alert::{Alarms, Alert};
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -20,6 +22,10 @@ pub enum Event {
     Level(Transition),
     /// The verdict became one of another kind.
     Verdict(Change),
+    /// Somebody is to be told.
+    Alert(Alert),
+    /// The command that tells somebody went wrong.
+    Hook(String),
     /// An edited configuration was taken up, or refused.
     Config(Reload),
     /// A read gave nothing; watching goes on.
@@ -71,6 +77,14 @@ pub struct Seen {
     pub processes: Option<u64>,
     /// The highest level.
     pub level: Level,
+    /// The mean of the RSS over the samples, in bytes.
+    pub mean_rss: Option<f64>,
+    /// Alerts that passed the throttle.
+    pub alerts: u64,
+    /// The worst of them.
+    pub alert: Option<Severity>,
+    /// Samples with an RSS.
+    sized: u64,
 }
 
 /// The cores and what they have seen.
@@ -81,6 +95,8 @@ pub struct Pipeline {
     machine: Machine,
     detector: Detector,
     leak_generation: u64,
+    alarms: Alarms,
+    kinds: Kinds,
     seen: Seen,
     latest: Option<Sample>,
     seq: u64,
@@ -127,6 +143,8 @@ impl Pipeline {
             machine: Machine::new(),
             detector: Detector::new(&leak.value),
             leak_generation: leak.generation,
+            alarms: Alarms::new(&leak.value),
+            kinds: Kinds::new(leak.value.window),
             policies,
             seen: Seen::default(),
             latest: None,
@@ -139,6 +157,12 @@ impl Pipeline {
         self.note(sample);
         listen(&self.number(Event::Sample(*sample)));
 
+        let leak = self.policies.leak.load();
+        if leak.generation != self.leak_generation {
+            self.detector.set_config(&leak.value);
+            self.alarms.set_config(&leak.value);
+            self.leak_generation = leak.generation;
+        }
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
         let rules = Rules {
             pressure: &pressure.value,
@@ -147,21 +171,33 @@ impl Pipeline {
         };
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
+            let alert = self.alarms.level(&transition, &leak.value);
             listen(&self.number(Event::Level(transition)));
+            self.alert(alert, &mut listen);
         }
 
-        let leak = self.policies.leak.load();
-        if leak.generation != self.leak_generation {
-            self.detector.set_config(&leak.value);
-            self.leak_generation = leak.generation;
-        }
+        let process = &sample.process;
+        let kinds = [process.anon, process.file, process.shmem, process.swap];
+        self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
+        let mut changed = false;
         if let Ok(bytes) = self.watched(sample) {
             let headroom = self.headroom();
             self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
+                changed = true;
                 listen(&self.number(Event::Verdict(change)));
             }
         }
+        let (at, rss) = (sample.at.monotonic, sample.process.rss.ok());
+        let alert = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
+        self.alert(alert, &mut listen);
+    }
+
+    fn alert(&mut self, alert: Option<Alert>, listen: &mut impl FnMut(&Numbered)) {
+        let Some(alert) = alert else { return };
+        self.seen.alerts += 1;
+        self.seen.alert = self.seen.alert.max(Some(alert.severity));
+        listen(&self.number(Event::Alert(alert)));
     }
 
     /// Numbers an event that did not come out of a sample.
@@ -174,15 +210,24 @@ impl Pipeline {
 
     /// Says that there will be no further sample, so that the verdict is judged on all of them.
     pub fn conclude(&mut self, mut listen: impl FnMut(&Numbered)) {
-        if let Some(change) = self.detector.conclude() {
-            listen(&self.number(Event::Verdict(change)));
-        }
+        let Some(change) = self.detector.conclude() else { return };
+        listen(&self.number(Event::Verdict(change)));
+        let Some((_, last)) = self.seen.span else { return };
+        let leak = self.policies.leak.load().value;
+        let alert = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
+        self.alert(alert, &mut listen);
     }
 
     /// The verdict now.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.detector.verdict()
+    }
+
+    /// Which kinds of memory grow, the fastest first.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<KindGrowth> {
+        self.kinds.report()
     }
 
     /// The level now.
@@ -233,6 +278,11 @@ impl Pipeline {
         self.latest = Some(*sample);
         seen.span = Some((seen.span.map_or(sample.at, |(first, _)| first), sample.at));
         seen.sampled_rss = seen.sampled_rss.max(process.rss.ok());
+        if let Ok(rss) = process.rss {
+            seen.sized += 1;
+            let mean = seen.mean_rss.unwrap_or_default();
+            seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
+        }
         seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.pss = seen.pss.max(process.pss.ok());

@@ -1,5 +1,6 @@
 //! A trace read to its end, run by run: each through the same pipeline as a live watch.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::curve::Curve;
 use crate::exit::Failure;
 use crate::output::progress::Progress;
 use crate::pipeline::{Numbered, Pipeline, Policies};
+use crate::trace::tree::ProcessesRow;
 use crate::trace::{Damage, EndRow, EventRow, Header, Reader, Row, TraceError};
 
 /// Events that are kept of a run; the rest are counted.
@@ -36,6 +38,10 @@ pub struct Recording {
     pub events: Vec<EventRow>,
     /// Events beyond those.
     pub more_events: u64,
+    /// The processes at the time of those recorded at which their RSS was highest, if any were.
+    pub processes: Option<ProcessesRow>,
+    /// The commands of its processes, by pid and start.
+    commands: HashMap<(u32, u64), String>,
     /// How it ended; `None` when the trace does not say.
     pub end: Option<EndRow>,
     /// What is wrong with the file, on its last run.
@@ -54,6 +60,8 @@ impl Recording {
             pss: Curve::default(),
             events: Vec::new(),
             more_events: 0,
+            processes: None,
+            commands: HashMap::new(),
             end: None,
             damage: None,
         }
@@ -74,6 +82,22 @@ impl Recording {
         }
         let header = &self.header;
         self.pipeline.push(sample, |numbered| listen(header, numbered));
+    }
+
+    fn processes(&mut self, mut row: ProcessesRow) {
+        let alive: Vec<_> = row.rows.iter().map(|process| (process.pid, process.start)).collect();
+        // A tree that forks all the time must not fill the memory with those that are gone.
+        self.commands.retain(|id, _| alive.contains(id));
+        for process in &mut row.rows {
+            let id = (process.pid, process.start);
+            match &process.command {
+                Some(command) => drop(self.commands.insert(id, command.clone())),
+                None => process.command = self.commands.get(&id).cloned(),
+            }
+        }
+        if self.processes.as_ref().is_none_or(|highest| row.rss() > highest.rss()) {
+            self.processes = Some(row);
+        }
     }
 
     /// From the start of the watch to its end, as far as it was recorded.
@@ -136,6 +160,7 @@ pub fn read(
             }
             Row::Sample(sample) if sample.at.monotonic < skip => {}
             Row::Sample(sample) => run.sample(&sample, &mut listen),
+            Row::Processes(row) => run.processes(row),
             Row::Event(event) if run.events.len() < MOST_EVENTS => run.events.push(event),
             Row::Event(_) => run.more_events += 1,
             Row::End(end) => run.end = Some(end),

@@ -10,12 +10,14 @@ use crate::recording::Recording;
 use crate::summary::{Cost, End, Growth, Judgement, Peak};
 use crate::trace::EventRow;
 use crate::trace::rows::MachineRow;
+use crate::trace::tree::ProcessesRow;
 
 /// The name and version of this document.
 pub const SCHEMA: &str = "memcli.report/1";
 
 /// All runs of all traces that were named.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -26,6 +28,7 @@ pub struct Report {
 /// One run: the fields of a summary that a recording has, and percentiles. Sizes are in bytes, times in seconds; what
 /// is unknown is `null` with its reason in `absent`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Run {
     /// The file it is from.
@@ -63,11 +66,15 @@ pub struct Run {
     /// Whether it leaks, judged anew from all samples.
     pub verdict: Judgement,
     /// The pressure level at the end, as the watch had it.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,
     /// The highest pressure level.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub highest_level: Level,
     /// How the samples are spread.
     pub percentiles: Spreads,
+    /// The processes when their RSS was highest, of the times at which they were recorded.
+    pub processes: Option<ProcessesRow>,
     /// What happened, as the watch told it.
     pub events: Vec<EventRow>,
     /// Events beyond those listed.
@@ -80,6 +87,7 @@ pub struct Run {
 
 /// Percentiles of each series that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Spreads {
     /// What is watched for growth: of a process its private memory, of a cgroup its working set.
     pub watched: Option<Percentiles>,
@@ -132,6 +140,7 @@ impl Run {
                 footprint: recording.footprint.percentiles(),
                 pss: recording.pss.percentiles(),
             },
+            processes: recording.processes.clone(),
             events: recording.events.clone(),
             more_events: recording.more_events,
             cost: end.and_then(|end| {
@@ -152,6 +161,7 @@ impl Run {
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
             (self.machine.is_none(), "machine", "the trace does not say"),
+            (self.processes.is_none(), "processes", "the trace does not say"),
             (
                 self.command.is_none(),
                 "command",

@@ -9,15 +9,20 @@ use memtrack::Absent;
 use memtrack::sampler::{All, Sampler, Update};
 use memtrack::source::LinuxSource;
 
+use crate::alert::Delivery;
 use crate::child::{Child, Gone};
+use crate::comparison::{Comparison, Measured};
+use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
-use crate::summary::{Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
+use crate::places::{Lookout, Places};
+use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
 
 /// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
@@ -30,9 +35,21 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
 const SAMPLES_WAITING: usize = 128;
 
+/// Alerts that a summary tells one by one.
+const MOST_TOLD: usize = 8;
+
+/// What one watch came to.
+#[derive(Debug)]
+pub struct Watched {
+    /// The summary.
+    pub summary: Summary,
+    /// What can be compared of it, when that was asked for.
+    pub measured: Option<Measured>,
+}
+
 /// One watch that is about to begin.
 #[derive(Debug)]
-pub struct Session {
+pub struct Session<'a> {
     /// What to watch.
     pub target: Found,
     /// The command as it was typed, when there is a child.
@@ -47,12 +64,26 @@ pub struct Session {
     pub abort: bool,
     /// Where it is recorded.
     pub recorder: Option<Recorder>,
+    /// The runs it is compared with at its end.
+    pub baseline: Option<&'a [Measured]>,
+    /// Whether it is measured for a comparison.
+    pub measured: bool,
+    /// Whether its gates decide on the exit code; of one run of several they do not.
+    pub gates_decide: bool,
 }
 
 /// Everyone who is told what happens, in this order.
 struct Listeners<'a> {
     screen: &'a mut Screen,
     recorder: Option<Recorder>,
+    delivery: &'a mut Delivery,
+    alerted: Alerted,
+    /// What is watched for growth, when it is measured for a comparison.
+    curve: Option<Curve>,
+    /// Where it grows.
+    lookout: Lookout,
+    /// Whether it does, by the verdict so far.
+    grows: bool,
 }
 
 impl Listeners<'_> {
@@ -60,6 +91,36 @@ impl Listeners<'_> {
         self.screen.event(numbered);
         if let Some(recorder) = &mut self.recorder {
             recorder.event(numbered);
+        }
+        match &numbered.event {
+            Event::Sample(_) => return,
+            Event::Alert(alert) => {
+                self.alerted.delivered += 1;
+                if self.alerted.told.len() < MOST_TOLD {
+                    self.alerted.told.push(AlertRow::new(numbered, alert));
+                }
+            }
+            Event::Verdict(change) => {
+                self.grows = matches!(change.to.kind(), "growing" | "leak");
+            }
+            Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
+            _ => {}
+        }
+        if self.delivery.logs() {
+            // A log line must not begin behind the status line.
+            self.screen.clear();
+        }
+        self.delivery.event(numbered);
+    }
+
+    /// Tells of everything that went wrong with the command of alerts, waiting for its end when that is asked for.
+    fn problems(&mut self, pipeline: &mut Pipeline, finish: bool) {
+        let mut problems: Vec<String> = self.delivery.problems().collect();
+        if finish {
+            problems.extend(self.delivery.finish());
+        }
+        for problem in problems {
+            self.event(&pipeline.number(Event::Hook(problem)));
         }
     }
 }
@@ -71,7 +132,7 @@ struct Ended {
     gone: Option<Gone>,
 }
 
-impl Session {
+impl Session<'_> {
     /// Watches until the end, and sums up. `signals` must have been taken over before a child was started, so that
     /// its end cannot be missed.
     ///
@@ -82,7 +143,8 @@ impl Session {
         live: &Live,
         signals: &Receiver<Signal>,
         screen: &mut Screen,
-    ) -> Result<Summary, Failure> {
+        delivery: &mut Delivery,
+    ) -> Result<Watched, Failure> {
         let started = Instant::now();
         let track = live.track().load();
         let header = Header::new(
@@ -92,11 +154,19 @@ impl Session {
             track.value.base_interval(),
             track.generation,
         );
-        let mut listeners = Listeners { screen, recorder: self.recorder.take() };
-        if let Some(recorder) = &mut listeners.recorder {
-            recorder.begin(&header);
-        }
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
+        let mut listeners = Listeners {
+            screen,
+            recorder: self.recorder.take(),
+            delivery,
+            alerted: Alerted::default(),
+            curve: self.measured.then(Curve::default),
+            lookout: Lookout::new(source.mappings()),
+            grows: false,
+        };
+        if let Some(recorder) = &mut listeners.recorder {
+            recorder.begin(&header, source.snapshot());
+        }
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
         let mut sampler = Sampler::new(source, live.track());
         let all = sampler.all_within(SAMPLES_WAITING);
@@ -114,9 +184,24 @@ impl Session {
             listeners.event(&pipeline.number(Event::Lost(all.lost())));
         }
         pipeline.conclude(|event| listeners.event(event));
+        listeners.problems(&mut pipeline, true);
         listeners.event(&pipeline.number(Event::Ended));
         listeners.screen.clear();
-        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed());
+        let measured = listeners.curve.take().map(|watched| Measured {
+            name: self.target.label.clone(),
+            watched,
+            peak_rss: peak(pipeline.seen(), &ended).rss_bytes,
+            verdict: pipeline.verdict(),
+        });
+        let compared = self
+            .baseline
+            .zip(measured.as_ref())
+            .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
+        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed(), compared);
+        summary.alerts = listeners.alerted;
+        if listeners.grows {
+            summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
+        }
         if let Some(recorder) = listeners.recorder {
             let trace = recorder.end(&summary);
             if trace.error.is_some() && summary.exit_code == exit::OK {
@@ -124,7 +209,7 @@ impl Session {
             }
             summary.trace = Some(trace);
         }
-        Ok(summary)
+        Ok(Watched { summary, measured })
     }
 
     fn wait(
@@ -154,6 +239,7 @@ impl Session {
                     }
                 }
             }
+            listeners.problems(pipeline, false);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
@@ -221,7 +307,14 @@ impl Session {
         }
     }
 
-    fn sum_up(&self, pipeline: &Pipeline, lost: u64, ended: Ended, duration: Duration) -> Summary {
+    fn sum_up(
+        &self,
+        pipeline: &Pipeline,
+        lost: u64,
+        ended: Ended,
+        duration: Duration,
+        compared: Option<Comparison>,
+    ) -> Summary {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
         let peak = peak(seen, &ended);
@@ -230,6 +323,8 @@ impl Session {
             peak_pss: peak.pss_bytes,
             verdict: &verdict,
             level: seen.level,
+            alert: seen.alert,
+            regression: compared.as_ref().map(|comparison| comparison.verdict),
             headroom: pipeline.headroom(),
         });
         let gates_pass = gates.iter().all(|gate| gate.pass);
@@ -239,7 +334,7 @@ impl Session {
                 gone.code()
             }
             (End::Interrupted { signal }, _) if signal != libc::SIGPIPE => exit::of_signal(signal),
-            _ if gates_pass => exit::OK,
+            _ if gates_pass || !self.gates_decide => exit::OK,
             _ => exit::GATE,
         };
         let growth = Growth::from(verdict.trend());
@@ -255,11 +350,15 @@ impl Session {
             lost,
             processes: seen.processes,
             peak,
+            mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
             verdict: Judgement::from(&verdict),
+            places: None,
             level: pipeline.level(),
             highest_level: seen.level,
+            alerts: Alerted::default(),
             gates,
+            baseline: compared,
             trace: None,
             absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
             cost: Cost {
@@ -276,6 +375,11 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             // Judged as it is recorded: a replay then decides what the watch decided.
             sample.at.monotonic = to_tick(sample.at.monotonic);
             pipeline.push(&sample, |event| listeners.event(event));
+            let grows = listeners.grows;
+            listeners.lookout.look(sample.at.monotonic, grows);
+            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
+                curve.push(sample.at.monotonic, bytes);
+            }
         }
         Update::Failed(failure) => {
             let event = pipeline.number(Event::Failed(failure));
@@ -322,6 +426,7 @@ fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'sta
         "peak.footprint_bytes",
         "no sample was taken of a process",
     );
+    note(peak.rss_bytes.is_none(), "mean_rss_bytes", "no sample was taken of a process");
     note(peak.pss_bytes.is_none(), "peak.pss_bytes", "PSS was not read");
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {

@@ -33,6 +33,14 @@ pub fn welch(before: &[f64], after: &[f64]) -> Option<Welch> {
     Some(Welch { estimate, low: estimate - half, high: estimate + half, p })
 }
 
+/// The 95 % interval of the mean of `values`; `None` unless there are two finite values at least.
+#[must_use]
+pub fn interval(values: &[f64]) -> Option<(f64, f64)> {
+    let group = Group::of(values)?;
+    let half = quantile(group.n - 1.0, 0.05) * group.squared_error.sqrt();
+    Some((group.mean - half, group.mean + half))
+}
+
 struct Group {
     n: f64,
     mean: f64,

@@ -7,13 +7,17 @@ use memleak::{Shape, Trend, Verdict};
 use mempressure::Level;
 use serde::{Deserialize, Serialize};
 
+use crate::comparison::Comparison;
 use crate::gate::Judged;
+use crate::places::Places;
+use crate::trace::rows::AlertRow;
 
 /// The name and version of this document.
 pub const SCHEMA: &str = "memcli.summary/1";
 
 /// What one watch saw. Sizes are in bytes, times in seconds; what is unknown is `null` with its reason in `absent`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Summary {
     /// [`SCHEMA`].
@@ -36,16 +40,26 @@ pub struct Summary {
     pub processes: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
+    /// The mean RSS of the samples.
+    pub mean_rss_bytes: Option<u64>,
     /// How fast it grew.
     pub growth: Growth,
     /// Whether it leaks.
     pub verdict: Judgement,
+    /// Where it grows; `null` when the verdict knows of no growth.
+    pub places: Option<Places>,
     /// The pressure level at the end.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,
     /// The highest pressure level.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub highest_level: Level,
+    /// Whom it would have woken.
+    pub alerts: Alerted,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
+    /// The comparison with the baseline; `null` when none was asked for.
+    pub baseline: Option<Comparison>,
     /// The trace that was written; `null` when none was asked for.
     pub trace: Option<Recorded>,
     /// What watching cost.
@@ -56,6 +70,7 @@ pub struct Summary {
 
 /// How a watch came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum End {
@@ -84,6 +99,7 @@ pub enum End {
 
 /// The highest it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peak {
     /// Resident bytes.
     pub rss_bytes: Option<u64>,
@@ -97,6 +113,7 @@ pub struct Peak {
 
 /// How fast it grew.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Growth {
     /// The estimate.
     pub bytes_per_second: Option<f64>,
@@ -118,6 +135,7 @@ impl From<Option<Trend>> for Growth {
 
 /// The verdict, flat. What its kind does not have is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judgement {
     /// `undecided`, `steady`, `growing` or `leak`.
     pub kind: &'static str,
@@ -132,6 +150,7 @@ pub struct Judgement {
     /// Growth since then, for a leak.
     pub leaked_bytes: Option<u64>,
     /// How the growth runs, for a leak.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Shape>"))]
     pub shape: Option<Shape>,
     /// Until the nearest limit at this rate, for a leak.
     pub time_to_limit_seconds: Option<f64>,
@@ -182,8 +201,21 @@ impl From<&Verdict> for Judgement {
     }
 }
 
+/// The alerts of one watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Alerted {
+    /// Alerts that passed the throttle.
+    pub delivered: u64,
+    /// The first of them.
+    pub told: Vec<AlertRow>,
+    /// What went wrong with the command that they are handed to.
+    pub problems: Vec<String>,
+}
+
 /// What became of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Recorded {
     /// The file.
     pub path: String,
@@ -193,6 +225,7 @@ pub struct Recorded {
 
 /// What watching cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
     /// CPU time of memcli, from its start.
     pub cpu_seconds: f64,

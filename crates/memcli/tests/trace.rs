@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
+use memcli::trace::tree::{ProcessRow, ProcessesRow};
 use memcli::trace::{EndRow, EventRow, Header, Writer};
 use memtrack::{Sample, Stamp};
 use tempfile::TempDir;
@@ -64,6 +65,20 @@ impl Room {
         let mut writer = Writer::new(file, &header).unwrap();
         for n in 0..samples {
             writer.sample(&sample(header.started, n, bytes(n))).unwrap();
+            if n == samples / 3 {
+                let process = |pid, command: &str, mib| ProcessRow {
+                    pid,
+                    start: 7,
+                    parent: Some(4321),
+                    command: Some(command.to_owned()),
+                    rss: Some(mib * MIB),
+                    ..ProcessRow::default()
+                };
+                let rows =
+                    vec![process(4321, "worker --name x", 60), process(4330, "worker: child", 7)];
+                let row = ProcessesRow { t: n as f64 / 10.0, rows, more: 0 };
+                writer.processes(&row).unwrap();
+            }
             if n == samples / 2 {
                 let config = Some(vec!["pressure.thresholds.critical 0.85 -> 0.80".to_owned()]);
                 writer
@@ -141,11 +156,24 @@ fn what_people_read_of_a_trace() {
     assert!(!report.contains('\u{1b}'), "no escape sequence of a trace reaches the terminal");
     let chart = report.lines().filter(|line| line.contains(['│', '┤', '└']));
     assert!(chart.clone().count() >= 10 && chart.clone().all(|line| line.chars().count() <= 80));
-    matches_snapshot("report.txt", &report);
-    matches_snapshot("replay.txt", &room.says(0, &["replay", &leak]));
-    matches_snapshot("budget.txt", &room.says(0, &["budget", &leak]));
     let (base, new) = (room.trace("a.gz", 600, steady(100)), room.trace("b.gz", 600, steady(110)));
-    matches_snapshot("diff.txt", &room.says(0, &["diff", &base, &new]));
+    fs::write(room.path("c.toml"), "schema_version = 3\n[budget]\ntotal = \"128MiB\"\n").unwrap();
+    for columns in ["80", "120"] {
+        for (name, words) in [
+            ("report", &["report", leak.as_str()][..]),
+            ("replay", &["replay", &leak]),
+            ("budget", &["budget", &leak]),
+            ("diff", &["diff", &base, &new]),
+            ("plan", &["config", "plan", "c.toml", "--trace", &leak]),
+        ] {
+            let output = room.command(words).env("COLUMNS", columns).output().unwrap();
+            assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+            matches_snapshot(&format!("{name}-{columns}.txt"), &text(&output.stdout));
+        }
+        let output = room.command(&["leak", &leak]).env("COLUMNS", columns).output().unwrap();
+        assert_eq!(output.status.code(), Some(99), "{}", text(&output.stderr));
+        matches_snapshot(&format!("leak-{columns}.txt"), &text(&output.stdout));
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ proptest! {
 
     /// P8: no more is asked for than the target, ceilings aside, and nobody above the permitted priority.
     #[test]
-    fn no_more_than_the_target_and_nobody_above_the_permitted(
+    fn p08_no_more_than_the_target_and_nobody_above_the_permitted(
         caches in prop::collection::vec(cache(), 0..20),
         level in level(),
         footprint in 0..2000 * MIB,
@@ -121,7 +121,7 @@ proptest! {
     /// P9: nobody is asked for a share of the target while one of lower priority could still be asked; within a
     /// priority the larger goes first, then the name that sorts first; short of the target everybody is asked.
     #[test]
-    fn lower_priorities_are_emptied_first(
+    fn p09_lower_priorities_are_emptied_first(
         caches in prop::collection::vec(cache(), 0..20),
         level in prop::sample::select(&Level::RAISED[..]),
         need in 1..2000 * MIB,
@@ -163,7 +163,7 @@ proptest! {
     /// than the last plan's end; nothing ever begins on an older one, nor beside another plan; and at one level
     /// nothing that is not urgent begins within the cooldown.
     #[test]
-    fn the_pace_of_plans(
+    fn p10_p11_the_pace_of_plans(
         steps in prop::collection::vec((level(), 1..20_000u64, 0..5_000u64, any::<bool>(), any::<bool>()), 1..60),
     ) {
         let cooldown = Duration::from_secs(30);
@@ -201,7 +201,7 @@ proptest! {
     /// P12 for the whole loop over a filling process, with caches that claim without freeing, free without claiming
     /// and allocate while they evict: a replay of the recorded samples gives the same decisions to the byte.
     #[test]
-    fn the_loop_replays_to_the_byte(
+    fn p12_the_loop_replays_to_the_byte(
         caches in prop::collection::vec(cache(), 1..6),
         fill in 0..4 * MIB,
         ticks in 50..300usize,

@@ -39,12 +39,18 @@ impl Held {
     }
 
     fn read_raw<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
+        let length = self.read_piece(buffer, 0)?;
+        Ok(buffer.get(..length).unwrap_or_default())
+    }
+
+    /// As much as there is from `offset` on, or as fits: how many bytes, 0 at the end. For files longer than a buffer.
+    pub(crate) fn read_piece(&self, buffer: &mut [u8], offset: u64) -> Reading<usize> {
         loop {
-            match self.file.read_at(buffer, 0) {
+            match self.file.read_at(buffer, offset) {
                 Ok(length) => {
                     #[cfg(test)]
                     let length = faults::on_read(length)?;
-                    return Ok(buffer.get(..length).unwrap_or_default());
+                    return Ok(length);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Absent::from(&error)),

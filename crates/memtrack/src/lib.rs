@@ -41,6 +41,7 @@ pub mod growth;
 mod held;
 #[cfg(feature = "history")]
 pub mod history;
+pub mod mappings;
 #[cfg(target_os = "linux")]
 mod own;
 pub mod processes;
@@ -62,6 +63,8 @@ pub mod source;
 ))]
 #[expect(unsafe_code, reason = "C allocators and a global allocator cannot be had without")]
 mod sys;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(target_os = "linux")]
 mod text;
 pub mod throttle;

@@ -30,6 +30,9 @@ pub enum Absent {
     /// The value was parsed but cannot be true, such as more memory than the machine has.
     #[error("implausible value")]
     Implausible,
+    /// Reading it would cost more than its budget ever allows.
+    #[error("too dear to read")]
+    TooDear,
     /// The read itself failed with this OS error number (0 when the system gave none).
     #[error("read failed with OS error {0}")]
     Failed(i32),

@@ -299,6 +299,8 @@ impl PsiLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
+    use proptest::prelude::*;
 
     #[test]
     fn footprint_counts_swap_and_survives_a_kernel_without_it() {
@@ -329,6 +331,19 @@ mod tests {
         assert_eq!(cgroup.working_set(), Ok(100));
         cgroup.inactive_file = Err(Absent::Denied);
         assert_eq!(cgroup.working_set(), Ok(100));
+    }
+
+    proptest! {
+        #[test]
+        fn derived_figures_never_overflow_and_never_invent(sample in testing::sample()) {
+            let process = sample.process;
+            prop_assert!(process.rss.is_ok() || process.footprint().is_err());
+            prop_assert!(process.footprint().is_err() || process.footprint().ok() >= process.rss.ok());
+            prop_assert!(process.private().is_err() || process.rss.is_ok() || process.anon.is_ok());
+            let cgroup = sample.cgroup;
+            prop_assert_eq!(cgroup.working_set().is_ok(), cgroup.usage.is_ok());
+            prop_assert!(cgroup.working_set().is_err() || cgroup.working_set().ok() <= cgroup.usage.ok());
+        }
     }
 
     #[test]

@@ -1,65 +1,19 @@
 //! Real processes: trees, forks, spikes, `exec`, stop and continue, early ends.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic here is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod common;
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::Actor;
 use memtrack::error::SourceError;
-use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Sample, Tier, TrackConfig};
 
 const MIB: u64 = 1 << 20;
-
-/// A child that does a step for each line it is sent, and says when it has done it.
-struct Actor {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Actor {
-    fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Self { child, input, output: BufReader::new(output) }
-    }
-
-    fn python(script: &str) -> Option<Self> {
-        let found =
-            Command::new("python3").arg("-c").arg("").status().is_ok_and(|status| status.success());
-        if !found {
-            eprintln!("skipped: this test needs python3");
-            return None;
-        }
-        Some(Self::spawn(Command::new("python3").args(["-u", "-c", script])))
-    }
-
-    fn id(&self) -> ProcessId {
-        ProcessId::read(Path::new("/"), self.child.id()).unwrap()
-    }
-
-    /// Waits until it has said `line`.
-    fn hear(&mut self, line: &str) {
-        let mut heard = String::new();
-        self.output.read_line(&mut heard).unwrap();
-        assert_eq!(heard.trim(), line);
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
-    }
-}
-
-impl Drop for Actor {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn config(tier: Tier) -> TrackConfig {
     TrackConfig { tier, ..TrackConfig::default() }
@@ -70,7 +24,7 @@ fn read(source: &mut LinuxSource) -> Sample {
 }
 
 /// Samples until `enough` is content with one; fails after a time that no machine needs.
-fn sample_until(source: &mut LinuxSource, enough: impl Fn(&Sample) -> bool) -> Sample {
+fn sample_until(source: &mut LinuxSource, mut enough: impl FnMut(&Sample) -> bool) -> Sample {
     let start = Instant::now();
     loop {
         let sample = read(source);
@@ -122,6 +76,27 @@ os.read(0, 1)
     assert!(pss.abs_diff(truth) <= truth / 50, "{} of {} MiB", pss / MIB, truth / MIB);
     assert!(pss > 200 * MIB && pss < 220 * MIB, "{} MiB with the interpreters", pss / MIB);
     assert_eq!(rows.len(), 5);
+    let each: u64 = rows.iter().map(|row| row.memory.pss.unwrap()).sum();
+    assert!(each.abs_diff(pss) <= pss / 50, "each process by itself: {} MiB", each / MIB);
+    let children: Vec<u32> = rows
+        .iter()
+        .filter(|row| row.parent == Ok(parent.child.id()))
+        .map(|row| row.id.pid)
+        .collect();
+    assert_eq!(children.len(), 4);
+
+    // With two of them gone the other three share what five shared: the old shares add up to 120 MiB.
+    for pid in &children[..2] {
+        Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+    }
+    let mut without_two = 0;
+    sample_until(&mut source, |sample| {
+        let process = sample.process;
+        let fewer = process.processes == Ok(3);
+        assert!(!fewer || process.pss.is_err() || process.pss.unwrap() > 190 * MIB, "{process:?}");
+        without_two += u32::from(fewer);
+        without_two == 50
+    });
 }
 
 #[test]
@@ -149,6 +124,32 @@ fn grandchildren_are_found_and_stay_when_their_parents_end() {
     let start = Instant::now();
     while source.read(&config(Tier::Production)) != Err(SourceError::Ended) {
         assert!(start.elapsed() < Duration::from_secs(30));
+    }
+}
+
+#[test]
+fn a_leaker_is_followed_step_by_step() {
+    let script = "\
+import mmap, sys
+kept = []
+for line in sys.stdin:
+    leak = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, 4 << 20, 4096): leak[page] = 1
+    kept.append(leak)
+    print('leaked')
+";
+    let Some(mut leaker) = Actor::python(script) else { return };
+    leaker.tell("");
+    leaker.hear("leaked");
+    let mut source = LinuxSource::open(&Target::Process(leaker.id())).unwrap();
+    let first = read(&mut source).process.private().unwrap();
+    for step in 1..=16 {
+        leaker.tell("");
+        leaker.hear("leaked");
+        let grown = read(&mut source).process.private().unwrap() - first;
+        // Kernels from 6.2 to 6.x count for each processor apart, and add up 64 pages or so late.
+        let off = grown.abs_diff(step * 4 * MIB);
+        assert!(off <= MIB, "{} KiB off after {step} steps", off >> 10);
     }
 }
 

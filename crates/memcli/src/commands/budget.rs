@@ -24,6 +24,7 @@ pub const SCHEMA: &str = "memcli.budget/1";
 
 /// What there is to say: the document `memcli.budget/1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     /// [`SCHEMA`].
     pub schema: &'static str,
@@ -64,7 +65,11 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))
     } else {
-        write!(screen::stdout(), "{}", output::budget::budget(&document))
+        write!(
+            screen::stdout(),
+            "{}",
+            output::budget::budget(&document, output::page::columns(io::stdout(), 100))
+        )
     })?;
     Ok(exit::OK)
 }

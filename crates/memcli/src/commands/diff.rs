@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cli::DiffArgs;
 use crate::commands;
-use crate::comparison::{Comparison, Outcome};
+use crate::comparison::{Comparison, Measured, Outcome};
 use crate::exit::{self, Failure};
 use crate::live::Still;
 use crate::output::{self, json, screen};
@@ -37,11 +37,16 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
         Ok(runs)
     };
     let (base, new) = (side(&args.base, &args.more_base)?, side(&args.new, &args.more_new)?);
-    let comparison = Comparison::of(&base, &new);
+    let measured = |runs: &[Recording]| runs.iter().map(Measured::from).collect::<Vec<_>>();
+    let comparison = Comparison::of(&measured(&base), &measured(&new));
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&comparison))
     } else {
-        write!(screen::stdout(), "{}", output::comparison::comparison(&comparison))
+        write!(
+            screen::stdout(),
+            "{}",
+            output::comparison::comparison(&comparison, output::page::columns(io::stdout(), 120))
+        )
     })?;
     let failed = !args.fail_on.is_empty() && comparison.verdict == Outcome::Worse;
     Ok(if failed { exit::GATE } else { exit::OK })

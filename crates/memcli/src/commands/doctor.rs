@@ -13,6 +13,7 @@ use crate::doctor::{Row, State, examine};
 use crate::exit::{self, Failure};
 use crate::live;
 use crate::output::badge::Marks;
+use crate::output::page::columns;
 use crate::output::screen;
 
 /// The name and version of the document.
@@ -27,13 +28,17 @@ pub fn doctor(args: &DoctorArgs, config: Option<&Path>) -> Result<u8, Failure> {
     written(if args.json {
         writeln!(screen::stdout(), "{}", json!({ "schema": SCHEMA, "rows": rows }))
     } else {
-        write!(screen::stdout(), "{}", lines(&rows, Marks::choose(args.no_emoji)))
+        write!(
+            screen::stdout(),
+            "{}",
+            lines(&rows, Marks::choose(args.no_emoji), columns(std::io::stdout(), 120))
+        )
     })?;
     Ok(exit::OK)
 }
 
 /// A line for each row, and one for its remedy.
-fn lines(rows: &[Row], marks: Marks) -> String {
+pub(crate) fn lines(rows: &[Row], marks: Marks, columns: usize) -> String {
     let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for row in rows {
@@ -51,11 +56,14 @@ fn lines(rows: &[Row], marks: Marks) -> String {
             }
         };
         let indent = " ".repeat(width + if marks == Marks::Emoji { 12 } else { 11 });
-        let says = row.says.replace('\n', &format!("\n{indent}"));
-        let _ = writeln!(text, "{mark}  {:<width$} {says}", row.name);
+        let fill = |said: &str| {
+            let room = columns.saturating_sub(indent.len()).max(30);
+            textwrap::fill(said, room).replace('\n', &format!("\n{indent}"))
+        };
+        let _ = writeln!(text, "{mark}  {:<width$} {}", row.name, fill(&row.says));
         if let Some(remedy) = &row.remedy {
             let arrow = if marks == Marks::Emoji { "→" } else { "->" };
-            let _ = writeln!(text, "{indent}{arrow} {remedy}");
+            let _ = writeln!(text, "{indent}{}", fill(&format!("{arrow} {remedy}")));
         }
     }
     text
@@ -74,7 +82,7 @@ mod tests {
             remedy: remedy.map(Into::into),
         };
         let rows = [row(State::Yes, None), row(State::No, Some("boot with psi=1"))];
-        let plain = |marks| anstream::adapter::strip_str(&lines(&rows, marks)).to_string();
+        let plain = |marks| anstream::adapter::strip_str(&lines(&rows, marks, 120)).to_string();
         assert_eq!(
             plain(Marks::Plain),
             "[YES]     PSI not available\n              here\n\

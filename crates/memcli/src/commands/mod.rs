@@ -21,12 +21,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use memtrack::units::format_duration;
+use serde::Serialize;
 
-use crate::cli::Watching;
-use crate::exit::Failure;
-use crate::gate::Gates;
+use crate::alert::Delivery;
+use crate::alert::log::Log;
+use crate::cli::{Logging, Watching};
+use crate::comparison::Measured;
+use crate::exit::{self, Failure};
+use crate::gate::{FailOn, Gates};
 use crate::live::Live;
+use crate::output::page::columns;
 use crate::output::{diagnostic, human, json, screen};
+use crate::recording;
 use crate::summary::Summary;
 use crate::trace::Recorder;
 
@@ -60,8 +66,8 @@ impl Watching {
         self.output.as_deref().map(Recorder::create).transpose()
     }
 
-    /// Writes the summary to its file, when one was asked for.
-    fn keep(&self, summary: &Summary) -> Result<(), Failure> {
+    /// Writes the document to its file, when one was asked for.
+    fn keep(&self, summary: &impl Serialize) -> Result<(), Failure> {
         let Some(path) = &self.summary else { return Ok(()) };
         let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
         let mut text =
@@ -69,6 +75,34 @@ impl Watching {
         text.push('\n');
         std::fs::write(path, text).map_err(failed)
     }
+}
+
+impl Logging {
+    /// Where what happens to `target` is told. Without a word on logs, alerts alone are written to stderr when `alerts` says
+    /// that it is free.
+    fn delivery(&self, target: &str, live: &Live, alerts: bool) -> Result<Delivery, Failure> {
+        let format = self.log_format.unwrap_or_default();
+        let log = match &self.log_file {
+            Some(path) => Some(Log::file(format, path)?),
+            None if self.log_format.is_some() => Some(Log::stderr(format, true)),
+            None => alerts.then(|| Log::stderr(format, false)),
+        };
+        Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
+    }
+}
+
+/// The runs of `--baseline`, read under the configuration that the watch begins with.
+fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, Failure> {
+    let Some(path) = &watching.baseline else {
+        if watching.fail_on.contains(&FailOn::Regression) {
+            let nothing = "`--fail-on regression` has nothing to compare with";
+            return Err(Failure::new(exit::USAGE, nothing)
+                .help("name a trace of `memcli run -o TRACE` with `--baseline TRACE`"));
+        }
+        return Ok(None);
+    };
+    let runs = recording::read(path, Duration::ZERO, &mut || live.policies(), |_, _| {})?;
+    Ok(Some(runs.iter().map(Measured::from).collect()))
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
@@ -86,7 +120,7 @@ fn show_on_stderr(summary: &Summary, json: bool) -> Result<(), Failure> {
     let written = if json {
         writeln!(screen::stderr(), "{}", json::summary(summary))
     } else {
-        write!(screen::stderr(), "{}", human::summary(summary))
+        write!(screen::stderr(), "{}", human::summary(summary, columns(std::io::stderr(), 100)))
     };
     written.map_err(|error| Failure::io("failed to write the summary", error))
 }

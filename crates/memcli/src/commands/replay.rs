@@ -37,13 +37,18 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
     let runs = recording::read(&args.trace, Duration::ZERO, &mut || still.policies(), listen)?;
+    let columns = output::page::columns(io::stdout(), 100);
     let mut written = player.written;
     for run in &runs {
         if written.is_ok() {
             written = if args.json {
                 writeln!(io::stdout().lock(), "{}", json::line(&Outcome::new(run)))
             } else {
-                write!(screen::stdout(), "{}", output::report::replayed(&Run::new(run), run))
+                write!(
+                    screen::stdout(),
+                    "{}",
+                    output::report::replayed(&Run::new(run), run, columns)
+                )
             };
         }
     }
@@ -79,7 +84,7 @@ impl Player {
         }
         match &numbered.event {
             Event::Sample(sample) => self.wait(sample.at.monotonic),
-            Event::Level(_) | Event::Verdict(_) => {
+            Event::Level(_) | Event::Verdict(_) | Event::Alert(_) => {
                 self.written = if self.json {
                     writeln!(io::stdout().lock(), "{}", json::event(numbered))
                 } else if let Some(line) = human::event_line(numbered) {
@@ -103,11 +108,14 @@ impl Player {
 
 /// What a replay came to.
 #[derive(Debug, Serialize)]
-struct Outcome {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Outcome {
     schema: &'static str,
     target: String,
     samples: u64,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     level: mempressure::Level,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     highest_level: mempressure::Level,
     verdict: Judgement,
 }

@@ -35,12 +35,13 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let drawn: Vec<(&Run, &Recording)> = runs.iter().zip(&recordings).collect();
     let written = match args.format {
         Format::Human => {
+            let columns = output::page::columns(io::stdout(), 80);
             let mut out = screen::stdout();
             drawn.iter().enumerate().try_for_each(|(n, (run, recording))| {
                 if n > 0 {
                     writeln!(out)?;
                 }
-                write!(out, "{}", output::report::report(run, recording))
+                write!(out, "{}", output::report::report(run, recording, columns))
             })
         }
         Format::Html => write!(io::stdout().lock(), "{}", html::page(&drawn)),
@@ -69,7 +70,7 @@ fn csv_of(paths: &[impl AsRef<Path>]) -> Result<u8, Failure> {
                     samples += 1;
                     written = csv::sample(&mut out, run, &sample);
                 }
-                Row::Event(_) | Row::End(_) => {}
+                Row::Processes(_) | Row::Event(_) | Row::End(_) => {}
             }
         }
         if let Some(damage) = reader.damage() {

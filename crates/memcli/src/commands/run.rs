@@ -1,59 +1,163 @@
-//! `memcli run`: start a command, watch it to its end, judge it.
+//! `memcli run`: start a command, watch it to its end, judge it; once, or several times.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::Path;
 
+use crossbeam_channel::Receiver;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 
 use crate::child::Child;
 use crate::cli::{RunArgs, Watching};
-use crate::commands::show_on_stderr;
-use crate::exit::Failure;
-use crate::output::screen::{Screen, Style};
-use crate::session::Session;
-use crate::sys;
+use crate::commands::{baseline, show_on_stderr};
+use crate::comparison::{Comparison, Measured};
+use crate::exit::{self, Failure};
+use crate::gate::Gates;
+use crate::live::Live;
+use crate::output::screen::{self, Screen, Style};
+use crate::output::{self, json};
+use crate::series::{self, Series};
+use crate::session::{Session, Watched};
+use crate::summary::{End, Summary};
+use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
+use crate::trace::Recorder;
 
 /// Runs the command; the exit code is its own, unless it succeeded and a gate failed.
 ///
 /// # Errors
 /// When the command cannot be started or the summary cannot be written.
 pub fn run(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    start(&args.command, &args.watching, config)
+    if args.runs == 1 && args.warmup == 0 {
+        return start(&args.command, &args.watching, config);
+    }
+    several(args, config)
 }
 
-/// The same for any command.
+/// One command under `watching`, ready to be started again and again.
+struct Start<'a> {
+    command: &'a [OsString],
+    watching: &'a Watching,
+    live: Live,
+    signals: Receiver<Signal>,
+    baseline: Option<Vec<Measured>>,
+}
+
+impl<'a> Start<'a> {
+    fn new(
+        command: &'a [OsString],
+        watching: &'a Watching,
+        config: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let live = watching.live(config, false)?;
+        // What cannot be compared with is told before anything is started.
+        let baseline = baseline(watching, &live)?;
+        // Before the child: its end must find someone listening.
+        let signals =
+            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        Ok(Self { command, watching, live, signals, baseline })
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+
+    /// Runs the command once. `alone` says that its gates decide on the exit code and its baseline is compared with.
+    fn once(
+        &self,
+        recorder: Option<Recorder>,
+        gates: Gates,
+        alone: bool,
+    ) -> Result<Watched, Failure> {
+        let watching = self.watching;
+        let child = Child::start(self.command)?;
+        let id = ProcessId::read(Path::new("/"), child.pid()).map_err(not_opened)?;
+        let words = self.words();
+        let name = Path::new(&self.command[0])
+            .file_name()
+            .map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
+        let session = Session {
+            target: Found { watched: Target::Tree(id), label: format!("{name}({})", id.pid) },
+            command: Some(words),
+            child: Some(child),
+            duration: watching.duration,
+            gates,
+            recorder,
+            abort: watching.abort,
+            baseline: self.baseline.as_deref().filter(|_| alone),
+            measured: self.baseline.is_some(),
+            gates_decide: alone,
+        };
+        let label = &session.target.label;
+        let mut delivery = watching.logging.delivery(label, &self.live, false)?;
+        // Both streams are the child's until it has ended.
+        let mut screen = Screen::new(Style::Silent, label);
+        session.watch(&self.live, &self.signals, &mut screen, &mut delivery)
+    }
+}
+
+/// The same for any command, once.
 pub(crate) fn start(
     command: &[OsString],
     watching: &Watching,
     config: Option<&Path>,
 ) -> Result<u8, Failure> {
-    let live = watching.live(config, false)?;
-    let recorder = watching.recorder()?;
-    // Before the child: its end must find someone listening.
-    let signals =
-        sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
-    let child = Child::start(command)?;
-    let id = ProcessId::read(Path::new("/"), child.pid()).map_err(not_opened)?;
-    let words: Vec<String> =
-        command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let name = Path::new(&command[0])
-        .file_name()
-        .map_or(words[0].clone(), |name| name.to_string_lossy().into_owned());
-    let session = Session {
-        target: Found { watched: Target::Tree(id), label: format!("{name}({})", id.pid) },
-        command: Some(words),
-        child: Some(child),
-        duration: watching.duration,
-        gates: watching.gates(),
-        recorder,
-        abort: watching.abort,
-    };
-    // Both streams are the child's until it has ended.
-    let mut screen = Screen::new(Style::Silent, &session.target.label);
-    let summary = session.watch(&live, &signals, &mut screen)?;
+    let start = Start::new(command, watching, config)?;
+    let Watched { summary, .. } = start.once(watching.recorder()?, watching.gates(), true)?;
     watching.keep(&summary)?;
     show_on_stderr(&summary, watching.json)?;
     Ok(summary.exit_code)
+}
+
+/// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end.
+fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let watching = &args.watching;
+    let start = Start::new(&args.command, watching, config)?;
+    let mut runs: Vec<Summary> = Vec::new();
+    let mut measured = Vec::new();
+    let mut failed = None;
+    // The file is made before anything is started, and each run adds to it.
+    let mut recorder = watching.recorder()?;
+    for number in 0..args.warmup.saturating_add(args.runs) {
+        let counts = number >= args.warmup;
+        if counts && number > args.warmup {
+            recorder = watching.output.as_deref().map(Recorder::append).transpose()?;
+        }
+        let gates = if counts { watching.gates() } else { Gates::default() };
+        let recorder = if counts { recorder.take() } else { None };
+        let Watched { summary, measured: run } = start.once(recorder, gates, false)?;
+        let told_to_end = summary.end == End::Aborted;
+        failed = Some(summary.exit_code).filter(|code| *code != exit::OK);
+        if counts || failed.is_some() {
+            runs.push(summary);
+            measured.extend(run);
+        }
+        if failed.is_some() || told_to_end {
+            break;
+        }
+    }
+    let judged: Vec<_> = runs.iter().map(|run| run.gates.clone()).collect();
+    let mut series = Series::new(start.words(), args.warmup, args.runs, runs);
+    series.baseline = start.baseline.map(|base| Comparison::of(&base, &measured));
+    let mut gates = series::gates(&judged);
+    let regression = series.baseline.as_ref().map(|comparison| comparison.verdict);
+    for gate in gates.iter_mut().filter(|gate| gate.name == "regression") {
+        *gate = crate::gate::regression(regression);
+    }
+    series.gates = gates;
+    let gates_pass = series.gates.iter().all(|gate| gate.pass);
+    series.exit_code = failed.unwrap_or(if gates_pass { exit::OK } else { exit::GATE });
+    watching.keep(&series)?;
+    let written = if watching.json {
+        writeln!(screen::stderr(), "{}", json::line(&series))
+    } else {
+        write!(
+            screen::stderr(),
+            "{}",
+            output::series::series(&series, output::page::columns(std::io::stderr(), 120))
+        )
+    };
+    written.map_err(|error| Failure::io("failed to write the summary", error))?;
+    Ok(series.exit_code)
 }

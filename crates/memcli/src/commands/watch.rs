@@ -4,10 +4,12 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::cli::WatchArgs;
+use crate::commands::baseline;
 use crate::exit::{self, Failure};
+use crate::output::page::columns;
 use crate::output::screen::{self, Screen, Style};
 use crate::output::{human, json};
-use crate::session::Session;
+use crate::session::{Session, Watched};
 use crate::sys;
 
 /// Watches the target until it ends, the time is up, or someone interrupts.
@@ -18,6 +20,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let watching = &args.watching;
     let target = args.target.find()?;
     let live = watching.live(config, true)?;
+    let baseline = baseline(watching, &live)?;
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let session = Session {
@@ -28,10 +31,14 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         gates: watching.gates(),
         recorder: watching.recorder()?,
         abort: watching.abort,
+        baseline: baseline.as_deref(),
+        measured: baseline.is_some(),
+        gates_decide: true,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     let mut screen = Screen::new(style, &session.target.label);
-    let summary = session.watch(&live, &signals, &mut screen)?;
+    let mut delivery = watching.logging.delivery(&session.target.label, &live, !watching.json)?;
+    let Watched { summary, .. } = session.watch(&live, &signals, &mut screen, &mut delivery)?;
     watching.keep(&summary)?;
     if screen.failed().is_some() {
         // Nobody reads on (`memcli watch .. | head`): that is an end like another.
@@ -40,7 +47,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let written = if watching.json {
         writeln!(screen::stdout(), "{}", json::summary(&summary))
     } else {
-        write!(screen::stdout(), "{}", human::summary(&summary))
+        write!(screen::stdout(), "{}", human::summary(&summary, columns(std::io::stdout(), 100)))
     };
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::OK),

@@ -7,16 +7,15 @@ use memtrack::{Rate, Size};
 use crate::budget::MOST_WORKERS;
 use crate::commands::budget::Document;
 use crate::output::human::{BAD, BOLD, Painted, counted};
+use crate::output::page;
 
-/// What fits, in sentences, and the TOML to paste.
+/// What fits, in sentences, and the TOML to paste; in this many columns.
 #[must_use]
-pub fn budget(document: &Document) -> String {
+pub fn budget(document: &Document, columns: usize) -> String {
     let mut text = String::new();
     let about = document.target.as_deref().unwrap_or("this system");
     let _ = writeln!(text, "{BOLD}budget for {about}{BOLD:#}");
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
+    let mut row = |name: &str, value: String| page::row(&mut text, columns, name, &value);
     row("limit", format!("{} ({})", Size(document.limit_bytes), document.limit_from));
     let Some(plan) = &document.plan else {
         row(

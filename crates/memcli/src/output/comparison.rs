@@ -7,16 +7,21 @@ use memtrack::Size;
 use crate::comparison::{Comparison, Metric, Outcome};
 use crate::output::human::{BAD, BOLD, GOOD, Painted, WARN, counted, signed};
 
-/// Two sides in a table.
+/// Columns that a row needs on one line.
+const WIDE: usize = 114;
+
+/// Two sides in a table; in fewer than [`WIDE`] columns each number takes two lines.
 #[must_use]
-pub fn comparison(comparison: &Comparison) -> String {
+pub fn comparison(comparison: &Comparison, columns: usize) -> String {
+    let wide = columns >= WIDE;
     let mut text = String::new();
     let side = |name: &str, runs: usize| format!("{name} ({})", counted(runs as u64, "run"));
     let (base, new) = (side("base", comparison.base.runs), side("new", comparison.new.runs));
+    let middle = if wide { format!("{:<30} {:>6}  ", "95 % interval", "p") } else { String::new() };
     let _ = writeln!(
         text,
-        "{BOLD}{:<8} {base:>14} {new:>14} {:>14}  {:<26} {:>6}  verdict{BOLD:#}",
-        "", "change", "95 % interval", "p"
+        "{BOLD}{:<8} {base:>14} {new:>14} {:>14}  {middle}verdict{BOLD:#}",
+        "", "change"
     );
     for row in &comparison.rows {
         let rate = row.metric == Metric::Growth;
@@ -45,14 +50,21 @@ pub fn comparison(comparison: &Comparison) -> String {
         let p = row.p.map_or("-".to_owned(), |p| {
             if p < 0.001 { "<0.001".into() } else { format!("{p:.3}") }
         });
+        let middle = if wide { format!("{interval:<30} {p:>6}  ") } else { String::new() };
         let _ = writeln!(
             text,
-            "{name:<8} {:>14} {:>14} {:>14}  {interval:<26} {p:>6}  {}",
+            "{name:<8} {:>14} {:>14} {:>14}  {middle}{}",
             value(row.base),
             value(row.new),
             change(row.change),
             outcome(row.verdict)
         );
+        if !wide {
+            let _ = match row.p {
+                Some(_) => writeln!(text, "{:<9}95 %: {interval}, p {p}", ""),
+                None => writeln!(text, "{:<9}{interval}", ""),
+            };
+        }
     }
     if comparison.rows.len() < 2 {
         let _ = writeln!(text, "the curves have too few samples in common to be compared");

@@ -4,21 +4,20 @@ use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use memleak::{Trend, Verdict};
+use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
 use crate::gate::Judged;
+use crate::output::page;
 use crate::pipeline::{Event, Numbered};
+use crate::places::Places;
 use crate::summary::{End, Recorded, Summary};
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
 pub(super) const BOLD: Style = Style::new().bold();
-
-/// Longer lines of a summary are broken at words. A paragraph wider than this is hard to read on any terminal.
-const WIDTH: usize = 100;
 
 /// A word in a style. The word carries the meaning; the colour only repeats it.
 pub(super) struct Painted<T>(pub(super) Style, pub(super) T);
@@ -43,6 +42,14 @@ pub(crate) fn verdict_style(verdict: &str) -> Style {
         "steady" => GOOD,
         "leak" => BAD,
         _ => WARN,
+    }
+}
+
+fn severity_style(severity: Severity) -> Style {
+    match severity {
+        Severity::Info => GOOD,
+        Severity::Warning => WARN,
+        _ => BAD,
     }
 }
 
@@ -138,11 +145,16 @@ pub(crate) fn time_of_day(wall: SystemTime) -> String {
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }
 
-/// The line of an event; `None` for those that are not shown one by one.
+/// The line of an event with its time; `None` for those that are not shown one by one.
 #[must_use]
 pub fn event_line(numbered: &Numbered) -> Option<String> {
-    let time = time_of_day(numbered.at.wall);
-    let text = match &numbered.event {
+    event_text(numbered).map(|text| format!("{} {text}", time_of_day(numbered.at.wall)))
+}
+
+/// What happened, without the time.
+#[must_use]
+pub fn event_text(numbered: &Numbered) -> Option<String> {
+    Some(match &numbered.event {
         Event::Sample(_) | Event::Ended => return None,
         // What is well from the start is no news.
         Event::Level(transition)
@@ -159,11 +171,15 @@ pub fn event_line(numbered: &Numbered) -> Option<String> {
                 change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
             format!("verdict  {from} -> {}{trend}", Painted(verdict_style(to), to))
         }
+        Event::Alert(alert) => {
+            let word = Painted(severity_style(alert.severity), crate::alert::word(alert.severity));
+            format!("alert    {word}: {}", alert.text())
+        }
+        Event::Hook(problem) => format!("note     alerts.exec: {problem}"),
         Event::Config(reload) => format!("config   {}", crate::output::reload::line(reload)),
         Event::Failed(failure) => format!("note     {failure}; watching goes on"),
         Event::Lost(count) => format!("note     {count} samples were lost: memcli did not keep up"),
-    };
-    Some(format!("{time} {text}"))
+    })
 }
 
 /// Whether the terminal can take a line back: a dumb one cannot.
@@ -193,9 +209,9 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
     format!("{label}  {size}  {level}  {kind}{trend}")
 }
 
-/// The summary at the end of `run` and `watch`.
+/// The summary at the end of `run` and `watch`, in this many columns.
 #[must_use]
-pub fn summary(summary: &Summary) -> String {
+pub fn summary(summary: &Summary, columns: usize) -> String {
     let mut text = String::new();
     let after = Span(Duration::from_secs_f64(summary.duration_seconds.max(0.0)));
     let _ = writeln!(
@@ -204,10 +220,7 @@ pub fn summary(summary: &Summary) -> String {
         summary.target,
         end(summary.end)
     );
-    let mut row = |name: &str, value: String| {
-        let options = textwrap::Options::new(WIDTH).subsequent_indent("            ");
-        let _ = writeln!(text, "{}", textwrap::fill(&format!("  {name:<9} {value}"), options));
-    };
+    let mut row = |name: &str, value: String| page::row(&mut text, columns, name, &value);
     row("peak", peak(summary));
     row(
         "growth",
@@ -220,7 +233,20 @@ pub fn summary(summary: &Summary) -> String {
     );
     let kind = summary.verdict.kind;
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), summary.verdict.reason));
+    if let Some(places) = &summary.places {
+        row("where", self::places(places));
+    }
     row("level", level(summary));
+    for alert in &summary.alerts.told {
+        let word = Painted(severity_style(alert.severity), crate::alert::word(alert.severity));
+        row("alert", format!("{word}, {} into the watch: {}", Span(seconds(alert.t)), alert.text));
+    }
+    if let more @ 1.. = summary.alerts.delivered.saturating_sub(summary.alerts.told.len() as u64) {
+        row("alert", format!("{more} more"));
+    }
+    for problem in &summary.alerts.problems {
+        row("alert", format!("{}: {problem}", Painted(BAD, "alerts.exec")));
+    }
     for gate in &summary.gates {
         row("gate", judged(gate));
     }
@@ -241,15 +267,52 @@ pub fn summary(summary: &Summary) -> String {
             summary.samples, summary.cost.cpu_seconds
         ),
     );
+    if let Some(comparison) = &summary.baseline {
+        text.push_str(&super::comparison::comparison(comparison, columns));
+    }
     text
+}
+
+/// `anon 100 % of it; in 8.0 s anonymous mappings +16.2 MiB, heap +0.2 MiB`.
+pub(super) fn places(places: &Places) -> String {
+    let mut parts = Vec::new();
+    let kinds: Vec<String> = places
+        .kinds
+        .iter()
+        .filter(|kind| kind.share >= 0.01)
+        .map(|kind| format!("{} {:.0} %", kind.kind, 100.0 * kind.share))
+        .collect();
+    if !kinds.is_empty() {
+        parts.push(format!("{} of the growth", kinds.join(", ")));
+    }
+    if let Some(mappings) = &places.mappings {
+        let grown = |name: &str, bytes: i64| format!("{name} +{}", Size(bytes.unsigned_abs()));
+        let mut grew: Vec<String> =
+            mappings.classes.iter().map(|place| grown(place.class, place.bytes)).collect();
+        grew.extend(mappings.named.iter().map(|place| grown(&place.name, place.bytes)));
+        if grew.is_empty() {
+            grew.push("no mapping grew".into());
+        }
+        parts.push(format!(
+            "in {} of mappings: {}",
+            Span(seconds(mappings.seconds)),
+            grew.join(", ")
+        ));
+    }
+    parts.join("; ")
 }
 
 pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
-pub(super) fn counted(n: u64, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+pub(crate) fn counted(n: u64, what: &str) -> String {
+    match (n, what.strip_suffix('s')) {
+        (1, _) => format!("1 {what}"),
+        // A word that ends in s takes another ending.
+        (_, Some(_)) => format!("{n} {what}es"),
+        _ => format!("{n} {what}s"),
+    }
 }
 
 pub(super) fn shortened(text: &str, most: usize) -> String {
@@ -315,7 +378,7 @@ pub(super) fn level_words(level: Level, highest: Level) -> String {
     }
 }
 
-fn judged(gate: &Judged) -> String {
+pub(super) fn judged(gate: &Judged) -> String {
     let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
     let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
     format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::pipeline::{Event, Numbered};
 use crate::summary::Summary;
+use crate::trace::rows::AlertRow;
 
 /// The name and version of an event row.
 pub const EVENT_SCHEMA: &str = "memcli.event/1";
@@ -19,6 +20,8 @@ pub fn event(numbered: &Numbered) -> String {
         Event::Sample(sample) => ("sample", sample_body(sample)),
         Event::Level(transition) => ("level", to_value(transition)),
         Event::Verdict(change) => ("verdict", to_value(change)),
+        Event::Alert(alert) => ("alert", to_value(&AlertRow::new(numbered, alert))),
+        Event::Hook(problem) => ("hook", json!({ "problem": problem })),
         Event::Config(reload) => ("config", crate::output::reload::body(reload)),
         Event::Failed(failure) => ("failed", json!({ "reason": failure.to_string() })),
         Event::Lost(count) => ("lost", json!({ "samples": count })),

@@ -9,10 +9,14 @@ pub mod diagnostic;
 pub mod html;
 pub mod human;
 pub mod json;
+pub mod page;
 pub mod progress;
 pub mod reload;
 pub mod report;
 pub mod screen;
+pub mod series;
+#[cfg(test)]
+mod snapshots;
 pub mod status;
 pub mod svg;
 pub mod verdict;

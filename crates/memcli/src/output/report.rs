@@ -11,24 +11,25 @@ use crate::output::human::{
     BOLD, Painted, WARN, counted, end, exactness, growth, level_words, seconds, shortened,
     verdict_style,
 };
+use crate::output::page;
 use crate::recording::Recording;
 use crate::report::Run;
 use crate::trace::Header;
 
 /// Lines of the chart in a report.
 const CHART_LINES: usize = 10;
-/// Columns of a report.
-const COLUMNS: usize = 80;
+/// Processes that a report lists.
+const PROCESSES: usize = 5;
 /// Events that a report lists.
 const EVENTS: usize = 12;
 
 /// What a trace holds: a chart of what is watched, and what follows from it.
 #[must_use]
-pub fn report(run: &Run, recording: &Recording) -> String {
+pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{BOLD}{}{BOLD:#}  {}", run.target, run.file);
     if let Some(command) = &run.command {
-        let _ = writeln!(text, "  {}", shortened(&command.join(" "), COLUMNS - 2));
+        let _ = writeln!(text, "  {}", shortened(&command.join(" "), columns.saturating_sub(2)));
     }
     let every = if run.interval_seconds > 0.0 {
         format!(", one every {}", Span(seconds(run.interval_seconds)))
@@ -53,24 +54,22 @@ pub fn report(run: &Run, recording: &Recording) -> String {
         curve: &recording.watched,
         fit: Fit::of(recording),
         marks: &marks,
-        width: COLUMNS,
+        width: columns,
         height: CHART_LINES,
     };
     text.push_str(&chart.draw());
     for (event, letter) in letters {
-        let _ = writeln!(
-            text,
-            "  {letter} {:>9}  {}",
-            Span(seconds(event.t)).to_string(),
-            event.text()
-        );
+        let line =
+            format!("  {letter} {:>9}  {}", Span(seconds(event.t)).to_string(), event.text());
+        let options = textwrap::Options::new(columns).subsequent_indent("               ");
+        let _ = writeln!(text, "{}", textwrap::fill(&line, options));
     }
     let left = run.events.len().saturating_sub(EVENTS) as u64 + run.more_events;
     if left > 0 {
         let _ = writeln!(text, "    and {} more", counted(left, "event"));
     }
     let _ = writeln!(text);
-    report_rows(&mut text, run);
+    report_rows(&mut text, run, columns);
     text
 }
 
@@ -83,7 +82,7 @@ pub fn replay_of(header: &Header) -> String {
 
 /// What a replay came to, beside what the watch itself came to.
 #[must_use]
-pub fn replayed(recorded: &Run, recording: &Recording) -> String {
+pub fn replayed(recorded: &Run, recording: &Recording, columns: usize) -> String {
     let mut text = String::new();
     let seen = recording.pipeline.seen();
     let _ = writeln!(
@@ -93,9 +92,7 @@ pub fn replayed(recorded: &Run, recording: &Recording) -> String {
         recorded.target,
         Span(seconds(recorded.duration_seconds))
     );
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
+    let mut row = |name: &str, value: String| page::row(&mut text, columns, name, &value);
     row("level", level_words(recording.pipeline.level(), seen.level));
     if recording.events.iter().any(|event| event.level.is_some()) {
         row("recorded", level_words(recorded.level, recorded.highest_level));
@@ -105,10 +102,8 @@ pub fn replayed(recorded: &Run, recording: &Recording) -> String {
     text
 }
 
-fn report_rows(text: &mut String, run: &Run) {
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(text, "  {name:<9} {value}");
-    };
+fn report_rows(text: &mut String, run: &Run, columns: usize) {
+    let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row(
         "ended",
         run.end.map_or("not known: the trace does not say".into(), |how| {
@@ -150,6 +145,19 @@ fn report_rows(text: &mut String, run: &Run) {
                 Size(p.min_bytes)
             ),
         );
+    }
+    if let Some(processes) = &run.processes {
+        let count = processes.rows.len() as u64 + processes.more;
+        let at = Span(seconds(processes.t));
+        row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));
+        let mut largest: Vec<_> = processes.rows.iter().collect();
+        largest.sort_by_key(|process| std::cmp::Reverse(process.rss));
+        for process in largest.into_iter().take(PROCESSES) {
+            let rss = process.rss.map_or("?".to_owned(), |bytes| Size(bytes).to_string());
+            let command = process.command.as_deref().unwrap_or_default();
+            let room = columns.saturating_sub(34);
+            row("", format!("{rss:>10} RSS {:>7} {}", process.pid, shortened(command, room)));
+        }
     }
     if run.lost > 0 {
         row("lost", counted(run.lost, "sample"));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anstream::{AutoStream, ColorChoice};
 
 use crate::output::{human, json};
-use crate::pipeline::{Numbered, Pipeline};
+use crate::pipeline::{Event, Numbered, Pipeline};
 
 /// How often the status line is drawn anew at most.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -47,6 +47,8 @@ impl Screen {
         let written = match self.style {
             Style::Silent => return,
             Style::Json => writeln!(io::stdout().lock(), "{}", json::event(numbered)),
+            // Alerts go to the log, which is on stderr unless asked elsewhere.
+            Style::Lines if matches!(numbered.event, Event::Alert(_)) => return,
             Style::Lines => match human::event_line(numbered) {
                 Some(line) => {
                     self.clear();

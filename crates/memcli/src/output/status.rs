@@ -108,6 +108,7 @@ pub fn of(used: u64, limit: u64) -> String {
 
 /// The document `memcli.status/1`. Sizes are in bytes, times in seconds; what is unknown is `null` with its reason.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document {
     schema: &'static str,
     time: String,
@@ -115,8 +116,10 @@ pub struct Document {
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Entry {
     target: String,
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     level: Level,
     signal: Option<Decided>,
     size: Option<Sized>,
@@ -130,20 +133,25 @@ struct Entry {
 
 /// The signal that decides the level.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Decided {
+    #[cfg_attr(test, schemars(with = "crate::schema::Signal"))]
     name: Signal,
+    #[cfg_attr(test, schemars(with = "crate::schema::Measure"))]
     measure: Measure,
     value: Option<f64>,
     threshold: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Sized {
     measure: &'static str,
     bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Bound {
     kind: &'static str,
     path: Option<String>,

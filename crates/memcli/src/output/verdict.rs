@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use crate::limit::Limit;
 use crate::output::badge::Marks;
+use crate::output::human;
 use crate::output::human::{growth, reason};
 use crate::output::status::of;
+use crate::places::Places;
 use crate::summary::{Growth, Judgement};
 
 /// The name and version of the document.
@@ -29,20 +31,24 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The nearest limit at the end, where it is known.
     pub limit: Option<Reading<Limit>>,
+    /// Where it grows, when it does.
+    pub places: Option<Places>,
     /// A command that would tell more, when there is one.
     pub next: Option<String>,
 }
 
 /// The verdict in a few lines: the word, the rate, the reason, the evidence, and what to do next.
 #[must_use]
-pub fn lines(finding: &Finding, marks: Marks) -> String {
+pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
     let Finding { label, series, verdict, .. } = finding;
     let evidence = verdict.evidence();
     let mut text = String::new();
     let rate = verdict.trend().map_or("growth unknown: too few samples".into(), growth);
     let _ = writeln!(text, "{} {label}  {rate}", marks.verdict(verdict.kind()));
     let mut line = |said: String| {
-        let _ = writeln!(text, "   {said}");
+        let options = textwrap::Options::new(columns.min(100));
+        let options = options.initial_indent("   ").subsequent_indent("     ");
+        let _ = writeln!(text, "{}", textwrap::fill(&said, options));
     };
     line(reason(verdict));
     line(samples(finding, series, evidence));
@@ -50,6 +56,9 @@ pub fn lines(finding: &Finding, marks: Marks) -> String {
     if let Verdict::Leak { shape, confidence, .. } = verdict {
         let shape = format!("{shape:?}").to_lowercase();
         line(format!("the growth is {shape}; {:.0} % sure that it goes on", confidence * 100.0));
+    }
+    if let Some(places) = &finding.places {
+        line(format!("where: {}", human::places(places)));
     }
     match &finding.limit {
         Some(Ok(limit)) => line(format!(
@@ -106,6 +115,7 @@ fn figures(evidence: &Evidence) -> String {
 
 /// The document `memcli.leak/1`.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Document<'a> {
     schema: &'static str,
     target: &'a str,
@@ -113,7 +123,9 @@ pub struct Document<'a> {
     skipped_seconds: f64,
     growth: Growth,
     verdict: Judgement,
+    #[cfg_attr(test, schemars(with = "crate::schema::Evidence"))]
     evidence: &'a Evidence,
+    places: Option<&'a Places>,
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,
     limit_of: Option<String>,
@@ -132,6 +144,7 @@ impl<'a> Document<'a> {
             growth: Growth::from(finding.verdict.trend()),
             verdict: Judgement::from(&finding.verdict),
             evidence: finding.verdict.evidence(),
+            places: finding.places.as_ref(),
             limit_bytes: limit.map(|limit| limit.bytes),
             limit_used_bytes: limit.map(|limit| limit.used),
             limit_of: limit.map(|limit| limit.owner.to_string()),
@@ -160,12 +173,14 @@ mod tests {
             skipped: Duration::from_secs(10),
             verdict: detector.verdict(),
             limit: Some(Ok(limit)),
+            places: None,
             next: Some("memcli watch 4321 --for 1h".into()),
         }
     }
 
     fn plain(finding: &Finding) -> String {
-        anstream::adapter::strip_str(&lines(finding, Marks::Emoji)).to_string()
+        let text = anstream::adapter::strip_str(&lines(finding, Marks::Emoji, 100)).to_string();
+        text.split_inclusive("\n     ").map(str::trim).collect::<Vec<_>>().join(" ")
     }
 
     #[test]

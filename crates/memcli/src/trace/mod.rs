@@ -10,6 +10,7 @@
 //! | row | what it holds |
 //! |---|---|
 //! | `{"sample":{"t":1.2,"rss":..}}` | one sample: `t`, and what changed since the sample before |
+//! | `{"processes":{"t":1.2,"rows":[..]}}` | a [`tree::ProcessesRow`]: the processes of the target, when they change and every ten seconds |
 //! | `{"event":{"t":1.2,"seq":7,"level":{..}}}` | an [`EventRow`] |
 //! | `{"end":{"exit_code":0,..}}` | the [`EndRow`]: the watch ended in order |
 //!
@@ -31,6 +32,7 @@ mod lines;
 pub mod reader;
 pub mod recorder;
 pub mod rows;
+pub mod tree;
 pub mod writer;
 
 pub use delta::to_tick;

@@ -15,6 +15,7 @@ use crate::trace::error::{Broken, Damage, TraceError};
 use crate::trace::import::Import;
 use crate::trace::lines::{Lines, Next};
 use crate::trace::rows::{EndRow, EventRow, Header, Kind, TargetRow};
+use crate::trace::tree::ProcessesRow;
 
 /// A row of a trace.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,8 @@ pub enum Row {
     Header(Box<Header>),
     /// A sample, complete.
     Sample(Sample),
+    /// The processes of the target.
+    Processes(ProcessesRow),
     /// Something happened.
     Event(EventRow),
     /// The run ended in order.
@@ -172,6 +175,12 @@ impl Reader {
         self.waiting.extend(sample);
         self.waiting.push(Row::Header(Box::new(header.cleaned())));
         Ok(self)
+    }
+
+    /// Whether it is a trace of memcli, and no import.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        matches!(self.format, Format::Native(_))
     }
 
     /// The file's name in messages.
@@ -334,6 +343,10 @@ impl<'de> Visitor<'de> for Tagged<'_> {
                     Some(Content::Row(Row::Sample(map.next_value_seed(delta::Read(self.0))?)))
                 }
                 "event" => Some(Content::Row(Row::Event(map.next_value::<EventRow>()?.cleaned()))),
+                "processes" => {
+                    let row = map.next_value::<ProcessesRow>()?;
+                    Some(Content::Row(Row::Processes(row.cleaned())))
+                }
                 "end" => {
                     let end: EndRow = map.next_value()?;
                     if !end.duration_seconds.is_finite() || end.duration_seconds < 0.0 {

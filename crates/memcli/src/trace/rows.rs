@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use memleak::Trend;
+use memleak::{Severity, Trend};
 use mempressure::Level;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{End, Summary};
 use crate::target::Found;
@@ -16,6 +17,7 @@ use crate::trace::SCHEMA;
 
 /// The first row: what was watched, where, from when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Header {
     /// [`SCHEMA`].
     pub schema: String,
@@ -28,6 +30,7 @@ pub struct Header {
     pub command: Option<Vec<String>>,
     /// The wall clock when the watch began, RFC 3339.
     #[serde(with = "rfc3339")]
+    #[cfg_attr(test, schemars(with = "String"))]
     pub started: SystemTime,
     /// Time between samples that was asked for; 0 when it is not known.
     #[serde(default)]
@@ -42,6 +45,7 @@ pub struct Header {
 
 /// What was watched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct TargetRow {
     /// What people call it: `worker(4321)`.
     pub label: String,
@@ -60,6 +64,7 @@ pub struct TargetRow {
 
 /// The kinds of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// One process.
@@ -74,6 +79,7 @@ pub enum Kind {
 
 /// The machine of a trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct MachineRow {
     /// `Linux 6.18.0`.
     pub kernel: String,
@@ -85,6 +91,7 @@ pub struct MachineRow {
 
 /// Something that happened. One of the options is set; a kind that is not known here sets none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EventRow {
     /// Seconds since the watch began.
     pub t: f64,
@@ -97,6 +104,12 @@ pub struct EventRow {
     /// The verdict became one of another kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<VerdictRow>,
+    /// Somebody was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alert: Option<AlertRow>,
+    /// The command that tells somebody went wrong: how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hook: Option<String>,
     /// The configuration was edited: what to say about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config: Option<Vec<String>>,
@@ -110,10 +123,13 @@ pub struct EventRow {
 
 /// A change of level.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelRow {
     /// The level before.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub from: Level,
     /// The level from then on.
+    #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub to: Level,
     /// In words, with the deciding signal.
     pub text: String,
@@ -121,6 +137,7 @@ pub struct LevelRow {
 
 /// A change of verdict.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct VerdictRow {
     /// The kind before.
     pub from: String,
@@ -131,8 +148,42 @@ pub struct VerdictRow {
     pub growth: Option<[f64; 3]>,
 }
 
+/// An alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct AlertRow {
+    /// Seconds since the watch began.
+    #[serde(default)]
+    pub t: f64,
+    /// How bad it is.
+    #[cfg_attr(test, schemars(with = "crate::schema::Severity"))]
+    pub severity: Severity,
+    /// What it is about: `leak`, `rate`, `rss` or `level`.
+    pub cause: String,
+    /// In words.
+    pub text: String,
+    /// Alerts on the same subject held back since the last.
+    #[serde(default)]
+    pub suppressed: u64,
+}
+
+impl AlertRow {
+    /// The row of `alert`.
+    #[must_use]
+    pub fn new(numbered: &Numbered, alert: &Alert) -> Self {
+        Self {
+            t: numbered.at.monotonic.as_secs_f64(),
+            severity: alert.severity,
+            cause: alert.cause.name().to_owned(),
+            text: alert.text(),
+            suppressed: alert.suppressed,
+        }
+    }
+}
+
 /// The last row: how the watch ended, and what the kernel knew that no sample shows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EndRow {
     /// How the watch came to its end.
     pub end: End,
@@ -266,6 +317,8 @@ impl EventRow {
                         .map(|Trend { bytes_per_second, low, high }| [bytes_per_second, low, high]),
                 });
             }
+            Event::Alert(alert) => row.alert = Some(AlertRow::new(numbered, alert)),
+            Event::Hook(problem) => row.hook = Some(problem.clone()),
             Event::Config(reload) => row.config = Some(vec![crate::output::reload::line(reload)]),
             Event::Failed(failure) => row.failed = Some(failure.to_string()),
             Event::Lost(samples) => row.lost = Some(*samples),
@@ -281,6 +334,12 @@ impl EventRow {
         }
         if let Some(verdict) = &self.verdict {
             return format!("verdict {} -> {}", verdict.from, verdict.to);
+        }
+        if let Some(alert) = &self.alert {
+            return format!("alert {}: {}", crate::alert::word(alert.severity), alert.text);
+        }
+        if let Some(problem) = &self.hook {
+            return format!("alerts.exec: {problem}");
         }
         if let Some(lines) = &self.config {
             return format!("config {}", lines.join("; "));
@@ -307,6 +366,14 @@ impl EventRow {
             verdict.from = clean(&verdict.from);
             verdict.to = clean(&verdict.to);
         }
+        if let Some(alert) = &mut self.alert {
+            alert.cause = clean(&alert.cause);
+            alert.text = clean(&alert.text);
+            if !alert.t.is_finite() {
+                alert.t = self.t;
+            }
+        }
+        self.hook = self.hook.as_deref().map(clean);
         if let Some(lines) = &mut self.config {
             lines.iter_mut().for_each(|line| *line = clean(line));
         }
@@ -332,7 +399,7 @@ impl EndRow {
     }
 }
 
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).collect()
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::trace::delta::{SampleRow, State};
 use crate::trace::rows::{EndRow, EventRow, Header};
+use crate::trace::tree::ProcessesRow;
 
 /// Samples this far apart are flushed at least.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -70,6 +71,18 @@ impl<W: Write> Writer<W> {
         }
         self.row(&Row { event })?;
         self.gzip.flush()
+    }
+
+    /// Adds the processes of the target. They are flushed with the next sample.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn processes(&mut self, processes: &ProcessesRow) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Row<'a> {
+            processes: &'a ProcessesRow,
+        }
+        self.row(&Row { processes })
     }
 
     /// Ends the trace in order, and gives back what it was written to.

@@ -7,10 +7,14 @@
     reason = "helpers of tests: a panic here is a failed test"
 )]
 
+mod alerts;
 mod config;
 mod config_edit;
 mod look;
 mod main_job;
+mod newcomer;
 mod reference;
+mod runs;
+mod schemas;
 mod support;
 mod terminal;

@@ -13,7 +13,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcgetwinsize, tcsetwinsize};
 
 /// How long to wait for something that must come. Not a time that is asserted: only a hanging test takes it.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) struct Terminal {
     control: OwnedFd,
@@ -94,6 +94,23 @@ impl Terminal {
 
     pub(crate) fn wait_for(&mut self, part: &str) -> String {
         self.wait(part, |text| text.contains(part))
+    }
+
+    /// What was written after the first `from` bytes, without colours, once it is what `wanted` looks for.
+    pub(crate) fn wait_written(&mut self, from: usize, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = String::from_utf8_lossy(&self.written[from..]).replace('\r', "");
+            let text = anstream::adapter::strip_str(&text).to_string();
+            if wanted(&text) {
+                return text;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(_) => panic!("it never comes:\n{text}"),
+            }
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {

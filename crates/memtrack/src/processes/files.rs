@@ -8,7 +8,7 @@ use crate::sample::ProcessMemory;
 use crate::text::Fields;
 
 /// Holds `status` whole, with room for the lines that later kernels add.
-const STATUS_BUFFER: usize = 4096;
+pub(super) const STATUS_BUFFER: usize = 4096;
 /// The pids of a process's children, some 500 of them; a scan finds the rest.
 const CHILDREN_BUFFER: usize = 4096;
 
@@ -29,6 +29,8 @@ pub enum Detail {
 pub(crate) struct Member {
     pub(crate) id: ProcessId,
     pub(crate) name: ProcessName,
+    /// As read last: another one takes over when the parent ends.
+    pub(crate) parent: Reading<u32>,
     pub(crate) memory: ProcessMemory,
     status: Option<Held>,
     stat: Option<Held>,
@@ -55,6 +57,7 @@ impl Member {
         Ok(Self {
             id,
             name: ProcessName::default(),
+            parent: Ok(stat.parent),
             memory: ProcessMemory::default(),
             status: hold.then_some(status),
             stat: None,
@@ -63,17 +66,24 @@ impl Member {
     }
 
     /// Reads the process anew into `memory`; [`Absent::Gone`] when it has ended.
-    pub(crate) fn read(&mut self, proc: &Proc, detail: Detail, hold: bool) -> Reading<()> {
-        let mut buffer = [0; STATUS_BUFFER];
+    ///
+    /// `buffer` has room for `STATUS_BUFFER` bytes and is the same each time: clearing one would take as long as parsing.
+    pub(crate) fn read(
+        &mut self,
+        proc: &Proc,
+        detail: Detail,
+        hold: bool,
+        buffer: &mut [u8],
+    ) -> Reading<()> {
         let read = match &self.status {
-            Some(status) => status.read(&mut buffer),
-            None => self.read_unheld(proc, &mut buffer),
+            Some(status) => status.read(buffer),
+            None => self.read_unheld(proc, buffer),
         };
         match read {
             Ok(text) => {
                 let mut fields = Fields::new(text);
                 self.name = fields.text(b"Name:").map(ProcessName::new).unwrap_or_default();
-                self.memory = parse_status(fields)?;
+                (self.parent, self.memory) = parse_status(fields)?;
             }
             Err(Absent::Gone) => return Err(Absent::Gone),
             Err(why) => {
@@ -170,13 +180,15 @@ fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {
 }
 
 /// `status`, in the order in which the kernel writes it, so that one pass finds all.
-pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<ProcessMemory> {
+pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, ProcessMemory)> {
     if let Some(state) = fields.text(b"State:")
         && matches!(state.first(), Some(b'Z' | b'X'))
     {
         return Err(Absent::Gone);
     }
-    Ok(ProcessMemory {
+    let parent = fields.count(b"PPid:");
+    let parent = parent.and_then(|pid| u32::try_from(pid).map_err(|_| Absent::Malformed));
+    let memory = ProcessMemory {
         peak: fields.kb(b"VmHWM:"),
         rss: fields.kb(b"VmRSS:"),
         anon: fields.kb(b"RssAnon:"),
@@ -186,5 +198,6 @@ pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<ProcessMemory> {
         threads: fields.count(b"Threads:"),
         processes: Ok(1),
         ..ProcessMemory::default()
-    })
+    };
+    Ok((parent, memory))
 }

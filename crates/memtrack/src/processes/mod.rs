@@ -23,6 +23,7 @@ use crate::error::OpenError;
 use crate::procfs::Proc;
 #[cfg(target_os = "linux")]
 use crate::reading::Absent;
+use crate::reading::Reading;
 use crate::sample::ProcessMemory;
 
 /// A process, told apart from any later one that is given the same pid.
@@ -110,7 +111,9 @@ pub struct ProcessRow {
     pub id: ProcessId,
     /// What it is called.
     pub name: ProcessName,
-    /// Its memory, as read last. PSS is read for the whole target only.
+    /// The pid of its parent, as read last: when that ends another process takes its place, and 0 is none.
+    pub parent: Reading<u32>,
+    /// Its memory, as read last. PSS where the target's is read, estimated in the same way.
     pub memory: ProcessMemory,
 }
 

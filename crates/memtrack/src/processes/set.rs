@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{OpenError, SourceError};
-use crate::processes::files::{Detail, Member};
+use crate::processes::files::{Detail, Member, STATUS_BUFFER};
 use crate::processes::find::{CgroupMembers, Descendants};
 use crate::processes::{ProcessId, ProcessRow};
 use crate::procfs::Proc;
@@ -21,14 +21,16 @@ const MAX_DESCRIPTORS: usize = 1024;
 /// Who belongs to the set is found out anew on the way: descendants of a tree, the processes of a cgroup. Descriptors
 /// are held for as many members as fit a quarter of the limit on open files, the longest known ones first; the others
 /// are opened for each read. (A cache that forgets the least recently used would forget every one before its turn,
-/// since all are read in turn.)
+/// since all are read in turn.) When the program around has used up its files, the set lets go of half of its own, and
+/// takes them back bit by bit when there are files again.
 #[derive(Debug)]
 pub struct Processes {
     pub(super) proc: Proc,
     pub(super) members: Vec<Member>,
     /// Descriptors that may still be taken.
     pub(super) spare: usize,
-    capacity: usize,
+    shares: DescriptorShare,
+    buffer: Box<[u8]>,
     finder: Finder,
     /// Page faults of members that have ended, so that the sum never goes back.
     ended_faults: (u64, u64),
@@ -78,12 +80,13 @@ impl Processes {
     fn empty(root: &Path, finder: Finder) -> Result<Self, OpenError> {
         let unreadable = |reason| OpenError::Unreadable { what: "`/proc`", reason };
         let proc = Proc::open(root).map_err(unreadable)?;
-        let capacity = descriptor_share();
+        let shares = DescriptorShare::of(descriptor_limit());
         Ok(Self {
             proc,
             members: Vec::new(),
-            spare: capacity,
-            capacity,
+            spare: shares.now,
+            shares,
+            buffer: vec![0; STATUS_BUFFER].into(),
             finder,
             ended_faults: (0, 0),
         })
@@ -117,30 +120,41 @@ impl Processes {
     /// The members as read last.
     pub fn rows(&self) -> impl Iterator<Item = ProcessRow> + Clone {
         let members = self.members.iter();
-        members.map(|member| ProcessRow { id: member.id, name: member.name, memory: member.memory })
+        members.map(|member| ProcessRow {
+            id: member.id,
+            name: member.name,
+            parent: member.parent,
+            memory: member.memory,
+        })
+    }
+
+    /// The members' memory as read last, for what another read adds to it.
+    pub(crate) fn memory_mut(&mut self) -> impl Iterator<Item = (ProcessId, &mut ProcessMemory)> {
+        self.members.iter_mut().map(|member| (member.id, &mut member.memory))
     }
 
     fn read_members(&mut self, detail: Detail) {
-        let mut spare = self.capacity;
-        let (proc, ended, capacity) = (&self.proc, &mut self.ended_faults, &mut self.capacity);
+        let mut spare = self.shares.now;
+        let mut ran_out = false;
+        let (proc, ended, buffer) = (&self.proc, &mut self.ended_faults, &mut self.buffer);
         self.members.retain_mut(|member| {
             let hold = spare >= DESCRIPTORS_EACH;
             if !hold {
                 member.release();
             }
             let (minor, major) = (member.memory.minor_faults, member.memory.major_faults);
-            if member.read(proc, detail, hold) == Err(Absent::Gone) {
+            if member.read(proc, detail, hold, buffer) == Err(Absent::Gone) {
                 ended.0 = ended.0.saturating_add(minor.unwrap_or(0));
                 ended.1 = ended.1.saturating_add(major.unwrap_or(0));
                 return false;
             }
-            if is_out_of_files(member.memory.rss) {
-                *capacity /= 2;
-            }
+            ran_out |=
+                is_out_of_files(member.memory.rss) || is_out_of_files(member.memory.minor_faults);
             spare = spare.saturating_sub(member.descriptors());
             true
         });
         self.spare = spare;
+        self.shares.after_a_tick(ran_out);
     }
 
     /// Members found on this tick are read on this tick.
@@ -148,7 +162,7 @@ impl Processes {
         let hold = self.spare >= DESCRIPTORS_EACH;
         let mut index = known.min(self.members.len());
         while let Some(member) = self.members.get_mut(index) {
-            if member.read(&self.proc, detail, hold) == Err(Absent::Gone) {
+            if member.read(&self.proc, detail, hold, &mut self.buffer) == Err(Absent::Gone) {
                 self.members.remove(index);
             } else {
                 index += 1;
@@ -217,17 +231,37 @@ fn is_out_of_files(reading: Reading<u64>) -> bool {
     matches!(reading, Err(Absent::Failed(EMFILE | ENFILE)))
 }
 
-/// A quarter of the files that this process may open: the rest is for the program around us.
-fn descriptor_share() -> usize {
+/// How many descriptors to hold. Pure.
+#[derive(Clone, Copy, Debug)]
+struct DescriptorShare {
+    most: usize,
+    now: usize,
+}
+
+impl DescriptorShare {
+    /// A quarter of the files that this process may open: the rest is for the program around us.
+    fn of(limit: usize) -> Self {
+        let most = (limit / 4).min(MAX_DESCRIPTORS);
+        Self { most, now: most }
+    }
+
+    /// Halves when there were no files left, and otherwise grows by a sixteenth of the whole.
+    fn after_a_tick(&mut self, ran_out: bool) {
+        let step = (self.most / 16).max(DESCRIPTORS_EACH);
+        self.now =
+            if ran_out { self.now / 2 } else { self.now.saturating_add(step).min(self.most) };
+    }
+}
+
+fn descriptor_limit() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let share =
-        limit.map_or(MAX_DESCRIPTORS, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX));
-    share.min(MAX_DESCRIPTORS)
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use proptest::prelude::*;
 
     #[test]
@@ -242,8 +276,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_do_not_depend_on_order(mut parts in prop::collection::vec(
-            prop_oneof![any::<u64>().prop_map(Ok), Just(Err(Absent::Unsupported)), Just(Err(Absent::Malformed))], 0..9)
+        fn the_share_of_descriptors_stays_within_its_bounds_and_comes_back(
+            limit: usize, ticks in prop::collection::vec(any::<bool>(), 0..40),
+        ) {
+            let mut share = DescriptorShare::of(limit);
+            for ran_out in ticks {
+                let before = share.now;
+                share.after_a_tick(ran_out);
+                prop_assert!(share.now <= share.most && share.most <= limit / 4);
+                let bound = if ran_out { share.now <= before / 2 } else { share.now >= before };
+                prop_assert!(bound, "{before} {share:?}");
+            }
+            (0..20).for_each(|_| share.after_a_tick(false));
+            prop_assert_eq!(share.now, share.most);
+        }
+
+        #[test]
+        fn a_sum_is_there_unless_a_part_failed_in_whatever_order(
+            mut parts in prop::collection::vec(testing::reading(testing::bytes()), 0..9),
         ) {
             let fold = |parts: &[Reading<u64>]| {
                 let mut sum = Err(Absent::Unsupported);
@@ -254,7 +304,11 @@ mod tests {
             };
             let forward = fold(&parts);
             parts.reverse();
-            prop_assert_eq!(forward, fold(&parts));
+            let backward = fold(&parts);
+            prop_assert_eq!(forward.ok(), backward.ok());
+            let spoilt = parts.iter().any(|part| part.is_err_and(|why| why != Absent::Unsupported));
+            let nothing = parts.iter().all(Reading::is_err);
+            prop_assert_eq!(forward.is_err(), spoilt || nothing);
         }
     }
 }

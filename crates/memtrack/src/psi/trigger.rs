@@ -27,6 +27,8 @@ pub(crate) struct Trigger {
     reports: Receiver<()>,
     stop: OwnedFd,
     thread: Option<JoinHandle<()>>,
+    /// The process that the thread is in.
+    process: u32,
 }
 
 impl Trigger {
@@ -41,7 +43,7 @@ impl Trigger {
         let (report, reports) = bounded(1);
         let thread = thread::Builder::new().name("memtrack-psi".into()).stack_size(64 * 1024);
         let thread = thread.spawn(move || watch(&file, &stopped, &report))?;
-        Ok(Self { reports, stop, thread: Some(thread) })
+        Ok(Self { reports, stop, thread: Some(thread), process: std::process::id() })
     }
 
     /// Ready after a stall. Disconnected when the kernel took the trigger away.
@@ -52,6 +54,11 @@ impl Trigger {
 
 impl Drop for Trigger {
     fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // A child that was forked since: the thread stayed behind, and the stop descriptor is the parent's too.
+            std::mem::forget(self.thread.take());
+            return;
+        }
         // The thread ends when its stop descriptor becomes readable; a counter that is not full takes any write.
         let told = rustix::io::write(&self.stop, &1u64.to_ne_bytes()).is_ok();
         if told && let Some(thread) = self.thread.take() {

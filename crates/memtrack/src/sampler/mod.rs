@@ -3,6 +3,8 @@
 mod health;
 mod pace;
 mod plausible;
+#[cfg(feature = "history")]
+mod record;
 mod subscription;
 mod work;
 
@@ -22,6 +24,8 @@ use crate::source::Source;
 
 pub use health::{Health, State};
 pub use plausible::Absurd;
+#[cfg(feature = "history")]
+pub use record::{Figure, Record};
 pub use subscription::{ALL_CAPACITY, All, Newest, Update};
 
 /// Enough for the sampler's shallow calls, with room for a source of the caller's own.
@@ -32,6 +36,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// Takes samples on a thread of its own, at absolute deadlines, until stopped or until the target ends.
 ///
 /// Subscribe first, then [`start`](Sampler::start), and the first sample is not missed. Dropping it stops it.
+///
+/// A `fork` does not take threads along: in the child the sampler has stopped and cannot start again, so the child makes
+/// its own. (A source that is read without a sampler goes on in the child, with the child's figures.)
 pub struct Sampler {
     shared: Arc<Shared>,
     running: Option<Running>,
@@ -43,6 +50,15 @@ struct Running {
     /// Disconnected when the thread has ended.
     done: Receiver<()>,
     thread: JoinHandle<()>,
+    /// The process that the thread is in.
+    process: u32,
+}
+
+impl Running {
+    /// Whether this is a child that was forked since: the thread stayed behind.
+    fn is_elsewhere(&self) -> bool {
+        self.process != std::process::id()
+    }
 }
 
 /// What the thread works with. Left in `Shared` while no thread has it, so that a stopped sampler can start again.
@@ -56,6 +72,8 @@ struct Shared {
     latest: Mutex<Option<Sample>>,
     health: Mutex<Health>,
     subscribers: Mutex<subscription::Subscribers>,
+    #[cfg(feature = "history")]
+    records: Mutex<record::Records>,
     origin: Instant,
     /// When the present read began, in nanoseconds after `origin`; 0 between reads.
     reading_since: AtomicU64,
@@ -71,6 +89,8 @@ impl Sampler {
             latest: Mutex::default(),
             health: Mutex::default(),
             subscribers: Mutex::default(),
+            #[cfg(feature = "history")]
+            records: Mutex::default(),
             origin: Instant::now(),
             reading_since: AtomicU64::new(0),
         };
@@ -80,10 +100,14 @@ impl Sampler {
     /// Starts the thread; does nothing when it runs already.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread; in a child that was forked while it ran.
     pub fn start(&mut self) -> io::Result<()> {
-        if self.running.is_some() {
-            return Ok(());
+        match &self.running {
+            Some(running) if running.is_elsewhere() => {
+                return Err(io::Error::other("the sampler runs in the parent of this process"));
+            }
+            Some(_) => return Ok(()),
+            None => {}
         }
         // Not of capacity 0: waiting on such a channel allocates, and the thread waits on each tick.
         let (stop, stopped) = bounded(1);
@@ -95,7 +119,8 @@ impl Sampler {
             let _ending: Sender<()> = ending;
             shared.work(&stopped);
         })?;
-        self.running = Some(Running { stop, done, thread });
+        let process = std::process::id();
+        self.running = Some(Running { stop, done, thread, process });
         Ok(())
     }
 
@@ -104,7 +129,12 @@ impl Sampler {
     /// A read that hangs in the kernel is waited for a second and then left to itself: its thread ends when it comes
     /// back, and until then the sampler cannot start again.
     pub fn stop(&mut self) {
-        let Some(Running { stop, done, thread }) = self.running.take() else { return };
+        if self.running.as_ref().is_some_and(Running::is_elsewhere) {
+            // Its locks may have been held when the fork copied them, and there is no thread to join.
+            std::mem::forget(self.running.take());
+            return;
+        }
+        let Some(Running { stop, done, thread, .. }) = self.running.take() else { return };
         // The order matters: the thread ends because its stop channel is disconnected.
         drop(stop);
         if done.recv_timeout(STOP_PATIENCE) != Err(RecvTimeoutError::Timeout) {
@@ -138,6 +168,29 @@ impl Sampler {
     #[must_use]
     pub fn newest(&self) -> Newest {
         lock(&self.shared.subscribers).newest(Arc::clone(&self.shared))
+    }
+
+    /// Keeps what `figure` was in every sample from now on, also across a stop and another start. At most 300 KiB.
+    ///
+    /// ```
+    /// # use memtrack::sampler::Sampler;
+    /// # use memtrack::source::{LinuxSource, Target};
+    /// # use memtrack::{Settings, TrackConfig};
+    /// # let source = LinuxSource::open(&Target::Own)?;
+    /// let mut sampler = Sampler::new(source, Settings::fixed(TrackConfig::default()));
+    /// let rss = sampler.record(|sample| sample.process.rss);
+    /// # let newest = sampler.newest();
+    /// sampler.start()?;
+    /// # newest.bell().recv()?;
+    /// // ... at any time later:
+    /// let statistics = rss.statistics().ok_or("no sample yet")?;
+    /// assert!(statistics.p50 <= statistics.max);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "history")]
+    #[must_use]
+    pub fn record(&self, figure: Figure) -> Record {
+        lock(&self.shared.records).add(figure)
     }
 
     /// The newest sample, for a reader without a subscription.
@@ -197,22 +250,7 @@ mod tests {
     use crate::reading::Absent;
     use crate::sample::Stamp;
     use crate::source::Replay;
-    use std::collections::VecDeque;
-
-    /// Gives what it is told, then ends; waits for the test before each read when it has a gate.
-    struct Script {
-        reads: VecDeque<Result<Sample, SourceError>>,
-        gate: Option<Receiver<()>>,
-    }
-
-    impl Source for Script {
-        fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
-            if let Some(gate) = &self.gate {
-                let _ = gate.recv();
-            }
-            self.reads.pop_front().unwrap_or(Err(SourceError::Ended))
-        }
-    }
+    use crate::testing::Script;
 
     fn sample(n: u64) -> Sample {
         Sample::empty(Stamp::synthetic(Duration::from_millis(5 * n)))
@@ -236,8 +274,7 @@ mod tests {
 
     #[test]
     fn every_subscriber_to_all_gets_every_sample_in_order_and_then_the_end() {
-        let mut sampler =
-            Sampler::new(Replay::new((0..20).map(sample).collect::<Vec<_>>()), fast());
+        let mut sampler = Sampler::new(Script::of((0..20).map(sample)), fast());
         let (one, two) = (sampler.all(), sampler.all());
         sampler.start().unwrap();
         let expected: Vec<_> = (0..20).map(|n| Duration::from_millis(5 * n)).collect();
@@ -249,9 +286,31 @@ mod tests {
         assert_eq!(sampler.health().samples, 20);
     }
 
+    #[cfg(feature = "history")]
+    #[test]
+    fn a_record_holds_every_sample_for_as_long_as_the_settings_say() {
+        let with_rss = |n: u64| {
+            let mut sample = sample(n);
+            sample.process.rss = if n == 7 { Err(Absent::Denied) } else { Ok((n + 1) << 20) };
+            sample
+        };
+        let retention = Duration::from_millis(50);
+        let settings = Settings::fixed(TrackConfig { retention, ..(*fast().load().value).clone() });
+        let mut sampler = Sampler::new(Script::of((0..20).map(with_rss)), settings);
+        let rss = sampler.record(|sample| sample.process.rss);
+        drop(sampler.record(|sample| sample.process.anon));
+        let all = sampler.all();
+        sampler.start().unwrap();
+        assert_eq!(all.receiver().iter().count(), 20);
+        sampler.stop();
+        let statistics = rss.statistics().unwrap();
+        assert_eq!((statistics.count, statistics.min, statistics.max), (19, 1 << 20, 20 << 20));
+        assert_eq!(rss.look(|history| history.recent().count()), 11, "50 ms at 5 ms");
+    }
+
     #[test]
     fn a_slow_reader_of_the_newest_finds_the_newest() {
-        let mut sampler = Sampler::new(Replay::new((0..9).map(sample).collect::<Vec<_>>()), fast());
+        let mut sampler = Sampler::new(Script::of((0..9).map(sample)), fast());
         let newest = sampler.newest();
         let all = sampler.all();
         sampler.start().unwrap();
@@ -264,8 +323,8 @@ mod tests {
     #[test]
     fn a_failed_read_is_reported_and_sampling_goes_on() {
         let failure = SourceError::Failed { what: "status", reason: Absent::Failed(5) };
-        let reads = VecDeque::from([Ok(sample(0)), Err(failure), Ok(sample(2))]);
-        let mut sampler = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = [Ok(sample(0)), Err(failure), Ok(sample(2))];
+        let mut sampler = Sampler::new(Script::new(reads), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         let updates: Vec<_> = all.receiver().iter().collect();
@@ -280,8 +339,7 @@ mod tests {
 
     #[test]
     fn start_and_stop_are_idempotent_and_it_can_start_again() {
-        let reads = (0..1_000_000).map(sample);
-        let mut sampler = Sampler::new(Replay::new(reads), fast());
+        let mut sampler = Sampler::new(Replay::new((0..1_000_000).map(sample)), fast());
         sampler.stop();
         for _ in 0..3 {
             let all = sampler.all();
@@ -326,8 +384,7 @@ mod tests {
             },
             bell,
         );
-        let mut sampler =
-            Sampler::new(Replay::new((0..3).map(sample).collect::<Vec<_>>()), settings);
+        let mut sampler = Sampler::new(Script::of((0..3).map(sample)), settings);
         let all = sampler.all();
         sampler.start().unwrap();
         assert!(all.receiver().recv().is_ok());
@@ -343,29 +400,13 @@ mod tests {
         SourceError::Failed { what: "status", reason: Absent::Failed(5) }
     }
 
-    /// Answers at once, and rings as often as it is told.
-    struct Woken {
-        ring: Receiver<()>,
-        taken: u64,
-    }
-
-    impl Source for Woken {
-        fn read(&mut self, _: &TrackConfig) -> Result<Sample, SourceError> {
-            self.taken += 1;
-            Ok(sample(self.taken))
-        }
-
-        fn wake(&mut self) -> Receiver<()> {
-            self.ring.clone()
-        }
-    }
-
     #[test]
     fn a_stall_that_the_kernel_reports_is_looked_at_at_once() {
         let hourly =
             TrackConfig { interval: Some(Duration::from_secs(3600)), ..TrackConfig::default() };
         let (ring, bell) = bounded(1);
-        let mut sampler = Sampler::new(Woken { ring: bell, taken: 0 }, Settings::fixed(hourly));
+        let mut sampler =
+            Sampler::new(Script::of((0..).map(sample)).woken_by(bell), Settings::fixed(hourly));
         let all = sampler.all();
         sampler.start().unwrap();
         assert!(all.receiver().recv().is_ok());
@@ -381,8 +422,7 @@ mod tests {
     #[test]
     fn a_read_that_hangs_is_visible_while_it_lasts_and_stop_does_not_wait_for_it() {
         let (release, gate) = bounded(0);
-        let reads = VecDeque::from([Ok(sample(0)), Ok(sample(1))]);
-        let mut sampler = Sampler::new(Script { reads, gate: Some(gate) }, fast());
+        let mut sampler = Sampler::new(Script::of((0..2).map(sample)).behind(gate), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         release.send(()).unwrap();
@@ -404,15 +444,14 @@ mod tests {
 
     #[test]
     fn the_heart_beats_while_reads_fail_and_while_disabled() {
-        let reads = std::iter::repeat_n(Err(failure()), 3).collect();
-        let mut failing = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = std::iter::repeat_n(Err(failure()), 3);
+        let mut failing = Sampler::new(Script::new(reads), fast());
         let all = failing.all();
         failing.start().unwrap();
         assert_eq!(all.receiver().iter().collect::<Vec<_>>(), [Update::Failed(failure()); 3]);
         assert!(failing.health().last_progress.is_some());
         let config = TrackConfig { tier: Tier::Disabled, ..(*fast().load().value).clone() };
-        let script = Script { reads: VecDeque::new(), gate: None };
-        let mut disabled = Sampler::new(script, Settings::fixed(config));
+        let mut disabled = Sampler::new(Script::new([]), Settings::fixed(config));
         disabled.start().unwrap();
         while disabled.health().last_progress.is_none() {
             thread::yield_now();
@@ -428,8 +467,8 @@ mod tests {
             sample.system.total = Ok(1 << 30);
             Ok(sample)
         };
-        let reads = VecDeque::from([absurd(0, 1 << 20), absurd(1, u64::MAX), absurd(2, u64::MAX)]);
-        let mut sampler = Sampler::new(Script { reads, gate: None }, fast());
+        let reads = [absurd(0, 1 << 20), absurd(1, u64::MAX), absurd(2, u64::MAX)];
+        let mut sampler = Sampler::new(Script::new(reads), fast());
         let all = sampler.all();
         sampler.start().unwrap();
         let updates: Vec<_> = all.receiver().iter().collect();
@@ -457,7 +496,7 @@ mod tests {
             },
             bell,
         );
-        let mut sampler = Sampler::new(Replay::new((0..1_000_000).map(sample)), settings);
+        let mut sampler = Sampler::new(Script::of((0..).map(sample)), settings);
         let all = sampler.all();
         sampler.start().unwrap();
         while sampler.health().last_progress.is_none() {

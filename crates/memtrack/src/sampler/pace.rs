@@ -91,6 +91,7 @@ fn headroom(sample: &Sample) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing;
     use proptest::prelude::*;
 
     const MIB: u64 = 1 << 20;
@@ -150,18 +151,16 @@ mod tests {
     proptest! {
         #[test]
         fn always_between_the_shortest_and_the_base(
-            steps in prop::collection::vec((0u64..100_000, any::<u64>(), any::<bool>()), 0..50),
-            base_ms in 5u64..3_600_000,
+            trace in testing::trace(0..50), stalls: u64, base_ms in 5u64..3_600_000,
         ) {
             let base = Duration::from_millis(base_ms);
             let config = TrackConfig { interval: Some(base), ..TrackConfig::default() };
-            let (mut pace, mut ms) = (Pace::default(), 0);
-            for (wait, headroom, stalled) in steps {
-                ms += wait;
-                if stalled {
+            let mut pace = Pace::default();
+            for (n, sample) in trace.iter().enumerate() {
+                if stalls >> (n % 64) & 1 == 1 {
                     pace.stalled();
                 }
-                let next = pace.next(&sample(ms, headroom), &config);
+                let next = pace.next(sample, &config);
                 prop_assert!(next >= MIN_INTERVAL && next <= base, "{next:?}");
             }
         }

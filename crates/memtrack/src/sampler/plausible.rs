@@ -100,6 +100,7 @@ impl Plausibility {
 mod tests {
     use super::*;
     use crate::sample::Stamp;
+    use crate::testing;
     use proptest::prelude::*;
 
     const GIB: u64 = 1 << 30;
@@ -150,15 +151,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_is_within_its_bounds(rss: u64, swap: u64, total: u64, available: u64, usage: u64) {
-            let mut sample = sample(1, Ok(rss));
-            sample.process.swap = Ok(swap);
-            sample.system.total = Ok(total);
-            sample.system.available = Ok(available);
-            sample.cgroup.usage = Ok(usage);
-            check(&mut Plausibility::default(), &mut sample);
-            for kept in [sample.process.rss, sample.system.available, sample.cgroup.usage] {
-                prop_assert!(kept.is_err() || kept.is_ok_and(|kept| kept <= total));
+        fn what_is_left_is_within_its_bounds_and_every_other_reading_is_as_it_was(trace in testing::trace(1..20)) {
+            let mut plausibility = Plausibility::default();
+            for before in trace {
+                let mut sample = before;
+                let seen = check(&mut plausibility, &mut sample);
+                let bounds = Bounds::of(&sample);
+                let mut reported = 0;
+                for (name, field, bound) in FIELDS {
+                    let (was, is) = (*field(&mut before.clone()), *field(&mut sample));
+                    prop_assert!(is.is_err() || is.is_ok_and(|kept| kept <= bound(&bounds)), "{name}");
+                    let named = seen.iter().find(|(absurd, _)| absurd.reading == name);
+                    match named {
+                        Some((absurd, _)) => {
+                            reported += 1;
+                            prop_assert_eq!(is, Err(absurd.why));
+                            prop_assert!(absurd.last_good.is_none_or(|(_, at)| at <= before.at.monotonic));
+                        }
+                        None => prop_assert_eq!(is, was, "{} was taken out in silence", name),
+                    }
+                }
+                prop_assert_eq!(reported, seen.len(), "each is named once");
             }
         }
     }

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, never};
 use crate::cgroup::Hierarchy;
 use crate::config::{Tier, TrackConfig};
 use crate::error::{OpenError, SourceError};
+use crate::mappings::MappingReadings;
 use crate::processes::{Detail, ProcessId, Processes, Snapshot};
 use crate::procfs::Proc;
 use crate::psi::Trigger;
@@ -101,6 +102,35 @@ impl LinuxSource {
         self.snapshot.clone()
     }
 
+    /// Where the memory of the target lies: read when asked for, within the budget of PSS. Take it before the source
+    /// goes into a sampler.
+    ///
+    /// ```
+    /// use memtrack::TrackConfig;
+    /// use memtrack::mappings::MappingClass;
+    /// use memtrack::source::{LinuxSource, Source, Target};
+    ///
+    /// let mut source = LinuxSource::open(&Target::Own)?;
+    /// let mappings = source.mappings();
+    /// mappings.ask();
+    /// let earlier = loop {
+    ///     source.read(&TrackConfig::default())?; // In a program a sampler does that, on time.
+    ///     if let Some(reading) = mappings.newest() {
+    ///         break reading?;
+    ///     }
+    /// };
+    /// assert!(earlier.mappings.total().rss > 0);
+    /// // Some minutes later, with a second reading:
+    /// let later = earlier.clone();
+    /// let growth = later.mappings.since(&earlier.mappings);
+    /// assert_eq!(growth.class(MappingClass::Heap).rss, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn mappings(&self) -> MappingReadings {
+        self.pss.mappings().clone()
+    }
+
     /// The name of the cgroup `depth` levels above the target's own, as in [`CgroupMemory::depth`].
     #[must_use]
     pub fn cgroup_path(&self, depth: u64) -> Option<&str> {
@@ -111,9 +141,11 @@ impl LinuxSource {
     fn notice_fork(&mut self) -> Result<(), SourceError> {
         if self.target == Target::Own && std::process::id() != self.opened_by {
             let (clock, snapshot) = (self.clock, self.snapshot.clone());
+            let mappings = self.pss.mappings().clone();
             let reopened = Self::open_at(&self.root, &self.target);
             *self = reopened.map_err(|error| error.as_failed_read())?;
             (self.clock, self.snapshot) = (clock, snapshot);
+            self.pss.serve(mappings);
         }
         Ok(())
     }
@@ -125,8 +157,10 @@ impl LinuxSource {
         let mut memory = processes.read(Instant::now(), detail)?;
         // Where processes share pages, RSS alone misleads in any tier.
         if development || memory.processes.is_ok_and(|count| count > 1) {
+            self.pss.fill(&self.root, now, &mut memory, processes);
+        } else if self.pss.is_busy() {
             let ids = processes.rows().map(|row| row.id);
-            self.pss.fill(&self.root, now, &mut memory, ids);
+            self.pss.tick(&self.root, now, memory.rss, ids, false);
         }
         self.snapshot.replace(processes.rows());
         Ok(memory)

@@ -51,9 +51,15 @@ pub enum Target {
     Own,
     /// One process.
     Process(ProcessId),
-    /// A process and all its descendants.
+    /// A process and all its descendants, also those whose parents have ended.
+    ///
+    /// Who belongs to it is looked up on each sample, so a child that starts and ends between two samples is in none,
+    /// and what it held for that time shows in the machine's and the cgroup's figures only. One that starts and ends
+    /// its parent in between is lost with all that it starts: nothing in `/proc` leads to it any more. Where either
+    /// matters, watch the cgroup.
     Tree(ProcessId),
-    /// All processes of a cgroup, by its path below the cgroup mount.
+    /// All processes of a cgroup, by its path below the cgroup mount. Its usage and its counters hold every process
+    /// that was in it, however short.
     Cgroup(PathBuf),
     /// The machine, and no process of it.
     System,

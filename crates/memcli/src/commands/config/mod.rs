@@ -2,7 +2,7 @@
 
 mod edit;
 mod look;
-mod plan;
+pub(crate) mod plan;
 
 use std::fmt;
 use std::io::{self, Write};

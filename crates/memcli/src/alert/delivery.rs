@@ -1,0 +1,74 @@
+//! Carries alerts out of the program.
+
+use memcfg::document::AlertsConfig;
+use memtrack::{Settings, Stamp};
+
+use crate::alert::hook::Hook;
+use crate::alert::log::Log;
+use crate::alert::{Alert, Document};
+use crate::output::{human, json};
+use crate::pipeline::{Event, Numbered};
+
+/// The logs and the command of one watch.
+#[derive(Debug)]
+pub struct Delivery {
+    target: String,
+    logs: Vec<Log>,
+    hook: Hook,
+}
+
+impl Delivery {
+    /// What happens to `target` goes to `logs`, and its alerts to the command of `settings`.
+    #[must_use]
+    pub fn new(target: &str, logs: Vec<Log>, settings: Settings<AlertsConfig>) -> Self {
+        Self { target: target.to_owned(), logs, hook: Hook::new(settings) }
+    }
+
+    /// Delivers what is an alert, and logs what else is worth a line.
+    pub fn event(&mut self, numbered: &Numbered) {
+        match &numbered.event {
+            Event::Sample(_) | Event::Ended => {}
+            Event::Alert(alert) => self.alert(alert, numbered.at),
+            Event::Failed(_) | Event::Lost(_) | Event::Hook(_) => {
+                self.log(numbered, Log::problem);
+            }
+            _ => self.log(numbered, Log::note),
+        }
+    }
+
+    fn alert(&mut self, alert: &Alert, at: Stamp) {
+        let document = Document::new(alert, &self.target, at);
+        for log in &mut self.logs {
+            log.alert(&document);
+        }
+        self.hook.send(json::line(&document).into_bytes());
+    }
+
+    fn log(&mut self, numbered: &Numbered, write: impl Fn(&mut Log, &str, &str)) {
+        if self.logs.is_empty() {
+            return;
+        }
+        let Some(text) = human::event_text(numbered) else { return };
+        let text = anstream::adapter::strip_str(&text).to_string();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for log in &mut self.logs {
+            write(log, &self.target, &text);
+        }
+    }
+
+    /// Whether an event would be written to the terminal, where a status line may stand.
+    #[must_use]
+    pub fn logs(&self) -> bool {
+        !self.logs.is_empty()
+    }
+
+    /// What went wrong with the command since the last call.
+    pub fn problems(&self) -> impl Iterator<Item = String> {
+        self.hook.reports()
+    }
+
+    /// Waits for the command, and says what went wrong with it. Logs stay open for that.
+    pub fn finish(&mut self) -> Vec<String> {
+        self.hook.finish()
+    }
+}

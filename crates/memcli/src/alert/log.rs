@@ -1,0 +1,181 @@
+//! Log lines: on stderr, or in files that a day fills and that age out.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use memleak::Severity;
+use tracing::{Dispatch, Level, dispatcher, event};
+use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::exit::{self, Failure};
+
+/// How many days of log files are kept.
+pub const DAYS_KEPT: usize = 14;
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A line to read
+    #[default]
+    Human,
+    /// A JSON object a line
+    Json,
+}
+
+/// Where lines go.
+#[derive(Debug)]
+enum Sink {
+    Stderr,
+    File(RollingFileAppender),
+}
+
+/// A log that costs nothing before its first line.
+#[derive(Debug)]
+pub struct Log {
+    format: Format,
+    /// Whether lines without severity are written too: recoveries, reloads.
+    all: bool,
+    /// Taken when the first line is written.
+    sink: Option<Sink>,
+    dispatch: Option<Dispatch>,
+}
+
+impl Log {
+    /// Lines on stderr: with `all` also those that are no alert.
+    #[must_use]
+    pub fn stderr(format: Format, all: bool) -> Self {
+        Self { format, all, sink: Some(Sink::Stderr), dispatch: None }
+    }
+
+    /// Lines in `path.YYYY-MM-DD`, a file a day (UTC), of which the last [`DAYS_KEPT`] are kept; `path` is a link to the newest.
+    ///
+    /// # Errors
+    /// When it cannot be written there, or when something stands at `path` that is no such link.
+    pub fn file(format: Format, path: &Path) -> Result<Self, Failure> {
+        let failed =
+            |error| Failure::io(format!("failed to write the log `{}`", path.display()), error);
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+            Failure::new(exit::USAGE, format!("`{}` is no name for a log file", path.display()))
+        })?;
+        // The link is replaced each day: what somebody else has put there must not be.
+        if path.symlink_metadata().is_ok_and(|found| !found.is_symlink()) {
+            let message = format!("`{}` is there already and no log of memcli", path.display());
+            return Err(Failure::new(exit::IO, message)
+                .help("choose a name of its own: memcli writes a file a day and links to it"));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // A link is followed from where it lies.
+        let folder: PathBuf = folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?;
+        let appender = RollingFileAppender::builder()
+            .rotation(Rotation::DAILY)
+            .filename_prefix(name)
+            .latest_symlink(name)
+            .max_log_files(DAYS_KEPT)
+            .build(folder)
+            .map_err(|error| failed(io::Error::other(error)))?;
+        Ok(Self { format, all: true, sink: Some(Sink::File(appender)), dispatch: None })
+    }
+
+    /// Writes an alert.
+    pub fn alert(&mut self, document: &super::Document) {
+        let super::Document { severity, target, cause, text, at_seconds, suppressed, .. } =
+            document;
+        self.write(|| match severity {
+            Severity::Info => {
+                event!(Level::INFO, watched = target, cause, at_seconds, suppressed, "{text}");
+            }
+            Severity::Warning => {
+                event!(Level::WARN, watched = target, cause, at_seconds, suppressed, "{text}");
+            }
+            _ => event!(Level::ERROR, watched = target, cause, at_seconds, suppressed, "{text}"),
+        });
+    }
+
+    /// Writes what is worth knowing: a recovery, a reload.
+    pub fn note(&mut self, target: &str, text: &str) {
+        if self.all {
+            self.write(|| event!(Level::INFO, watched = target, "{text}"));
+        }
+    }
+
+    /// Writes what went wrong within memcli.
+    pub fn problem(&mut self, target: &str, text: &str) {
+        self.write(|| event!(Level::WARN, watched = target, "{text}"));
+    }
+
+    fn write(&mut self, line: impl FnOnce()) {
+        if let Some(sink) = self.sink.take() {
+            self.dispatch = Some(match sink {
+                Sink::Stderr => dispatch(self.format, io::stderr),
+                Sink::File(appender) => dispatch(self.format, appender),
+            });
+        }
+        if let Some(dispatch) = &self.dispatch {
+            dispatcher::with_default(dispatch, line);
+        }
+    }
+}
+
+fn dispatch<W>(format: Format, writer: W) -> Dispatch
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt().with_target(false).with_ansi(false).with_writer(writer);
+    match format {
+        Format::Human => lines.into(),
+        Format::Json => {
+            lines.json().flatten_event(true).with_current_span(false).with_span_list(false).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_file_a_day_is_linked_and_old_ones_are_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        for day in 1..=20 {
+            fs::write(folder.path().join(format!("m.log.2020-01-{day:02}")), "old\n").unwrap();
+        }
+        let path = folder.path().join("m.log");
+        let mut log = Log::file(Format::Json, &path).unwrap();
+        log.problem("worker(1)", "say \"so\"");
+        drop(log);
+        let row: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!((&row["level"], &row["watched"]), (&"WARN".into(), &"worker(1)".into()));
+        assert_eq!(row["message"], "say \"so\"");
+        let logs = files(folder.path());
+        // The link beside the days that are kept.
+        assert_eq!(logs.len(), DAYS_KEPT + 1, "{logs:?}");
+        let mut again = Log::file(Format::Human, &path).unwrap();
+        again.note("worker(1)", "well again");
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "it is appended to");
+    }
+
+    #[test]
+    fn a_file_of_somebody_else_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        fs::write(&path, "mine").unwrap();
+        assert_eq!(Log::file(Format::Human, &path).unwrap_err().code, exit::IO);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(files(folder.path()), ["notes.txt"]);
+        let nowhere = Log::file(Format::Human, Path::new("/no/such/folder/m.log"));
+        assert_eq!(nowhere.unwrap_err().code, exit::NO_INPUT);
+    }
+}

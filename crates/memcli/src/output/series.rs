@@ -1,0 +1,71 @@
+//! What people read of several runs: a table, and the gates over them.
+
+use std::fmt::Write as _;
+
+use memtrack::{Size, Span};
+
+use crate::output::human::{BAD, BOLD, Painted, counted, judged, seconds, shortened, signed};
+use crate::series::{Series, Spread};
+
+/// Room for the command.
+const COMMAND: usize = 48;
+
+/// The table of a series, in this many columns.
+#[must_use]
+pub fn series(series: &Series, columns: usize) -> String {
+    let mut text = String::new();
+    let runs = series.runs.len();
+    let command = shortened(&series.command.join(" "), COMMAND);
+    let warmup = match series.warmup {
+        0 => String::new(),
+        warmup => format!(" after {} to warm up", counted(u64::from(warmup), "run")),
+    };
+    let _ =
+        writeln!(text, "{BOLD}memcli: {command}, {}{warmup}{BOLD:#}", counted(runs as u64, "run"));
+    let _ = writeln!(text, "  {:<9} {:>11}   {:<24}   mean (95 %)", "", "median", "spread");
+    let size = |bytes: f64| Size(bytes.max(0.0) as u64).to_string();
+    let time = |time: f64| Span(seconds(time)).to_string();
+    let mut row = |name: &str, spread: Option<Spread>, show: &dyn Fn(f64, f64) -> String| {
+        let Some(spread) = spread else {
+            let _ = writeln!(text, "  {name:<9} {:>11}", "unknown");
+            return;
+        };
+        let show = |value: f64| show(value, spread.median);
+        let range = format!("{} to {}", show(spread.min), show(spread.max));
+        let mean = match (spread.low, spread.high) {
+            (Some(low), Some(high)) => format!("{} to {}", show(low), show(high)),
+            _ => "one run has none".to_owned(),
+        };
+        let _ = writeln!(text, "  {name:<9} {:>11}   {range:<24}   {mean}", show(spread.median));
+    };
+    row("peak", series.peak_rss_bytes, &|bytes, _| size(bytes));
+    row("mean", series.mean_rss_bytes, &|bytes, _| size(bytes));
+    row("growth", series.growth_bytes_per_second, &signed);
+    row("time", series.duration_seconds, &|value, _| time(value));
+    let verdicts = &series.verdicts;
+    let reached: Vec<String> = [
+        ("leak", verdicts.leak),
+        ("growing", verdicts.growing),
+        ("steady", verdicts.steady),
+        ("undecided", verdicts.undecided),
+    ]
+    .into_iter()
+    .filter(|(_, count)| *count > 0)
+    .map(|(name, count)| format!("{name} in {count} of {runs}"))
+    .collect();
+    let _ = writeln!(text, "  {:<9} {}", "verdict", reached.join(", "));
+    for gate in &series.gates {
+        let _ = writeln!(text, "  {:<9} {}", "gate", judged(gate));
+    }
+    if let Some(trace) = series.runs.iter().find_map(|run| run.trace.as_ref()) {
+        let _ = writeln!(text, "  {:<9} {}", "trace", trace.path);
+    }
+    if (runs as u32) < series.asked {
+        let missing = format!("{runs} of {} runs: the last one failed", series.asked);
+        let _ = writeln!(text, "  {:<9} {}", "ended", Painted(BAD, missing));
+    }
+    if let Some(comparison) = &series.baseline {
+        let _ = write!(text, "{}", super::comparison::comparison(comparison, columns));
+    }
+    text
+}

@@ -1,0 +1,228 @@
+//! Several runs of one command: how they are spread, and gates over them all. The document `memcli.runs/1`.
+
+use serde::Serialize;
+
+use crate::comparison::Comparison;
+use crate::gate::{Judged, Quantity};
+use crate::student;
+use crate::summary::Summary;
+
+/// The name and version of this document.
+pub const SCHEMA: &str = "memcli.runs/1";
+
+/// What several runs came to. Sizes are in bytes, times in seconds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Series {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// The command that was started, with its arguments.
+    pub command: Vec<String>,
+    /// The code memcli exits with.
+    pub exit_code: u8,
+    /// Runs that were not counted.
+    pub warmup: u32,
+    /// Runs that were asked for; fewer are listed when one failed.
+    pub asked: u32,
+    /// Peak RSS.
+    pub peak_rss_bytes: Option<Spread>,
+    /// Mean RSS.
+    pub mean_rss_bytes: Option<Spread>,
+    /// Growth, in bytes per second.
+    pub growth_bytes_per_second: Option<Spread>,
+    /// From start to end.
+    pub duration_seconds: Option<Spread>,
+    /// How often each verdict was reached.
+    pub verdicts: Verdicts,
+    /// The gates that were asked for, over all runs.
+    pub gates: Vec<Judged>,
+    /// The comparison with the baseline; `null` when none was asked for.
+    pub baseline: Option<Comparison>,
+    /// Each run.
+    pub runs: Vec<Summary>,
+}
+
+/// One number over the runs that have it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Spread {
+    /// Runs that have it.
+    pub runs: usize,
+    /// Half of them are at most this.
+    pub median: f64,
+    /// The lowest.
+    pub min: f64,
+    /// The highest.
+    pub max: f64,
+    /// The mean.
+    pub mean: f64,
+    /// Lower end of the 95 % interval of the mean (Student's t); `null` for a single run.
+    pub low: Option<f64>,
+    /// Upper end of it.
+    pub high: Option<f64>,
+}
+
+/// How often each verdict was reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Verdicts {
+    /// `leak`.
+    pub leak: u32,
+    /// `growing`.
+    pub growing: u32,
+    /// `steady`.
+    pub steady: u32,
+    /// `undecided`.
+    pub undecided: u32,
+}
+
+impl Spread {
+    /// The spread of `values`; `None` without a finite one.
+    #[must_use]
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().filter(|value| value.is_finite()).collect();
+        values.sort_by(f64::total_cmp);
+        let (&min, &max) = (values.first()?, values.last()?);
+        let runs = values.len();
+        let median = f64::midpoint(values[(runs - 1) / 2], values[runs / 2]);
+        let mean = values.iter().sum::<f64>() / runs as f64;
+        let interval = student::interval(&values);
+        Some(Self {
+            runs,
+            median,
+            min,
+            max,
+            mean,
+            low: interval.map(|(low, _)| low),
+            high: interval.map(|(_, high)| high),
+        })
+    }
+}
+
+impl Series {
+    /// What `runs` came to, of `asked` after `warmup` others. Gates and the exit code are for the caller.
+    #[must_use]
+    pub fn new(command: Vec<String>, warmup: u32, asked: u32, runs: Vec<Summary>) -> Self {
+        let spread = |of: &dyn Fn(&Summary) -> Option<f64>| Spread::of(runs.iter().filter_map(of));
+        let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        let mut verdicts = Verdicts::default();
+        for run in &runs {
+            match run.verdict.kind {
+                "leak" => verdicts.leak += 1,
+                "growing" => verdicts.growing += 1,
+                "steady" => verdicts.steady += 1,
+                _ => verdicts.undecided += 1,
+            }
+        }
+        Self {
+            schema: SCHEMA,
+            command,
+            exit_code: 0,
+            warmup,
+            asked,
+            peak_rss_bytes: spread(&|run| bytes(run.peak.rss_bytes)),
+            mean_rss_bytes: spread(&|run| bytes(run.mean_rss_bytes)),
+            growth_bytes_per_second: spread(&|run| run.growth.bytes_per_second),
+            duration_seconds: spread(&|run| Some(run.duration_seconds)),
+            verdicts,
+            gates: Vec::new(),
+            baseline: None,
+            runs,
+        }
+    }
+}
+
+/// Judges each gate over all runs, from how it was judged in each; `runs` must have the same gates in the same order.
+///
+/// A number fails when the whole 95 % interval of its mean is beyond the gate: one run that came out high is noise, and a build
+/// must not fail on it. A verdict fails when more than half of the runs have it. A level or an alert is a fact, and fails when
+/// any run reached it.
+#[must_use]
+pub fn gates(runs: &[Vec<Judged>]) -> Vec<Judged> {
+    let Some((first, _)) = runs.split_first() else { return Vec::new() };
+    let over = |at: usize| runs.iter().filter_map(move |run| run.get(at));
+    first.iter().enumerate().map(|(at, gate)| judge(gate, over(at).collect())).collect()
+}
+
+fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
+    let failed = runs.iter().filter(|run| !run.pass).count();
+    let numbers: Vec<f64> =
+        runs.iter().filter_map(|run| run.value.as_ref().and_then(Quantity::number)).collect();
+    let spread = Spread::of(numbers.iter().copied());
+    match (&gate.limit, spread) {
+        (Quantity::Bytes(_) | Quantity::Growth(_), _) if runs.len() < 2 => gate.clone(),
+        // A peak that a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
+        (Quantity::Bytes(_), spread) if numbers.len() < runs.len() => Judged {
+            value: spread.and_then(|spread| gate.limit.like(spread.mean)),
+            pass: false,
+            ..gate.clone()
+        },
+        (limit @ (Quantity::Bytes(_) | Quantity::Growth(_)), Some(spread)) => Judged {
+            value: limit.like(spread.mean),
+            pass: limit.number().is_none_or(|limit| spread.low.unwrap_or(spread.mean) <= limit),
+            ..gate.clone()
+        },
+        _ => {
+            let worst = runs.iter().find(|run| !run.pass).copied();
+            let fact = matches!(gate.name, "level" | "alert");
+            let pass = if fact { failed == 0 } else { failed * 2 <= runs.len() };
+            let shown = worst.filter(|_| !pass).unwrap_or(gate);
+            Judged { value: shown.value.clone(), pass, ..gate.clone() }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ceiling(peak: Option<u64>) -> Vec<Judged> {
+        let pass = peak.is_some_and(|peak| peak <= 100);
+        let (limit, value) = (Quantity::Bytes(100), peak.map(Quantity::Bytes));
+        vec![Judged { name: "max_rss", limit, value, pass }]
+    }
+
+    fn word(name: &'static str, pass: bool) -> Vec<Judged> {
+        let limit = Quantity::Word(name);
+        vec![Judged { name, limit, value: Some(Quantity::Word("x")), pass }]
+    }
+
+    fn passes(runs: &[Vec<Judged>]) -> bool {
+        gates(runs)[0].pass
+    }
+
+    #[test]
+    fn a_ceiling_fails_only_when_the_interval_of_the_mean_is_above_it() {
+        let runs =
+            |peaks: &[u64]| peaks.iter().map(|peak| ceiling(Some(*peak))).collect::<Vec<_>>();
+        assert!(passes(&runs(&[90, 91, 120])), "one run that came out high is noise");
+        assert!(passes(&runs(&[95, 102, 106])), "the mean is above, the interval is not");
+        assert!(!passes(&runs(&[120, 121, 122])));
+        assert!(!passes(&runs(&[101])), "one run has no interval");
+        assert!(!passes(&[ceiling(Some(50)), ceiling(None)]), "unknown is no pass");
+        assert_eq!(gates(&runs(&[120, 121, 122]))[0].value, Some(Quantity::Bytes(121)));
+    }
+
+    #[test]
+    fn a_verdict_needs_most_runs_and_a_level_one() {
+        let runs =
+            |name, passed: &[bool]| passed.iter().map(|pass| word(name, *pass)).collect::<Vec<_>>();
+        assert!(
+            passes(&runs("leak", &[false, true])) && !passes(&runs("leak", &[false, true, false]))
+        );
+        assert!(!passes(&runs("level", &[true, true, false])));
+        assert!(gates(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_spread_has_an_interval_from_two_on() {
+        let one = Spread::of([5.0]).unwrap();
+        assert_eq!((one.median, one.low), (5.0, None));
+        let spread = Spread::of([1.0, 2.0, 3.0, 4.0, f64::NAN]).unwrap();
+        assert_eq!((spread.runs, spread.median, spread.min, spread.max), (4, 2.5, 1.0, 4.0));
+        // 2.5 +- 3.182 * 1.291 / 2, by the tables.
+        assert!((spread.low.unwrap() - 0.446).abs() < 0.002, "{spread:?}");
+        assert_eq!(Spread::of([]), None);
+    }
+}

@@ -1,0 +1,108 @@
+//! Alerts as those who are told see them: log lines, a command, the summary, an exit code.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Demo, memcli, read_json, run, said};
+
+/// A configuration under which a program that holds more than 16 MiB is in an emergency.
+fn tight(folder: &Path, alerts: &str) -> String {
+    let path = folder.join("config.toml");
+    fs::write(
+        &path,
+        format!("schema_version = 3\n[budget]\ntotal = \"16MiB\"\n[alerts]\n{alerts}\n"),
+    )
+    .unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn rows(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_command_is_run_for_each_alert_and_the_summary_tells_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, summary) = (folder.path().join("told.jsonl"), folder.path().join("s.json"));
+    let exec = format!("exec = [\"tee\", \"-a\", \"{}\"]", told.display());
+    let config = tight(folder.path(), &exec);
+    let summary = summary.to_str().unwrap();
+    let demo = ["--rate", "16MiB/s", "--for", "3s", "--config", &config, "--summary", summary];
+    let said = run(&[&["demo", "leak", "--fail-on", "alert:critical"][..], &demo].concat());
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let summary = read_json(Path::new(summary));
+    let text = fs::read_to_string(&told).unwrap();
+    let told: Vec<Value> =
+        serde_json::Deserializer::from_str(&text).into_iter().map(Result::unwrap).collect();
+    assert_eq!(summary["alerts"]["delivered"], told.len(), "{text}");
+    let emergency = told.iter().find(|alert| alert["level"] == "emergency").unwrap();
+    assert_eq!(emergency["schema"], "memcli.alert/1");
+    assert_eq!(emergency["severity"], "critical");
+    assert!(emergency["target"].as_str().unwrap().starts_with("memcli("), "{emergency}");
+    assert_eq!(summary["gates"][0]["name"], "alert");
+    assert_eq!(summary["gates"][0]["pass"], false);
+    assert!(said.stderr.contains("alert     critical, "), "{}", said.stderr);
+}
+
+#[test]
+fn a_command_that_hangs_is_killed_and_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tight(folder.path(), "exec = [\"sleep\", \"1000\"]\nexec_timeout = \"1s\"");
+    let summary = folder.path().join("s.json");
+    let summary = summary.to_str().unwrap();
+    let demo = ["demo", "leak", "--rate", "32MiB/s", "--for", "1s"];
+    let said = run(&[&demo[..], &["--config", &config, "--summary", summary]].concat());
+    assert_eq!(said.code, 0, "the command did what it was asked: {}", said.stderr);
+    let problem = read_json(Path::new(summary))["alerts"]["problems"][0].clone();
+    assert_eq!(problem, "`sleep 1000` was killed: it had not ended after 1.0 s");
+    assert!(said.stderr.contains("alerts.exec: `sleep 1000` was killed"), "{}", said.stderr);
+}
+
+#[test]
+fn watch_logs_alerts_on_stderr_and_its_lines_stay_on_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    let (leak, config) = (Demo::start("leak", "16MiB/s"), tight(folder.path(), ""));
+    let pid = leak.pid();
+    let said = run(&["watch", "--for", "4s", "--config", &config, &pid]);
+    assert!(said.stderr.contains("ERROR") && said.stderr.contains("level "), "{}", said.stderr);
+    assert!(said.stderr.contains(&format!("memcli({pid})")), "{}", said.stderr);
+    assert!(!said.stdout.contains("ERROR"), "{}", said.stdout);
+}
+
+#[test]
+fn a_log_of_json_rows_is_written_where_it_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (leak, config) = (Demo::start("leak", "16MiB/s"), tight(folder.path(), ""));
+    let pid = leak.pid();
+    let log = folder.path().join("m.log");
+    let words = ["watch", "--json", "--for", "4s", "--config", &config, "--log-format", "json"];
+    let quiet = run(&[&words[..], &["--log-file", log.to_str().unwrap(), &pid]].concat());
+    assert_eq!(quiet.stderr, "");
+    let events = rows(&quiet.stdout);
+    let critical = |row: &&Value| row["kind"] == "alert" && row["alert"]["severity"] == "critical";
+    let alert = events.iter().find(critical).unwrap();
+    assert_eq!(alert["alert"]["cause"], "level", "{alert}");
+    let lines = rows(&fs::read_to_string(&log).unwrap());
+    let line = lines.iter().find(|row| row["level"] == "ERROR").unwrap();
+    assert_eq!(line["watched"], format!("memcli({pid})"));
+    assert!(line["message"].as_str().unwrap().starts_with("level "), "{line}");
+    assert!(line["timestamp"].is_string() && line["cause"] == "level", "{line}");
+
+    let said = run(&[&words[..], &[&pid]].concat());
+    assert!(rows(&said.stderr).iter().any(|row| row["level"] == "ERROR"), "{}", said.stderr);
+}
+
+#[test]
+fn the_streams_of_run_are_the_childs_unless_a_log_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tight(folder.path(), "");
+    let script = "held=$(head -c 40000000 /dev/zero | tr '\\0' x); sleep 2; echo done >&2";
+    let run = |words: &[&str]| {
+        let command = ["--config", &config, "--", "sh", "-c", script];
+        said(&memcli(&[&["run"][..], words, &command].concat()).output().unwrap()).stderr
+    };
+    assert!(run(&[]).starts_with("done\n"));
+    assert!(run(&["--log-format", "human"]).contains(" ERROR "));
+}

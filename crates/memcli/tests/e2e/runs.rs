@@ -1,0 +1,111 @@
+//! `run --runs` and `--baseline`: several runs as one measurement, and against another.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Said, read_json, run};
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs a shell that holds `mib` MiB for a while, and reads the summary.
+    fn hold(&self, mib: u32, words: &[&str]) -> (Said, Value) {
+        let summary = self.at("summary.json");
+        let bytes = mib << 20;
+        let script = format!("held=$(head -c {bytes} /dev/zero | tr '\\0' x); sleep 0.4");
+        let command = ["--summary", &summary, "--", "sh", "-c", &script];
+        let said = run(&[&["run"][..], words, &command].concat());
+        (said, read_json(Path::new(&summary)))
+    }
+}
+
+#[test]
+fn several_runs_are_one_table_and_one_trace() {
+    let folder = Folder::new();
+    let trace = folder.at("t.jsonl.gz");
+    let (said, runs) =
+        folder.hold(16, &["--runs", "3", "--warmup", "1", "-o", &trace, "--max-rss", "1GiB"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(runs["schema"], "memcli.runs/1");
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 3, "the one to warm up does not count");
+    let peak = &runs["peak_rss_bytes"];
+    let number = |name: &str| peak[name].as_f64().unwrap();
+    assert!(number("min") <= number("median") && number("median") <= number("max"), "{peak}");
+    assert!(number("low") <= number("mean") && number("mean") <= number("high"), "{peak}");
+    assert!(number("min") > f64::from(16 << 20), "{peak}");
+    assert_eq!(runs["gates"][0]["pass"], true);
+    for part in ["3 runs after 1 run to warm up", "median", "peak", "growth", "verdict", "gate"] {
+        assert!(said.stderr.contains(part), "{part} in {}", said.stderr);
+    }
+    let report: Value =
+        serde_json::from_str(&run(&["report", &trace, "-f", "json"]).stdout).unwrap();
+    assert_eq!(report["runs"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_gate_over_runs_fails_only_when_they_clear_it() {
+    let folder = Folder::new();
+    let (said, runs) = folder.hold(32, &["--runs", "3", "--max-rss", "16MiB"]);
+    assert_eq!((said.code, &runs["exit_code"]), (99, &99.into()), "{}", said.stderr);
+    assert!(said.stderr.contains("FAIL  max_rss"), "{}", said.stderr);
+    for run in runs["runs"].as_array().unwrap() {
+        assert_eq!(run["exit_code"], 0, "the command itself did well");
+    }
+}
+
+#[test]
+fn a_run_that_fails_ends_the_series_with_its_own_code() {
+    let folder = Folder::new();
+    let count = folder.at("count");
+    let script = format!("echo x >> {count}; test $(wc -l < {count}) -lt 2 || exit 7");
+    let words = ["run", "--runs", "5", "--max-rss", "1GiB", "--", "sh", "-c", &script];
+    let said = run(&words);
+    assert_eq!(said.code, 7, "{}", said.stderr);
+    assert!(said.stderr.contains("2 of 5 runs"), "{}", said.stderr);
+    assert_eq!(fs::read_to_string(&count).unwrap().lines().count(), 2);
+}
+
+#[test]
+fn a_baseline_finds_what_is_worse_and_nothing_against_itself() {
+    let folder = Folder::new();
+    let base = folder.at("base.jsonl.gz");
+    folder.hold(32, &["--runs", "4", "-o", &base]);
+    let against = ["--runs", "4", "--baseline", &base, "--fail-on", "regression"];
+    let (said, same) = folder.hold(32, &against);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_ne!(same["baseline"]["verdict"], "worse");
+    let (said, more) = folder.hold(64, &against);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    assert_eq!(more["baseline"]["verdict"], "worse");
+    assert_eq!(more["gates"][0]["value"], "worse");
+    assert!(said.stderr.contains("new against base: worse"), "{}", said.stderr);
+    // One run against several is shown and not tested: no gate may call it worse.
+    let (said, one) = folder.hold(32, &["--baseline", &base, "--fail-on", "regression"]);
+    assert_eq!((said.code, &one["schema"]), (0, &"memcli.summary/1".into()), "{}", said.stderr);
+    assert_eq!(one["baseline"]["rows"][0]["verdict"], "not_tested");
+}
+
+#[test]
+fn a_baseline_that_is_none_is_told_before_anything_is_started() {
+    let folder = Folder::new();
+    let witness = folder.at("started");
+    let touch = ["--", "touch", &witness];
+    for (words, code) in [
+        (&["--fail-on", "regression"][..], 64),
+        (&["--baseline", "/no/such.jsonl.gz"], 66),
+        (&["--baseline", "/etc/passwd"], 65),
+    ] {
+        assert_eq!(run(&[&["run"][..], words, &touch].concat()).code, code, "{words:?}");
+    }
+    assert!(!Path::new(&witness).exists());
+}

@@ -1,0 +1,146 @@
+//! When a dear reading is affordable. Pure: times come from the caller, on a clock that does not go back.
+
+use std::time::Duration;
+
+use super::{PSS_INTERVAL, PSS_LONGEST, PSS_SHARE};
+
+/// Time that may be spent beyond the share at once, so that a set that just changed is looked at soon.
+const CREDIT: Duration = Duration::from_millis(20);
+/// The prediction before there is experience: 10 us for each MiB, about what was measured from 64 MiB to 8 GiB.
+const SECONDS_PER_BYTE: f64 = 10e-6 / 1_048_576.0;
+/// A reading that was dearer than that counts half as much dearer after this time: it may have met a busy machine.
+const HALF_LIFE: Duration = Duration::from_secs(600);
+
+/// The two files that are read within one budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `smaps_rollup`: the sums alone.
+    Sums,
+    /// `smaps`: every mapping. The same walk, and text for each mapping, whose number nothing cheap tells beforehand.
+    Mappings,
+}
+
+/// One account for both kinds; what each costs is learnt apart.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    /// Seconds that may be spent; negative after a reading that took longer than there was credit.
+    credit: f64,
+    since: Duration,
+    not_before: Duration,
+    /// Seconds for each resident byte, at the last reading of each kind.
+    costs: [f64; 2],
+}
+
+impl Budget {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self {
+            credit: CREDIT.as_secs_f64(),
+            since: now,
+            not_before: now,
+            costs: [SECONDS_PER_BYTE; 2],
+        }
+    }
+
+    /// Whether a target of `rss` bytes may be read now.
+    pub(crate) fn affords(&mut self, now: Duration, kind: Kind, rss: u64) -> bool {
+        let passed = now.saturating_sub(self.since).as_secs_f64();
+        self.credit = (self.credit + passed * PSS_SHARE).min(CREDIT.as_secs_f64());
+        self.since = now;
+        let predicted = rss as f64 * self.predicted_per_byte(now, kind);
+        // What costs more than the credit ever gets starts from full credit and goes into debt.
+        let needed = predicted.min(CREDIT.as_secs_f64());
+        now >= self.not_before
+            && !self.is_too_dear(now, kind, rss)
+            // An addition of many small steps may end a hair below the cap.
+            && self.credit >= needed - 1e-9
+    }
+
+    /// Whether it would take longer than any reading may. What was learnt fades, so this may change.
+    pub(crate) fn is_too_dear(&self, now: Duration, kind: Kind, rss: u64) -> bool {
+        rss as f64 * self.predicted_per_byte(now, kind) > PSS_LONGEST.as_secs_f64()
+    }
+
+    fn predicted_per_byte(&self, now: Duration, kind: Kind) -> f64 {
+        let learnt = self.costs[kind as usize];
+        let dearer = learnt - SECONDS_PER_BYTE;
+        if dearer <= 0.0 {
+            return learnt;
+        }
+        let since_read = now.saturating_sub(self.not_before).as_secs_f64();
+        SECONDS_PER_BYTE + dearer * 0.5f64.powf(since_read / HALF_LIFE.as_secs_f64())
+    }
+
+    /// Books a reading that ended `now`, took `cost` and covered `rss` bytes.
+    pub(crate) fn spend(&mut self, now: Duration, kind: Kind, cost: Duration, rss: u64) {
+        self.credit -= cost.as_secs_f64();
+        self.not_before = now.saturating_add(PSS_INTERVAL);
+        if rss > 0 {
+            self.costs[kind as usize] = cost.as_secs_f64() / rss as f64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GIB: u64 = 1 << 30;
+
+    /// Reads whenever affordable, every 100 ms for `seconds`, at `us_per_mib`, by turns the kinds that are wanted.
+    /// Total cost and number of readings.
+    fn spend_over(seconds: u64, rss: u64, us_per_mib: f64, kinds: &[Kind]) -> (Duration, u32) {
+        let mut budget = Budget::new(Duration::ZERO);
+        let (mut total, mut count) = (Duration::ZERO, 0);
+        for tick in 0..seconds * 10 {
+            let now = Duration::from_millis(tick * 100);
+            let kind = kinds[count as usize % kinds.len()];
+            if budget.affords(now, kind, rss) {
+                let cost = Duration::from_secs_f64(rss as f64 / 1_048_576.0 * us_per_mib * 1e-6);
+                budget.spend(now, kind, cost, rss);
+                total += cost;
+                count += 1;
+            }
+        }
+        (total, count)
+    }
+
+    #[test]
+    fn a_small_process_is_read_each_second_and_a_large_one_when_it_can_be_paid() {
+        let sums = [Kind::Sums];
+        assert_eq!(spend_over(100, 10 << 20, 10.0, &sums).1, 100);
+        let (cost, count) = spend_over(1000, 8 * GIB, 8.7, &sums);
+        assert!(count >= 13, "{count}");
+        assert!(cost <= Duration::from_millis(1000 + 72), "{cost:?}");
+        assert_eq!(spend_over(1000, 64 * GIB, 10.0, &sums).1, 0, "predicted above 100 ms");
+        assert!(Budget::new(Duration::ZERO).is_too_dear(Duration::ZERO, Kind::Sums, 64 * GIB));
+        // 160 ms on a busy machine: not again at once, and not never.
+        let dear = spend_over(4 * 3600, 8 * GIB, 20.0, &sums).1;
+        assert!((2..=20).contains(&dear), "{dear}");
+    }
+
+    #[test]
+    fn both_kinds_are_paid_from_one_account() {
+        let (_, alone) = spend_over(1000, 8 * GIB, 8.7, &[Kind::Sums]);
+        let (_, both) = spend_over(1000, 8 * GIB, 8.7, &[Kind::Sums, Kind::Mappings]);
+        assert_eq!(alone, both);
+    }
+
+    proptest! {
+        #[test]
+        fn the_budget_holds_whatever_a_reading_costs(
+            rss in 1u64..64 * GIB,
+            us_per_mib in 0.1f64..1e4,
+            seconds in 1u64..400,
+            mappings: bool,
+        ) {
+            let kinds = if mappings { &[Kind::Sums, Kind::Mappings][..] } else { &[Kind::Sums] };
+            let (cost, count) = spend_over(seconds, rss, us_per_mib, kinds);
+            // The share, the credit, and of each kind one reading that turned out dearer than predicted.
+            let longest = rss as f64 / 1_048_576.0 * us_per_mib * 1e-6 * kinds.len() as f64;
+            let limit = seconds as f64 * PSS_SHARE + CREDIT.as_secs_f64() + longest;
+            prop_assert!(cost.as_secs_f64() <= limit + 1e-6, "{cost:?} in {seconds} s, {count} readings");
+            prop_assert!(u64::from(count) <= seconds);
+        }
+    }
+}

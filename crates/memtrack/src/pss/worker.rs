@@ -1,0 +1,111 @@
+//! The thread that reads what may hang.
+
+use std::io;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::budget::Kind;
+use crate::mappings::{Mappings, Reader};
+use crate::processes::ProcessId;
+use crate::procfs::Proc;
+use crate::reading::{Absent, Reading};
+use crate::text::Fields;
+
+/// What one process has, both figures from the same read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) id: ProcessId,
+    pub(super) pss: u64,
+    pub(super) rss: u64,
+}
+
+/// What to read, and of whom.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) kind: Kind,
+    pub(super) parts: Vec<Part>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) kind: Kind,
+    /// Those of the request that still ran, filled in.
+    pub(super) parts: Vec<Part>,
+    pub(super) outcome: Reading<()>,
+    /// With [`Kind::Mappings`], of all of them together.
+    pub(super) mappings: Option<Mappings>,
+    pub(super) cost: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) requests: Sender<Request>,
+    pub(super) answers: Receiver<Answer>,
+}
+
+impl Worker {
+    /// The thread ends when its requests do. Nobody joins it: it may hang in the kernel with the target's lock.
+    pub(super) fn start(root: &Path) -> io::Result<Self> {
+        let proc = Proc::open(root).map_err(|why| io::Error::other(why.to_string()))?;
+        let (requests, received) = bounded::<Request>(1);
+        let (answer, answers) = bounded(1);
+        let thread = thread::Builder::new().name("memtrack-pss".into()).stack_size(128 * 1024);
+        thread.spawn(move || {
+            for Request { kind, mut parts } in received {
+                let before = processor_time();
+                let mut tally = (kind == Kind::Mappings).then(Reader::new);
+                let outcome = read_parts(&proc, &mut parts, tally.as_mut());
+                let mappings = tally.map(Reader::finish);
+                let cost = processor_time().saturating_sub(before);
+                if answer.send(Answer { kind, parts, outcome, mappings, cost }).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { requests, answers })
+    }
+}
+
+/// Of this thread: what others took in between is not the cost of reading.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// Fills in `parts`, and leaves out those that have ended.
+fn read_parts(proc: &Proc, parts: &mut Vec<Part>, mut tally: Option<&mut Reader>) -> Reading<()> {
+    let mut outcome = Ok(());
+    parts.retain_mut(|part| {
+        let read = match &mut tally {
+            _ if outcome.is_err() => return false,
+            Some(reader) => reader.read(proc, part.id).map(|one| (one.pss, one.rss)),
+            None => read_rollup(proc, part.id),
+        };
+        match read {
+            Ok((pss, rss)) => (part.pss, part.rss) = (pss, rss),
+            Err(Absent::Gone) => {}
+            Err(why) => outcome = Err(why),
+        }
+        read.is_ok()
+    });
+    outcome
+}
+
+/// PSS and RSS of one process. Opened each time: a held one would stay with the old memory across an `exec`.
+fn read_rollup(proc: &Proc, id: ProcessId) -> Reading<(u64, u64)> {
+    let file = proc.file(id.pid, "smaps_rollup")?;
+    if proc.stat(id.pid)?.start != id.start {
+        return Err(Absent::Gone);
+    }
+    let mut buffer = [0; 4096];
+    let text = file.read(&mut buffer)?;
+    if text.is_empty() {
+        return Err(Absent::Gone);
+    }
+    let mut fields = Fields::new(text);
+    let rss = fields.kb(b"Rss:")?;
+    Ok((fields.kb(b"Pss:")?, rss))
+}
