@@ -99,16 +99,20 @@ fn projects(root: &Path, sources: &Sources) -> Figure {
         let text = format!("schema_version = 3\n[project]\nestimated = \"{estimated}MiB\"\n");
         write(&directory.join(PROJECT_FILE), &text);
     }
-    let measured = of_runs(7, || {
+    let mut each = vec![Vec::new(); directories.len()];
+    for _ in 0..9 {
         // A new document knows none of them.
         let live = Live::start(sources.clone()).unwrap();
-        let started = Instant::now();
-        for directory in &directories {
+        for (directory, runs) in directories.iter().zip(&mut each) {
+            let started = Instant::now();
             black_box(live.for_project(directory));
+            runs.push(started.elapsed().as_secs_f64() * 1e3);
         }
-        started.elapsed().as_secs_f64() * 1e3
-    });
-    let what = "1,000 projects asked for, for the first time".to_owned();
+    }
+    // A whole pass is long enough for others on the machine to come in between; one project is not.
+    let measured = each.into_iter().map(median).sum();
+    let what = "1,000 projects asked for, for the first time: the sum of each one's median of 9";
+    let what = what.to_owned();
     Figure { what, unit: "ms", measured, budget: 200.0 }
 }
 
@@ -150,9 +154,12 @@ fn edits(root: &Path, live: &Live) -> Figure {
 
 /// The same inputs through other crates, as a table; or why there is none.
 fn against() -> Result<String, String> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/against/Cargo.toml");
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = home.join("benches/against/Cargo.toml");
     let mut run = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     run.args(["run", "--release", "--quiet", "--manifest-path"]).arg(manifest);
+    // A workspace of its own, but what it builds belongs with what all the others build.
+    run.arg("--target-dir").arg(home.join("../../target/against"));
     let output = run.output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
