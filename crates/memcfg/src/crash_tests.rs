@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use crate::disk::{Disk, RealDisk};
+use crate::fault_row::tests::row;
 use crate::save::{Editor, Expected};
 
 /// What a save did, in order. A file is known by a number that no other ever has.
@@ -282,10 +283,13 @@ fn power_loss_at_any_moment_of_a_save_leaves_the_old_or_the_new() {
     let steps = record(dir.path());
     let found = crash_everywhere(dir.path(), &steps);
     let Found { states, other, lost, bad_backups } = &found;
-    println!(
-        "fault-row: 2 | power loss after each of {} calls of {SAVES} saves, unsynced changes lost in any selection | {states} states | \
-         {other} neither old nor new, {lost} acknowledged and lost, {bad_backups} bad backups",
-        steps.len()
+    row(
+        "2",
+        "power loss after each call of a save, unsynced changes lost in any selection",
+        format!("{SAVES} saves, {} calls, {states} states", steps.len()),
+        format!(
+            "{other} neither old nor new, {lost} acknowledged and lost, {bad_backups} bad backups"
+        ),
     );
     assert!(*states > 300, "{found:?}");
     assert_eq!((*other, *lost, *bad_backups), (0, 0, 0), "{found:?}");

@@ -66,6 +66,8 @@ mod disk;
 #[cfg(feature = "document")]
 pub mod document;
 pub mod edit;
+#[cfg(test)]
+mod fault_row;
 pub mod files;
 mod follow;
 pub mod hash;
@@ -91,6 +93,8 @@ pub mod schema;
 pub mod secret;
 pub mod spec;
 pub mod store;
+#[cfg(test)]
+mod store_tests;
 mod suggest;
 mod sync;
 #[cfg(feature = "testing")]

@@ -106,9 +106,14 @@ fn put(
         let problem = Diagnostic::error(Code::UnknownKey, format!("unknown key `{key}`"))
             .about(key)
             .at(Label::key(&origin, ""));
-        found.push(match schema.suggest(key) {
-            Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-            None => problem,
+        found.push(match (schema.below(key).as_slice(), schema.suggest(key)) {
+            ([], Some(meant)) => problem.help(format!("did you mean `{meant}`?")),
+            ([], None) => problem,
+            (keys, _) => {
+                let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+                Diagnostic { message: format!("`{key}` is a table, not a key"), ..problem }
+                    .help(format!("it has the keys {}", keys.join(", ")))
+            }
         });
         return;
     };

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::disk::{Disk, RealDisk};
+use crate::fault_row::tests::row;
 use crate::hash::Hash;
+use crate::metrics::SaveMetrics;
 use crate::save::{BACKUPS, Editor, Expected, SaveError};
 
 /// How the chosen call fails.
@@ -149,11 +151,16 @@ fn sweep_all(faults: &[Fault]) -> Sweep {
     all
 }
 
-fn judge(number: u32, fault: &str, all: &Sweep) {
+fn judge(number: &str, fault: &str, all: &Sweep) {
     let Sweep { calls, other, falsely_acknowledged, unnamed, stale, bad_backups } = all;
-    println!(
-        "fault-row: {number} | {fault} | {calls} calls, each in turn | {other} neither old nor new, {falsely_acknowledged} falsely acknowledged, \
-         {unnamed} without the step's name, {bad_backups} bad backups, {stale} stale temporary files"
+    row(
+        number,
+        fault,
+        format!("{calls} calls, each in turn"),
+        format!(
+            "{other} neither old nor new, {falsely_acknowledged} falsely acknowledged, {unnamed} without the step's name, \
+             {bad_backups} bad backups, {stale} stale temporary files"
+        ),
     );
     assert_eq!((*other, *falsely_acknowledged, *unnamed), (0, 0, 0), "{all:?}");
     assert_eq!((*bad_backups, *stale), (0, 0), "{all:?}");
@@ -162,7 +169,7 @@ fn judge(number: u32, fault: &str, all: &Sweep) {
 #[test]
 fn a_disk_that_fills_up_at_any_call_leaves_the_old_or_the_new() {
     let all = sweep_all(&[Fault::Once(ENOSPC), Fault::FromThenOn(ENOSPC)]);
-    judge(3, "disk full at call k of a save", &all);
+    judge("3", "disk full at call k of a save", &all);
 }
 
 #[test]
@@ -174,7 +181,7 @@ fn any_call_that_fails_leaves_the_old_or_the_new() {
         Fault::FromThenOn(EROFS),
         Fault::Short,
     ]);
-    judge(4, "EIO, EINTR, read-only or a short write at call k of a save", &all);
+    judge("4", "EIO, EINTR, read-only or a short write at call k of a save", &all);
 }
 
 #[test]
@@ -270,4 +277,32 @@ fn temporary_files_of_dead_processes_are_swept_and_counted() {
         editor.metrics().last_success.is_some() && editor.metrics().last_duration_seconds > 0.0
     );
     assert_eq!(temps(dir.path()), 1);
+}
+
+/// Each figure by name: one that is added and not moved here does not compile.
+#[test]
+fn every_figure_of_saving_moves_on_its_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    std::fs::write(dir.path().join(".c.toml.tmp.1.0"), "half").unwrap();
+    let mut editor = Editor::new(&path, |_| true);
+    assert_eq!(*editor.metrics(), SaveMetrics::default());
+    editor.save(b"1\n", Expected::Absent).unwrap();
+    editor.save(b"2\n", Expected::Anything).unwrap();
+    editor.save(b"3\n", Expected::Absent).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    editor.save(b"4\n", Expected::Anything).unwrap_err();
+    let SaveMetrics {
+        saved,
+        conflicts,
+        failed_by,
+        backups,
+        swept,
+        last_duration_seconds,
+        last_success,
+    } = editor.metrics().clone();
+    assert_eq!((saved, conflicts, backups, swept), (2, 1, 1, 1));
+    assert_eq!(failed_by, [("read", 1)].into());
+    assert!(last_duration_seconds > 0.0 && last_success.is_some());
 }

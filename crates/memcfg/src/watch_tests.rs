@@ -1,4 +1,4 @@
-//! What a live document does when the file system can no longer be watched.
+//! A live document whose watching fails, whose rules misbehave, and whose figures must move.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault_row::tests::row;
 use crate::files::Sources;
 use crate::history::{History, Mark, Release};
 use crate::live::{Live, LiveOptions, Reload};
+use crate::metrics::LoadMetrics;
 use crate::schema::{Key, Kind, Schema};
 use crate::spec::{Rule, Spec};
 use crate::watch::{self, Follow, Watch};
@@ -105,8 +107,11 @@ fn a_watcher_that_dies_or_is_refused_leaves_the_polling() {
     mode.store(WATCHED, Ordering::Relaxed);
     live.check_now();
     assert_eq!(live.status().not_watching, None, "watched again as soon as that is possible");
-    println!(
-        "fault-row: 16 | the watcher dies mid-run, then watching is refused | 3 edits | 0 missed: polling finds them; watched again afterwards"
+    row(
+        "16",
+        "the watcher dies mid-run, then watching is refused",
+        "3 edits",
+        "0 missed: polling finds them; watched again afterwards",
     );
 }
 
@@ -164,7 +169,86 @@ fn a_rule_that_panics_or_calls_back_neither_kills_nor_blocks_the_writer() {
     save(&path, 14);
     accepted(&live, 14);
     assert!(live.status().following);
-    println!(
-        "fault-row: 15 | a rule calls back into the document it is checked for, then panics | 2 edits | 0 deadlocks; the panic refused the edit, the next was taken"
+    row(
+        "15",
+        "a rule calls back into the document it is checked for, then panics",
+        "2 edits",
+        "0 deadlocks; the panic refused the edit, the next was taken",
     );
+}
+
+/// Each figure by name: one that is added and not moved here does not compile.
+#[test]
+fn every_figure_of_loading_moves_on_its_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let write = |text: &str| std::fs::write(&path, format!("version = 1\n{text}\n")).unwrap();
+    save(&path, 1);
+    let (follow, mode, _) = fragile();
+    let sources = Sources::new().file(&path);
+    let slow = Rule::new(|doc: &Doc| {
+        if doc.x == 2 {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Vec::new()
+    });
+    let options = LiveOptions { events: true, ..options(Duration::from_secs(3600)) };
+    let live = Live::start_watched(spec([slow]), sources, options, follow).unwrap();
+    live.check_now();
+    let metrics = || live.status().metrics;
+    let first = metrics();
+
+    write("x = 2");
+    live.check_now();
+    let LoadMetrics { accepted, generation, last_duration_seconds: slow, .. } = metrics();
+    assert_eq!((first.accepted, first.generation), (1, 1));
+    assert_eq!((accepted, generation), (2, 2));
+    assert!(first.last_duration_seconds > 0.0 && slow >= 0.05, "{slow}");
+
+    write("x = 2 # the same");
+    write("x = 2 # the same again");
+    live.check_now();
+    assert!(metrics().unchanged > first.unchanged && metrics().accepted == 2);
+    let success = metrics().last_success;
+    assert!(success > first.last_success);
+
+    write("y = 2");
+    live.check_now();
+    let bad = metrics();
+    assert_eq!((first.rejected, bad.rejected), (0, 1));
+    assert_eq!(bad.rejected_by, [("unknown_key", 1)].into());
+    assert!(bad.last_attempt > success && bad.last_success == success);
+
+    write("x = 3");
+    live.check_now();
+    let last = metrics();
+    assert!(last.last_duration_seconds < slow, "a quick one after the slow one");
+    assert!(last.longest_duration_seconds >= slow, "the slow one is remembered");
+
+    for x in 100..200 {
+        write(&format!("x = {x}"));
+        live.check_now();
+    }
+    mode.store(REFUSED, Ordering::Relaxed);
+    live.check_now();
+    let LoadMetrics {
+        accepted,
+        unchanged,
+        rejected,
+        rejected_by,
+        last_duration_seconds,
+        longest_duration_seconds,
+        generation,
+        last_success,
+        last_attempt,
+        lost_events,
+        polls,
+        watch_errors,
+    } = metrics();
+    assert_eq!((accepted, generation, rejected, rejected_by.len()), (103, 103, 1, 1));
+    assert!(unchanged > 0 && longest_duration_seconds > last_duration_seconds);
+    assert!(last_success > success && last_attempt == last_success);
+    assert!(first.lost_events == 0 && lost_events > 0, "nobody read the events");
+    assert!(polls > first.polls + 100);
+    assert_eq!((first.watch_errors, watch_errors), (0, 1));
 }

@@ -255,6 +255,20 @@ fn setting_a_key_gives_a_valid_document_or_says_why_not() {
     let head = format!("schema_version = {}\n\n[budget]\n", document::VERSION);
     assert_eq!(text, format!("{head}total = \"1GiB\"\n"));
     assert_eq!(document::unset("c.toml", &text, "budget.total").unwrap(), head);
+    let table = set(&text, "pressure.targets", "0.5").unwrap_err();
+    assert!(
+        table[0].to_string().contains("`pressure.targets` is a table, not a key"),
+        "{}",
+        table[0]
+    );
+    assert!(table[0].to_string().contains("the keys `pressure.targets.warning`"), "{}", table[0]);
+    // In a file of an older version a key of the newest one has no place: that is said, and not what it would lead to.
+    for old in ["version = \"2.0\"\n[memory]\ntotal_budget_mb = 2048\n", "version = \"1.0\"\n"] {
+        let found = set(old, "budget.warning", "0.6").unwrap_err();
+        assert_eq!((found.len(), found[0].code), (1, Code::Version), "{}", found[0]);
+        assert_eq!(found[0].help.as_deref(), Some("migrate the file first"));
+        assert!(document::unset("c.toml", old, "budget.warning").is_err());
+    }
     let conflict = set(&text, "budget.warning", "0.94").unwrap_err();
     assert_eq!(conflict[0].code, Code::Conflict);
     assert_eq!(conflict[0].labels[0].place(), "c.toml:5:11");

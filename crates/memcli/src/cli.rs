@@ -15,6 +15,7 @@ use crate::target::{Subject, Target};
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
 #[command(name = "memcli", version, about, max_term_width = 100, after_help = EXAMPLES)]
+#[command(help_template = GROUPS)]
 #[command(disable_help_subcommand = true)]
 pub struct Cli {
     /// What to do; without a command one line on the machine, and what to try next.
@@ -24,6 +25,36 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
     pub config: Option<PathBuf>,
 }
+
+/// The help of `memcli` itself, with its commands in groups. A test holds it to the commands' own words.
+const GROUPS: &str = "\
+{about-with-newline}
+{usage-heading} {usage}
+
+Look:
+  status       One line for each target: level, size, nearest limit
+  top          A live view of one target: level, growth, chart, processes, events
+  leak         Watch a target for a while and say whether it leaks
+
+Measure:
+  run          Start a command, watch it to its end, and judge it
+  watch        Watch what runs already
+  demo         Watch a built-in program of known behaviour
+
+Traces:
+  report       Report on a trace: chart, growth, verdict, percentiles
+  replay       Put a trace through today's configuration: which level and verdict, when
+  diff         Compare two traces, before and after, with intervals and a test
+  budget       Plan limits, thresholds and workers from recordings, with the TOML to paste
+
+Set up:
+  config       Show, check and edit the configuration
+  doctor       Say what works here, what does not, and what to do about it
+  completions  Print the completion script of a shell
+  man          Print the manual page, or write those of all commands to a directory
+
+Options:
+{options}{after-help}";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -574,5 +605,25 @@ fn interval(text: &str) -> Result<Duration, String> {
         Ok(interval)
     } else {
         Err("an interval is 5ms to 1h".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_is_in_one_group_with_its_own_words() {
+        let lines: Vec<&str> = GROUPS.lines().filter(|line| line.starts_with("  ")).collect();
+        let cli = Cli::command();
+        let commands: Vec<String> = cli
+            .get_subcommands()
+            .filter(|command| !command.is_hide_set())
+            .map(|command| {
+                format!("  {:<12} {}", command.get_name(), command.get_about().unwrap_or_default())
+            })
+            .collect();
+        assert_eq!(lines, commands);
     }
 }

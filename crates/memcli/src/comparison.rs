@@ -145,8 +145,12 @@ impl Comparison {
         match (base, new) {
             ([one], [other]) => rows.extend(within(one, other)),
             _ => {
-                rows.extend(means(Metric::Steady, base, new, |run| steady(run, shortest)));
-                rows.extend(means(Metric::Growth, base, new, growth));
+                let steady = means(Metric::Steady, base, new, None, |run| steady(run, shortest));
+                let seconds = shortest.as_secs_f64().max(f64::MIN_POSITIVE);
+                // What would move the level by as much as matters within the shortest run.
+                let least = steady.map(|row| LEAST_BYTES.max(LEAST_SHARE * row.base) / seconds);
+                rows.extend(steady);
+                rows.extend(means(Metric::Growth, base, new, least, growth));
             }
         }
         if !several {
@@ -186,7 +190,7 @@ fn length(run: &Measured) -> Option<Duration> {
 }
 
 fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
-    means(Metric::Peak, base, new, |run| run.peak_rss.map(|bytes| bytes as f64))
+    means(Metric::Peak, base, new, None, |run| run.peak_rss.map(|bytes| bytes as f64))
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
@@ -203,11 +207,13 @@ fn growth(run: &Measured) -> Option<f64> {
     run.verdict.trend().map(|trend| trend.bytes_per_second)
 }
 
-/// A row of the means over runs; `None` when a side has no value.
+/// A row of the means over runs; `None` when a side has no value. A change below `least` does not matter, by default below
+/// [`LEAST_SHARE`] of what it was.
 fn means(
     metric: Metric,
     base: &[Measured],
     new: &[Measured],
+    least: Option<f64>,
     of: impl Fn(&Measured) -> Option<f64>,
 ) -> Option<Row> {
     let base: Vec<f64> = base.iter().filter_map(&of).collect();
@@ -218,10 +224,7 @@ fn means(
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&base), mean(&new));
     let test = welch(&base, &new);
-    let least = match metric {
-        Metric::Growth => 0.0,
-        Metric::Peak | Metric::Steady => LEAST_SHARE * before,
-    };
+    let least = least.unwrap_or(LEAST_SHARE * before);
     Some(Row {
         metric,
         base: before,
@@ -289,5 +292,53 @@ mod tests {
         assert_eq!(judged(-0.1, 2.0, 0.0), Outcome::NoDifference);
         assert_eq!(judged(1.0, 2.0, 1.5), Outcome::NoDifference);
         assert_eq!(judged(-3.0, -2.0, 1.5), Outcome::Better);
+    }
+
+    /// Noise of one run: white noise, a slow wander, and now and then a spike, all deterministic.
+    fn simulated(seed: u64, level: f64) -> Measured {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut uniform = move || {
+            // xorshift64*: good enough for noise, and the same everywhere.
+            state ^= state >> 12;
+            state ^= state << 25;
+            state ^= state >> 27;
+            (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let (mut watched, mut wander, mut peak) = (Curve::default(), 0.0, 0);
+        for step in 0..100u32 {
+            wander = 0.9 * wander + (uniform() - 0.5);
+            let spike = if uniform() > 0.99 { 0.05 } else { 0.0 };
+            let noise = 0.01 * (uniform() - 0.5) + 0.004 * wander + spike;
+            let bytes = (level * (1.0 + noise) * 1_048_576.0) as u64;
+            watched.push(Duration::from_millis(300) * step, bytes);
+            peak = peak.max(bytes);
+        }
+        let mut detector = memleak::Detector::new(&memleak::LeakConfig::default());
+        for bucket in watched.buckets() {
+            detector.push(bucket.to, bucket.last);
+        }
+        detector.conclude();
+        let verdict = detector.verdict();
+        Measured { name: format!("{seed}"), watched, peak_rss: Some(peak), verdict }
+    }
+
+    fn side(from: u64, runs: u64, level: f64) -> Vec<Measured> {
+        (from..from + runs).map(|run| simulated(run, level)).collect()
+    }
+
+    #[test]
+    fn nothing_is_found_where_nothing_is_and_a_tenth_more_is() {
+        for runs in [1, 4] {
+            let (mut same, mut worse) = (0, 0);
+            for pair in 0..200 {
+                let seed = 1 + pair * 100;
+                let base = side(seed, runs, 200.0);
+                let against = |new: &[Measured]| Comparison::of(&base, new).verdict;
+                same += u32::from(against(&side(seed + 50, runs, 200.0)) == Outcome::NoDifference);
+                worse += u32::from(against(&side(seed + 70, runs, 220.0)) == Outcome::Worse);
+            }
+            assert!(same >= 190, "{runs} a side: no difference in {same} of 200");
+            assert!(worse >= 190, "{runs} a side: worse in {worse} of 200");
+        }
     }
 }

@@ -7,10 +7,10 @@
 #![deny(unsafe_code)]
 
 pub mod alert;
-pub mod birth;
 pub mod budget;
 pub mod child;
 pub mod cli;
+pub mod command_line;
 pub mod commands;
 pub mod comparison;
 pub mod curve;
@@ -23,7 +23,9 @@ pub mod live;
 pub mod look;
 pub mod output;
 pub mod pipeline;
+pub mod places;
 pub mod recording;
+pub mod recordings;
 pub mod report;
 #[cfg(test)]
 mod schema;

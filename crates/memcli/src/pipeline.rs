@@ -4,7 +4,7 @@
 //! cost of watching.
 
 use memcfg::live::Reload;
-use memleak::{Change, Detector, LeakConfig, Severity, Verdict};
+use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
@@ -96,6 +96,7 @@ pub struct Pipeline {
     detector: Detector,
     leak_generation: u64,
     alarms: Alarms,
+    kinds: Kinds,
     seen: Seen,
     latest: Option<Sample>,
     seq: u64,
@@ -143,6 +144,7 @@ impl Pipeline {
             detector: Detector::new(&leak.value),
             leak_generation: leak.generation,
             alarms: Alarms::new(&leak.value),
+            kinds: Kinds::new(leak.value.window),
             policies,
             seen: Seen::default(),
             latest: None,
@@ -174,6 +176,9 @@ impl Pipeline {
             self.alert(alert, &mut listen);
         }
 
+        let process = &sample.process;
+        let kinds = [process.anon, process.file, process.shmem, process.swap];
+        self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
         let mut changed = false;
         if let Ok(bytes) = self.watched(sample) {
             let headroom = self.headroom();
@@ -217,6 +222,12 @@ impl Pipeline {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.detector.verdict()
+    }
+
+    /// Which kinds of memory grow, the fastest first.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<KindGrowth> {
+        self.kinds.report()
     }
 
     /// The level now.

@@ -18,6 +18,7 @@ use crate::gate::{Facts, Gates};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
+use crate::places::{Lookout, Places};
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
@@ -79,6 +80,10 @@ struct Listeners<'a> {
     alerted: Alerted,
     /// What is watched for growth, when it is measured for a comparison.
     curve: Option<Curve>,
+    /// Where it grows.
+    lookout: Lookout,
+    /// Whether it does, by the verdict so far.
+    grows: bool,
 }
 
 impl Listeners<'_> {
@@ -94,6 +99,9 @@ impl Listeners<'_> {
                 if self.alerted.told.len() < MOST_TOLD {
                     self.alerted.told.push(AlertRow::new(numbered, alert));
                 }
+            }
+            Event::Verdict(change) => {
+                self.grows = matches!(change.to.kind(), "growing" | "leak");
             }
             Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
             _ => {}
@@ -146,11 +154,16 @@ impl Session<'_> {
             track.value.base_interval(),
             track.generation,
         );
-        let recorder = self.recorder.take();
-        let mut listeners =
-            Listeners { screen, recorder, delivery, alerted: Alerted::default(), curve: None };
-        listeners.curve = self.measured.then(Curve::default);
         let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
+        let mut listeners = Listeners {
+            screen,
+            recorder: self.recorder.take(),
+            delivery,
+            alerted: Alerted::default(),
+            curve: self.measured.then(Curve::default),
+            lookout: Lookout::new(source.mappings()),
+            grows: false,
+        };
         if let Some(recorder) = &mut listeners.recorder {
             recorder.begin(&header, source.snapshot());
         }
@@ -186,6 +199,9 @@ impl Session<'_> {
             .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
         let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed(), compared);
         summary.alerts = listeners.alerted;
+        if listeners.grows {
+            summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
+        }
         if let Some(recorder) = listeners.recorder {
             let trace = recorder.end(&summary);
             if trace.error.is_some() && summary.exit_code == exit::OK {
@@ -337,6 +353,7 @@ impl Session<'_> {
             mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
             verdict: Judgement::from(&verdict),
+            places: None,
             level: pipeline.level(),
             highest_level: seen.level,
             alerts: Alerted::default(),
@@ -358,6 +375,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             // Judged as it is recorded: a replay then decides what the watch decided.
             sample.at.monotonic = to_tick(sample.at.monotonic);
             pipeline.push(&sample, |event| listeners.event(event));
+            let grows = listeners.grows;
+            listeners.lookout.look(sample.at.monotonic, grows);
             if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
                 curve.push(sample.at.monotonic, bytes);
             }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::comparison::Comparison;
 use crate::gate::Judged;
+use crate::places::Places;
 use crate::trace::rows::AlertRow;
 
 /// The name and version of this document.
@@ -45,6 +46,8 @@ pub struct Summary {
     pub growth: Growth,
     /// Whether it leaks.
     pub verdict: Judgement,
+    /// Where it grows; `null` when the verdict knows of no growth.
+    pub places: Option<Places>,
     /// The pressure level at the end.
     #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,

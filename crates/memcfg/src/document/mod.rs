@@ -101,7 +101,8 @@ pub fn migrate(name: &str, text: &str) -> Result<Rewritten, Vec<Diagnostic>> {
 pub fn set(name: &str, text: &str, key: &str, value: &str) -> Result<String, Vec<Diagnostic>> {
     let head = format!("schema_version = {VERSION}\n");
     let text = if text.trim().is_empty() { &head } else { text };
-    edited(name, text, crate::edit::set(spec().schema(), text, key, value)?)
+    refuse_older(name, text)?;
+    edited(name, crate::edit::set(spec().schema(), text, key, value)?)
 }
 
 /// The text of one file without `key`.
@@ -109,20 +110,26 @@ pub fn set(name: &str, text: &str, key: &str, value: &str) -> Result<String, Vec
 /// # Errors
 /// As [`set`].
 pub fn unset(name: &str, text: &str, key: &str) -> Result<String, Vec<Diagnostic>> {
-    edited(name, text, crate::edit::unset(text, key)?)
+    refuse_older(name, text)?;
+    edited(name, crate::edit::unset(text, key)?)
 }
 
-fn edited(name: &str, old: &str, new: String) -> Result<String, Vec<Diagnostic>> {
-    let source = Arc::new(Source::new(SourceKind::Global, name, old));
+/// A key of the newest version means nothing in a file of an older one.
+fn refuse_older(name: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
+    let source = Arc::new(Source::new(SourceKind::Global, name, text));
     let version = history().identify(&mut parse(&source)?, None, &source).map(|r| r.number);
     let version = version.map_err(|problem| vec![problem])?;
-    if version != VERSION {
-        let message =
-            format!("this file is of version {version}, and keys are set in version {VERSION}");
-        let label = Label::key(&Origin::whole(&source), "");
-        let problem = Diagnostic::error(Code::Version, message).at(label);
-        return Err(vec![problem.help("migrate the file first")]);
+    if version == VERSION {
+        return Ok(());
     }
+    let message =
+        format!("this file is of version {version}, and keys are set in version {VERSION}");
+    let label = Label::key(&Origin::whole(&source), "");
+    let problem = Diagnostic::error(Code::Version, message).at(label);
+    Err(vec![problem.help("migrate the file first")])
+}
+
+fn edited(name: &str, new: String) -> Result<String, Vec<Diagnostic>> {
     let texts = vec![Text::new(SourceKind::Global, name, &new)];
     assemble(&spec(), &Inputs { texts, ..Inputs::default() })?;
     Ok(new)

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{after, select, tick};
+use memleak::Verdict;
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::{LinuxSource, Target as Watched};
 use memtrack::units::format_duration;
@@ -24,6 +25,7 @@ use crate::output::page::columns;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
+use crate::places::{Lookout, Places};
 use crate::recording;
 use crate::sys;
 use crate::target::{Found, Subject, not_opened};
@@ -81,6 +83,7 @@ fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, F
             skipped: args.skip,
             verdict: run.verdict(),
             limit: run.pipeline.latest().map(limit::recorded),
+            places: places(&run.verdict(), &run.pipeline, None),
             next: Some(format!("memcli report {}", path.display())),
         };
         leaks |= finding.verdict.is_leak();
@@ -105,6 +108,7 @@ fn watch(
     let interval = [("track.interval", format_duration(args.interval))];
     let live = Live::start(config, &interval, args.interval, false)?;
     let mut pipeline = Pipeline::new(&found.watched, live.policies());
+    let mut lookout = Lookout::new(source.mappings());
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
@@ -116,6 +120,7 @@ fn watch(
     let mut take = |update: Update| match update {
         Update::Sample(sample) if sample.at.monotonic >= args.skip => {
             pipeline.push(&sample, |_| {});
+            lookout.look(sample.at.monotonic, true);
         }
         _ => {}
     };
@@ -138,19 +143,29 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline, &Ancestors::of(&found.watched)), interrupted))
+    Ok((finding(found, args, &pipeline, &lookout), interrupted))
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, ancestors: &Ancestors) -> Finding {
+/// Where it grows, when it does.
+fn places(verdict: &Verdict, pipeline: &Pipeline, lookout: Option<&Lookout>) -> Option<Places> {
+    let grows = matches!(verdict, Verdict::Growing { .. } | Verdict::Leak { .. });
+    let mappings = lookout.and_then(Lookout::growth);
+    grows.then(|| Places::new(&pipeline.kinds(), mappings)).flatten()
+}
+
+fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, lookout: &Lookout) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
-    let decided = matches!(verdict, memleak::Verdict::Steady { .. });
+    let ancestors = Ancestors::of(&found.watched);
+    let places = places(&verdict, pipeline, Some(lookout));
+    let decided = matches!(verdict, Verdict::Steady { .. });
     Finding {
         label: sample.map_or(found.label.clone(), |sample| label(found, sample)),
         series: series(&found.watched),
         skipped: args.skip,
         verdict,
         limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        places,
         next: (!decided).then(|| next(&args.subject)),
     }
 }

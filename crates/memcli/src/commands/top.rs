@@ -1,14 +1,14 @@
 //! `memcli top`: the event loop of the live view. Sleeps until a sample, a key or a signal wakes it, and draws only
 //! when something changed.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
 use crossbeam_channel::{Receiver, after, bounded, never, select};
-use crossterm::event::{self, Event as Input};
+use crossterm::event::{self, Event as Input, KeyEvent};
 use memcfg::live::Reload;
 use mempressure::PressureConfig;
 use memtrack::processes::Snapshot;
@@ -24,16 +24,17 @@ use crate::limit::Ancestors;
 use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
-use crate::output::human;
+use crate::output::{human, screen};
 use crate::pipeline::{Event, Numbered, Pipeline, Policies};
+use crate::summary::End;
 use crate::sys;
 use crate::target::{Found, Subject, not_opened};
-use crate::top::keys::{Action, action};
-use crate::top::state::{Judged, State};
+use crate::top::keys::{Action, action, typed};
+use crate::top::state::{Judged, Mark, State};
 use crate::top::terminal::Terminal;
 use crate::top::theme::Theme;
 use crate::top::view::{chart_columns, draw};
-use crate::trace::{Reader, Row};
+use crate::trace::{EndRow, Header, Reader, Recorder, Row};
 
 /// Two frames are at least this far apart, unless a key was pressed.
 const FRAME: Duration = Duration::from_millis(200);
@@ -61,7 +62,7 @@ fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Fail
     let live = Live::start(config, &interval, args.interval, true)?;
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
-    let state = State::new(found.label.clone(), found.watched.clone(), args.interval);
+    let state = State::new(found.label.clone(), found.watched.clone(), args.interval, false);
     let (policies, thresholds) = (live.policies(), live.policies().pressure);
     let feed = Feed::new(found.clone(), policies, thresholds, snapshot);
     // The screen is the terminal's: a log has a file, or a stderr that leads elsewhere.
@@ -91,11 +92,12 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
                 let interval = Duration::try_from_secs_f64(header.interval_seconds);
                 let interval = interval.ok().filter(|interval| *interval > Duration::ZERO);
                 let interval = interval.unwrap_or(Duration::from_secs(1));
-                let mut state = State::new(found.label.clone(), found.watched.clone(), interval);
-                state.recorded = true;
+                let (label, watched) = (found.label.clone(), found.watched.clone());
+                let state = State::new(label, watched, interval, true);
                 let (policies, thresholds) = (still.policies(), still.policies().pressure);
                 run = Some((state, Feed::new(found, policies, thresholds, Snapshot::default())));
             }
+            (Row::Processes(tree), Some((state, _))) => state.tree(&tree),
             (Row::Sample(sample), Some((state, feed))) => feed.sample(state, &sample),
             // Levels and verdicts come from the pipeline anew.
             (Row::Event(event), Some((state, feed)))
@@ -140,6 +142,8 @@ struct Feed {
     snapshot: Snapshot,
     /// Who is told of alerts; nobody, of a recording.
     delivery: Option<Delivery>,
+    /// The trace that is being written.
+    recorder: Option<Recorder>,
 }
 
 impl Feed {
@@ -151,13 +155,16 @@ impl Feed {
     ) -> Self {
         let pipeline = Pipeline::new(&found.watched, policies);
         let ancestors = Ancestors::unknown();
-        Self { found, ancestors, thresholds, pipeline, snapshot, delivery: None }
+        Self { found, ancestors, thresholds, pipeline, snapshot, delivery: None, recorder: None }
     }
 
     fn sample(&mut self, state: &mut State, sample: &Sample) {
-        let delivery = &mut self.delivery;
+        let (delivery, recorder) = (&mut self.delivery, &mut self.recorder);
         self.pipeline.push(sample, |event| {
             keep(state, event);
+            if let Some(recorder) = recorder {
+                recorder.event(event);
+            }
             if let Some(delivery) = delivery {
                 delivery.event(event);
             }
@@ -183,8 +190,37 @@ impl Feed {
     fn event(&mut self, state: &mut State, event: Event) {
         let numbered = self.pipeline.number(event);
         keep(state, &numbered);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.event(&numbered);
+        }
         if let Some(delivery) = &mut self.delivery {
             delivery.event(&numbered);
+        }
+    }
+
+    /// Begins to write a trace, or ends it, and says so.
+    fn save(&mut self, state: &mut State) {
+        let time = self.time_of_day();
+        if let Some(recorder) = self.recorder.take() {
+            state.saving = None;
+            return state.note(format!("{time} trace    {}", ended(recorder, state)));
+        }
+        let Some(sample) = self.pipeline.latest().filter(|_| !state.recorded) else { return };
+        let started = sample.at.wall.checked_sub(sample.at.monotonic).unwrap_or(sample.at.wall);
+        let stamp = humantime::format_rfc3339_seconds(sample.at.wall).to_string();
+        let digits: String = stamp.chars().filter(|c| !matches!(c, '-' | ':')).collect();
+        let name: String =
+            self.found.label.chars().filter(char::is_ascii_alphanumeric).take(32).collect();
+        let path = format!("{name}-{digits}.jsonl.gz");
+        match Recorder::create(Path::new(&path)) {
+            Ok(mut recorder) => {
+                let header = Header::new(&self.found, None, started, state.interval, 0);
+                recorder.begin(&header, self.snapshot.clone());
+                self.recorder = Some(recorder);
+                state.note(format!("{time} trace    {path} is written from now on"));
+                state.saving = Some(path);
+            }
+            Err(failure) => state.note(format!("{time} trace    {failure}")),
         }
     }
 
@@ -196,6 +232,25 @@ impl Feed {
     fn time_of_day(&self) -> String {
         let last = self.pipeline.latest().map(|sample| sample.at.wall);
         last.map_or(String::new(), human::time_of_day)
+    }
+}
+
+/// Ends a trace that nobody's summary closes.
+fn ended(recorder: Recorder, state: &State) -> String {
+    let at = state.sample.map_or(Duration::ZERO, |sample| sample.at.monotonic);
+    let recorded = recorder.finish(&EndRow {
+        end: End::TimeUp,
+        exit_code: exit::OK,
+        duration_seconds: at.as_secs_f64(),
+        lost: 0,
+        peak_rss_bytes: None,
+        peak_exact: false,
+        cpu_seconds: None,
+        max_rss_bytes: None,
+    });
+    match recorded.error {
+        None => format!("{} is complete", recorded.path),
+        Some(why) => format!("{} is not complete: {why}", recorded.path),
     }
 }
 
@@ -215,8 +270,22 @@ impl View {
         Self { state, feed, theme, changed: true }
     }
 
+    /// Until someone leaves; a trace that is being written is then ended.
     fn run(
         mut self,
+        updates: &Receiver<Update>,
+        reloads: &Receiver<Reload>,
+    ) -> Result<u8, Failure> {
+        let left = self.show(updates, reloads);
+        if let Some(recorder) = self.feed.recorder.take() {
+            // On the screen that stays.
+            let _ = writeln!(screen::stderr(), "{}", ended(recorder, &self.state));
+        }
+        left
+    }
+
+    fn show(
+        &mut self,
         updates: &Receiver<Update>,
         reloads: &Receiver<Reload>,
     ) -> Result<u8, Failure> {
@@ -252,9 +321,14 @@ impl View {
                     Err(_) => return Err(Failure::new(exit::SOFTWARE, "the signal thread ended")),
                 },
                 recv(input) -> input => match input {
-                    Ok(Input::Key(key)) => match action(key) {
+                    Ok(Input::Key(key)) => match self.action(key) {
                         Some(Action::Quit) => return Ok(exit::OK),
                         Some(Action::Interrupt) => return Ok(exit::of_signal(libc::SIGINT)),
+                        Some(Action::Save) => {
+                            self.feed.save(&mut self.state);
+                            self.changed = true;
+                            drawn = None;
+                        }
                         Some(action) => {
                             self.state.act(action, chart_columns(terminal.width()));
                             self.changed = true;
@@ -282,6 +356,10 @@ impl View {
         }
     }
 
+    fn action(&self, key: KeyEvent) -> Option<Action> {
+        if self.state.typing { typed(key) } else { action(key) }
+    }
+
     fn take(&mut self, update: Update) {
         self.changed = true;
         let sample = match update {
@@ -307,6 +385,13 @@ impl View {
 }
 
 fn keep(state: &mut State, numbered: &Numbered) {
+    let at = numbered.at.monotonic;
+    match &numbered.event {
+        Event::Alert(_) => state.mark(at, Mark::Alert),
+        Event::Config(_) => state.mark(at, Mark::Config),
+        Event::Failed(_) | Event::Lost(_) => state.mark(at, Mark::Gap),
+        _ => {}
+    }
     let line = match &numbered.event {
         Event::Ended => {
             Some(format!("{} target   it has ended", human::time_of_day(numbered.at.wall)))

@@ -21,6 +21,7 @@ use crate::output::badge::Marks;
 use crate::output::verdict::Finding;
 use crate::output::{human, series, status, verdict};
 use crate::pipeline::{Event, Numbered};
+use crate::places::{ClassPlace, KindPlace, MappingPlaces, NamedPlace, Places};
 use crate::series::Series;
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, Recorded, SCHEMA, Summary};
 use crate::trace::rows::AlertRow;
@@ -84,6 +85,7 @@ fn summary(peak: u64, rate: f64) -> Summary {
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
         verdict: Judgement::from(&verdict),
+        places: (rate > 0.0).then(places),
         level: Level::Normal,
         highest_level: Level::Critical,
         alerts: Alerted {
@@ -110,6 +112,18 @@ fn summary(peak: u64, rate: f64) -> Summary {
         trace: Some(Recorded { path: "w.jsonl.gz".into(), error: None }),
         cost: Cost { cpu_seconds: 0.031, max_rss_bytes: Some(5 * MIB) },
         absent: std::collections::BTreeMap::new(),
+    }
+}
+
+fn places() -> Places {
+    let kind = |kind, share| KindPlace { kind, bytes_per_second: 2e6 * share, share };
+    Places {
+        kinds: vec![kind("anon", 0.97), kind("file", 0.03)],
+        mappings: Some(MappingPlaces {
+            seconds: 42.0,
+            classes: vec![ClassPlace { class: "anonymous", bytes: 84 << 20 }],
+            named: vec![NamedPlace { name: "/var/lib/app/index.db".into(), bytes: 3 << 20 }],
+        }),
     }
 }
 
@@ -178,6 +192,7 @@ fn verdicts() {
                 skipped: Duration::from_secs(10),
                 verdict: judged(rate),
                 limit: Some(Ok(limit())),
+                places: (rate > 0.0).then(places),
                 next: Some("memcli watch 4321 --for 1h".into()),
             };
             verdict::lines(&finding, Marks::Emoji, columns)

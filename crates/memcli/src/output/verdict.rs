@@ -9,8 +9,10 @@ use serde::Serialize;
 
 use crate::limit::Limit;
 use crate::output::badge::Marks;
+use crate::output::human;
 use crate::output::human::{growth, reason};
 use crate::output::status::of;
+use crate::places::Places;
 use crate::summary::{Growth, Judgement};
 
 /// The name and version of the document.
@@ -29,6 +31,8 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The nearest limit at the end, where it is known.
     pub limit: Option<Reading<Limit>>,
+    /// Where it grows, when it does.
+    pub places: Option<Places>,
     /// A command that would tell more, when there is one.
     pub next: Option<String>,
 }
@@ -52,6 +56,9 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
     if let Verdict::Leak { shape, confidence, .. } = verdict {
         let shape = format!("{shape:?}").to_lowercase();
         line(format!("the growth is {shape}; {:.0} % sure that it goes on", confidence * 100.0));
+    }
+    if let Some(places) = &finding.places {
+        line(format!("where: {}", human::places(places)));
     }
     match &finding.limit {
         Some(Ok(limit)) => line(format!(
@@ -118,6 +125,7 @@ pub struct Document<'a> {
     verdict: Judgement,
     #[cfg_attr(test, schemars(with = "crate::schema::Evidence"))]
     evidence: &'a Evidence,
+    places: Option<&'a Places>,
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,
     limit_of: Option<String>,
@@ -136,6 +144,7 @@ impl<'a> Document<'a> {
             growth: Growth::from(finding.verdict.trend()),
             verdict: Judgement::from(&finding.verdict),
             evidence: finding.verdict.evidence(),
+            places: finding.places.as_ref(),
             limit_bytes: limit.map(|limit| limit.bytes),
             limit_used_bytes: limit.map(|limit| limit.used),
             limit_of: limit.map(|limit| limit.owner.to_string()),
@@ -164,6 +173,7 @@ mod tests {
             skipped: Duration::from_secs(10),
             verdict: detector.verdict(),
             limit: Some(Ok(limit)),
+            places: None,
             next: Some("memcli watch 4321 --for 1h".into()),
         }
     }

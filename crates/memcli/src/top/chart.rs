@@ -8,7 +8,8 @@ use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 
-use crate::top::state::{Metric, State, Zoom};
+use crate::top::history::Metric;
+use crate::top::state::{Mark, State, Zoom};
 use crate::top::theme::Theme;
 
 /// Room for `1023.9 MiB` and a blank.
@@ -39,13 +40,13 @@ type Column = Option<(u64, Level)>;
 fn bins(state: &State, width: usize) -> Vec<Column> {
     let mut bins: Vec<Column> = vec![None; width];
     let Some(last) = width.checked_sub(1) else { return bins };
-    let span = state.span().as_secs_f64();
-    let start = state.end().as_secs_f64() - span;
+    let span = state.history.span().as_secs_f64();
+    let start = state.history.end().as_secs_f64() - span;
     let place =
         |at: f64| ((at - start) / span * last as f64).round().clamp(0.0, last as f64) as usize;
     let reach = state.step().as_secs_f64() * 3.0;
     let mut before: Option<(f64, u64, Level)> = None;
-    for point in state.shown() {
+    for point in state.history.shown() {
         let Some(value) = point.value(state.metric) else { continue };
         let at = point.at.as_secs_f64();
         let column = place(at);
@@ -128,6 +129,7 @@ impl Widget for Chart<'_> {
         self.marks(plot, scale, buffer);
         self.bars(plot, scale, &bins, buffer);
         self.fit(plot, scale, &bins, buffer);
+        self.happened(plot, buffer);
         self.cursor(plot, buffer);
     }
 }
@@ -184,10 +186,10 @@ impl Chart<'_> {
             return;
         }
         let width = bins.len().max(2) as f64 - 1.0;
-        let seconds = |column: usize| column as f64 / width * state.span().as_secs_f64();
+        let seconds = |column: usize| column as f64 / width * state.history.span().as_secs_f64();
         let from = match &state.judged.verdict {
             memleak::Verdict::Leak { since, .. } => {
-                let start = state.end().as_secs_f64() - state.span().as_secs_f64();
+                let start = state.history.end().as_secs_f64() - state.history.span().as_secs_f64();
                 since.as_secs_f64() - start
             }
             _ => 0.0,
@@ -205,6 +207,25 @@ impl Chart<'_> {
             .collect();
         rests.sort_by(f64::total_cmp);
         let intercept = rests[rests.len() / 2];
+        // Both ends of the interval run through the middle of what was fitted, as the line does.
+        let middle =
+            columns.iter().map(|column| seconds(*column)).sum::<f64>() / columns.len() as f64;
+        let height = intercept + trend.bytes_per_second * middle;
+        for column in &columns {
+            let row = |slope: f64| scale.row(height + slope * (seconds(*column) - middle));
+            let line = row(trend.bytes_per_second);
+            for edge in [trend.low, trend.high].map(row) {
+                let Some(y) = edge.filter(|edge| Some(*edge) != line) else { continue };
+                if let Some(cell) = buffer.cell_mut((plot.x + *column as u16, plot.y + y)) {
+                    let style = match cell.fg {
+                        fg if cell.symbol() == self.theme.bar(8) => self.theme.fit().bg(fg),
+                        _ => self.theme.fit(),
+                    };
+                    cell.set_symbol(self.theme.glyph("·", "."));
+                    cell.set_style(style);
+                }
+            }
+        }
         for column in columns.into_iter().step_by(2) {
             let Some(row) = scale.row(intercept + trend.bytes_per_second * seconds(column)) else {
                 continue;
@@ -221,10 +242,32 @@ impl Chart<'_> {
         }
     }
 
+    /// When something happened, along the upper edge.
+    fn happened(&self, plot: Rect, buffer: &mut Buffer) {
+        let (end, span) = (self.state.history.end(), self.state.history.span());
+        let start = end.saturating_sub(span).as_secs_f64();
+        for (at, mark) in self.state.marks.iter().filter(|(at, _)| *at <= end) {
+            let share = (at.as_secs_f64() - start) / span.as_secs_f64();
+            if !(0.0..=1.0).contains(&share) {
+                continue;
+            }
+            let x = plot.x + (share * f64::from(plot.width.saturating_sub(1))).round() as u16;
+            let symbol = match mark {
+                Mark::Alert => self.theme.glyph("▼", "v"),
+                Mark::Config => self.theme.glyph("◆", "c"),
+                Mark::Gap => self.theme.glyph("✕", "x"),
+            };
+            if let Some(cell) = buffer.cell_mut((x, plot.y)) {
+                cell.set_symbol(symbol);
+                cell.set_style(self.theme.fit().add_modifier(Modifier::BOLD));
+            }
+        }
+    }
+
     fn cursor(&self, plot: Rect, buffer: &mut Buffer) {
-        let Some(point) = self.state.under_cursor() else { return };
-        let span = self.state.span().as_secs_f64();
-        let start = self.state.end().as_secs_f64() - span;
+        let Some(point) = self.state.history.under_cursor() else { return };
+        let span = self.state.history.span().as_secs_f64();
+        let start = self.state.history.end().as_secs_f64() - span;
         let share = ((point.at.as_secs_f64() - start) / span).clamp(0.0, 1.0);
         let x = plot.x + (share * f64::from(plot.width.saturating_sub(1))).round() as u16;
         for y in plot.y..plot.bottom() {

@@ -29,10 +29,20 @@ pub enum Action {
     Span(i32),
     /// Show or hide the keys.
     Help,
+    /// Write a trace from now on, or end it.
+    Save,
+    /// The keys that follow are letters of the filter.
+    Filter,
+    /// A letter of the filter.
+    Type(char),
+    /// Take the last letter of the filter away.
+    Erase,
+    /// The filter is as it should be.
+    Typed,
 }
 
 /// The keys and what they do, as the help shows them.
-pub const HELP: [(&str, &str); 11] = [
+pub const HELP: [(&str, &str); 13] = [
     ("q", "quit"),
     ("space", "stop the chart, or let it go on"),
     ("left right", "move the cursor; with shift ten columns"),
@@ -43,6 +53,8 @@ pub const HELP: [(&str, &str); 11] = [
     ("m", "plot another number"),
     ("z", "height: from 0, the data alone, up to the limit"),
     ("+ -", "longer or shorter time"),
+    ("/", "show only processes and events with these letters"),
+    ("s", "write a trace from now on, or end it"),
     ("?", "these keys"),
 ];
 
@@ -71,7 +83,27 @@ pub fn action(key: KeyEvent) -> Option<Action> {
         KeyCode::Char('z') => Action::Zoom,
         KeyCode::Char('+' | '=') => Action::Span(1),
         KeyCode::Char('-') => Action::Span(-1),
+        KeyCode::Char('/') => Action::Filter,
+        KeyCode::Char('s') => Action::Save,
         KeyCode::Char('?' | 'h') => Action::Help,
+        _ => return None,
+    })
+}
+
+/// What `key` asks for while the filter is typed, if anything.
+#[must_use]
+pub fn typed(key: KeyEvent) -> Option<Action> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    Some(match key.code {
+        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Action::Interrupt,
+        KeyCode::Char(letter) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
+            Action::Type(letter)
+        }
+        KeyCode::Backspace => Action::Erase,
+        KeyCode::Enter | KeyCode::Tab => Action::Typed,
+        KeyCode::Esc => Action::Live,
         _ => return None,
     })
 }
@@ -94,5 +126,8 @@ mod tests {
         let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         released.kind = KeyEventKind::Release;
         assert_eq!(action(released), None);
+        let typed = |code| typed(KeyEvent::new(code, KeyModifiers::NONE));
+        assert_eq!(typed(KeyCode::Char('q')), Some(Action::Type('q')), "a letter like any other");
+        assert_eq!(typed(KeyCode::Enter), Some(Action::Typed));
     }
 }

@@ -2,6 +2,7 @@
 //! in `commands::top` feeds it samples and keys.
 
 pub mod chart;
+pub mod history;
 pub mod keys;
 pub mod processes;
 pub mod state;

@@ -6,8 +6,6 @@ use std::time::Duration;
 use memtrack::ProcessMemory;
 use memtrack::processes::ProcessId;
 
-use crate::birth::Birth;
-
 /// Gains are over this time.
 const MINUTE: Duration = Duration::from_secs(60);
 /// One size is kept this often; a gain is exact to within it.
@@ -18,6 +16,8 @@ const EVERY: Duration = Duration::from_secs(2);
 pub struct Row {
     /// Which process.
     pub id: ProcessId,
+    /// The pid of its parent, where it is known.
+    pub parent: Option<u32>,
     /// How deep below the root of the tree.
     pub depth: usize,
     /// The command with its arguments.
@@ -38,7 +38,7 @@ pub struct Processes {
 
 #[derive(Debug)]
 struct Known {
-    birth: Birth,
+    command: String,
     sizes: VecDeque<(Duration, u64)>,
 }
 
@@ -58,13 +58,13 @@ impl Processes {
         &self.rows
     }
 
-    /// Takes the processes of the sample at `now`, of which `part` is what changes. `birth` is asked once for each process.
+    /// Takes the processes of the sample at `now`, of which `part` is what changes. `command` is asked once for each process.
     pub fn update<T>(
         &mut self,
         now: Duration,
         snapshot: &[T],
-        part: impl Fn(&T) -> (ProcessId, ProcessMemory),
-        birth: impl Fn(&T) -> Birth,
+        part: impl Fn(&T) -> (ProcessId, Option<u32>, ProcessMemory),
+        command: impl Fn(&T) -> String,
     ) -> Turnover {
         let mut turnover = Turnover::default();
         let name = |id: ProcessId, command: &str| {
@@ -74,59 +74,26 @@ impl Processes {
         self.known.retain(|id, known| {
             let lives = alive.contains(id);
             if !lives {
-                turnover.ended.push(name(*id, &known.birth.command));
+                turnover.ended.push(name(*id, &known.command));
             }
             lives
         });
         let mut rows = Vec::with_capacity(snapshot.len());
         for process in snapshot {
-            let (id, memory) = part(process);
+            let (id, parent, memory) = part(process);
             let known = self.known.entry(id).or_insert_with(|| {
-                let birth = birth(process);
-                turnover.started.push(name(id, &birth.command));
-                Known { birth, sizes: VecDeque::new() }
+                let command = command(process);
+                turnover.started.push(name(id, &command));
+                Known { command, sizes: VecDeque::new() }
             });
             let gain = memory.private().ok().and_then(|bytes| known.gain(now, bytes));
-            rows.push(Row { id, depth: 0, command: known.birth.command.clone(), memory, gain });
+            rows.push(Row { id, parent, depth: 0, command: known.command.clone(), memory, gain });
         }
         if !std::mem::replace(&mut self.seen, true) {
             turnover = Turnover::default();
         }
-        self.rows = self.as_tree(rows);
+        self.rows = as_tree(rows);
         turnover
-    }
-
-    /// Parents before their children, each set of siblings by size.
-    fn as_tree(&self, mut rows: Vec<Row>) -> Vec<Row> {
-        let pids: HashSet<u32> = rows.iter().map(|row| row.id.pid).collect();
-        let parent = |row: &Row| {
-            let parent = self.known.get(&row.id)?.birth.parent?;
-            // A process that is its own parent would be left out of the tree.
-            (pids.contains(&parent) && parent != row.id.pid).then_some(parent)
-        };
-        // Taken from the back, so the largest comes first.
-        rows.sort_by_key(|row| row.memory.rss.unwrap_or(0));
-        let mut children: HashMap<u32, Vec<Row>> = HashMap::new();
-        let mut waiting = Vec::new();
-        for row in rows {
-            match parent(&row) {
-                Some(parent) => children.entry(parent).or_default().push(row),
-                None => waiting.push(row),
-            }
-        }
-        let mut tree = Vec::new();
-        loop {
-            while let Some(row) = waiting.pop() {
-                for mut child in children.remove(&row.id.pid).unwrap_or_default() {
-                    child.depth = row.depth + 1;
-                    waiting.push(child);
-                }
-                tree.push(row);
-            }
-            // Parents were read at different times: should they form a ring, its members are still shown.
-            let Some(pid) = children.keys().min().copied() else { return tree };
-            waiting = children.remove(&pid).unwrap_or_default();
-        }
     }
 }
 
@@ -144,35 +111,61 @@ impl Known {
     }
 }
 
+/// Parents before their children, each set of siblings by size.
+fn as_tree(mut rows: Vec<Row>) -> Vec<Row> {
+    let pids: HashSet<u32> = rows.iter().map(|row| row.id.pid).collect();
+    let parent = |row: &Row| {
+        let parent = row.parent?;
+        // A process that is its own parent would be left out of the tree.
+        (pids.contains(&parent) && parent != row.id.pid).then_some(parent)
+    };
+    // Taken from the back, so the largest comes first.
+    rows.sort_by_key(|row| row.memory.rss.unwrap_or(0));
+    let mut children: HashMap<u32, Vec<Row>> = HashMap::new();
+    let mut waiting = Vec::new();
+    for row in rows {
+        match parent(&row) {
+            Some(parent) => children.entry(parent).or_default().push(row),
+            None => waiting.push(row),
+        }
+    }
+    let mut tree = Vec::new();
+    loop {
+        while let Some(row) = waiting.pop() {
+            for mut child in children.remove(&row.id.pid).unwrap_or_default() {
+                child.depth = row.depth + 1;
+                waiting.push(child);
+            }
+            tree.push(row);
+        }
+        // Parents were read at different times: should they form a ring, its members are still shown.
+        let Some(pid) = children.keys().min().copied() else { return tree };
+        waiting = children.remove(&pid).unwrap_or_default();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    type One = (ProcessId, ProcessMemory);
+    type One = (ProcessId, Option<u32>, ProcessMemory);
 
-    fn row(pid: u32, rss: u64) -> One {
+    fn row(pid: u32, parent: u32, rss: u64) -> One {
         let mut memory = ProcessMemory::default();
         (memory.rss, memory.anon) = (Ok(rss), Ok(rss));
-        (ProcessId { pid, start: 1 }, memory)
+        (ProcessId { pid, start: 1 }, Some(parent), memory)
     }
 
-    fn born(parents: &'static [(u32, u32)]) -> impl Fn(&One) -> Birth {
-        move |(id, _)| Birth {
-            parent: parents.iter().find(|(pid, _)| *pid == id.pid).map(|(_, parent)| *parent),
-            command: format!("worker --number {}", id.pid),
-        }
+    fn update(processes: &mut Processes, second: u64, snapshot: &[One]) -> Turnover {
+        let command = |(id, ..): &One| format!("worker --number {}", id.pid);
+        processes.update(Duration::from_secs(second), snapshot, |one| *one, command)
     }
 
     #[test]
     fn children_follow_their_parents_and_the_largest_comes_first() {
         let mut processes = Processes::default();
-        let snapshot = [row(1, 5), row(2, 6), row(3, 9), row(4, 7)];
-        let turnover = processes.update(
-            Duration::ZERO,
-            &snapshot,
-            |one| *one,
-            born(&[(2, 1), (3, 1), (4, 2), (1, 99)]),
-        );
+        let snapshot = [row(1, 99, 5), row(2, 1, 6), row(3, 1, 9), row(4, 2, 7)];
+        let turnover = update(&mut processes, 0, &snapshot);
         assert_eq!(turnover, Turnover::default(), "who is there at the start did not start");
         let shown: Vec<_> = processes.rows().iter().map(|row| (row.id.pid, row.depth)).collect();
         assert_eq!(shown, [(1, 0), (3, 1), (2, 1), (4, 2)]);
@@ -181,8 +174,7 @@ mod tests {
     #[test]
     fn a_ring_of_parents_loses_nobody() {
         let mut processes = Processes::default();
-        let snapshot = [row(1, 5), row(2, 6), row(3, 9)];
-        processes.update(Duration::ZERO, &snapshot, |one| *one, born(&[(1, 2), (2, 1), (3, 3)]));
+        update(&mut processes, 0, &[row(1, 2, 5), row(2, 1, 6), row(3, 3, 9)]);
         assert_eq!(processes.rows().len(), 3);
     }
 
@@ -190,12 +182,7 @@ mod tests {
     fn a_gain_is_that_of_the_last_minute() {
         let mut processes = Processes::default();
         for second in 0..=180u64 {
-            processes.update(
-                Duration::from_secs(second),
-                &[row(1, 1000 + second)],
-                |one| *one,
-                born(&[]),
-            );
+            update(&mut processes, second, &[row(1, 0, 1000 + second)]);
         }
         let gain = processes.rows()[0].gain.unwrap();
         assert!((60..=62).contains(&gain), "{gain}");
@@ -204,13 +191,8 @@ mod tests {
     #[test]
     fn who_comes_and_goes_is_told() {
         let mut processes = Processes::default();
-        processes.update(Duration::ZERO, &[row(1, 1), row(2, 1)], |one| *one, born(&[]));
-        let turnover = processes.update(
-            Duration::from_secs(1),
-            &[row(1, 1), row(3, 1)],
-            |one| *one,
-            born(&[]),
-        );
+        update(&mut processes, 0, &[row(1, 0, 1), row(2, 0, 1)]);
+        let turnover = update(&mut processes, 1, &[row(1, 0, 1), row(3, 0, 1)]);
         assert_eq!(turnover.started, ["worker(3)"]);
         assert_eq!(turnover.ended, ["worker(2)"]);
     }

@@ -2,90 +2,25 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use memleak::Verdict;
-use mempressure::{Level, Machine, Status, Thresholds};
-use memtrack::processes::ProcessRow;
+use mempressure::{Machine, Status, Thresholds};
+use memtrack::processes::{ProcessId, ProcessRow as Live};
 use memtrack::source::Target as Watched;
-use memtrack::{Reading, Sample};
+use memtrack::{ProcessMemory, Reading, Sample};
 
-use crate::birth::birth;
+use crate::command_line::command;
 use crate::limit::Limit;
+use crate::top::history::{History, Metric};
 use crate::top::keys::Action;
-use crate::top::processes::{Processes, Turnover};
+use crate::top::processes::{Processes, Row, Turnover};
+use crate::trace::tree::{ProcessRow, ProcessesRow};
 
-/// Points kept: an hour at one a second, in some 500 KiB. A recording that is longer is kept more coarsely.
-const POINTS: usize = 3600;
+/// Times of a recording at which its processes are kept.
+const TREES: usize = 1024;
 /// Events kept.
 const EVENTS: usize = 200;
-/// The times that a chart may cover.
-pub const SPANS: [Duration; 8] = [
-    Duration::from_secs(60),
-    Duration::from_secs(5 * 60),
-    Duration::from_secs(15 * 60),
-    Duration::from_secs(30 * 60),
-    Duration::from_secs(60 * 60),
-    Duration::from_secs(6 * 3600),
-    Duration::from_secs(24 * 3600),
-    Duration::from_secs(7 * 24 * 3600),
-];
-/// The longest that is taken by itself, as history grows.
-const WIDEST_BY_ITSELF: usize = 1;
-
-/// A number that can be plotted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
-    /// Private memory: anon + swap.
-    Private,
-    /// Resident memory.
-    Rss,
-    /// Proportional share.
-    Pss,
-    /// The working set of the binding cgroup.
-    WorkingSet,
-    /// What the machine has not available.
-    Used,
-}
-
-impl Metric {
-    /// All of them, in the order in which `m` goes through them.
-    pub const ALL: [Metric; 5] =
-        [Metric::Private, Metric::Rss, Metric::Pss, Metric::WorkingSet, Metric::Used];
-
-    /// What is plotted at first: the number that is watched for growth.
-    #[must_use]
-    pub fn of(watched: &Watched) -> Self {
-        match watched {
-            Watched::Cgroup(_) => Metric::WorkingSet,
-            Watched::System => Metric::Used,
-            _ => Metric::Private,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Metric::Private => "anon + swap",
-            Metric::Rss => "RSS",
-            Metric::Pss => "PSS",
-            Metric::WorkingSet => "working set",
-            Metric::Used => "in use on the machine",
-        }
-    }
-
-    fn read(self, sample: &Sample) -> Reading<u64> {
-        match self {
-            Metric::Private => sample.process.private(),
-            Metric::Rss => sample.process.rss,
-            Metric::Pss => sample.process.pss,
-            Metric::WorkingSet => sample.cgroup.working_set(),
-            Metric::Used => Ok(sample.system.total?.saturating_sub(sample.system.available?)),
-        }
-    }
-}
-
 /// The range of the chart's height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Zoom {
@@ -97,6 +32,17 @@ pub enum Zoom {
     Limit,
 }
 
+/// What the chart marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// Somebody was told.
+    Alert,
+    /// The configuration was edited.
+    Config,
+    /// Samples are missing.
+    Gap,
+}
+
 /// What the up and down keys move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pane {
@@ -104,26 +50,6 @@ pub enum Pane {
     Processes,
     /// The events.
     Events,
-}
-
-/// One sample as the chart keeps it.
-#[derive(Clone, Copy, Debug)]
-pub struct Point {
-    /// When, on the samples' clock.
-    pub at: Duration,
-    /// When, by the wall clock.
-    pub wall: SystemTime,
-    /// The level then.
-    pub level: Level,
-    values: [Option<u64>; Metric::ALL.len()],
-}
-
-impl Point {
-    /// The value of `metric`, where it was read.
-    #[must_use]
-    pub fn value(&self, metric: Metric) -> Option<u64> {
-        self.values[metric as usize]
-    }
 }
 
 /// What follows from the samples so far, as the pipeline holds it.
@@ -137,6 +63,24 @@ pub struct Judged {
     pub limit: Reading<Limit>,
     /// From which shares of the limit each level holds.
     pub thresholds: Thresholds,
+}
+
+/// What a row of a trace says of one process.
+fn recorded_process(row: &ProcessRow) -> (ProcessId, Option<u32>, ProcessMemory) {
+    let mut memory = ProcessMemory::default();
+    for (reading, bytes) in [
+        (&mut memory.rss, row.rss),
+        (&mut memory.pss, row.pss),
+        (&mut memory.anon, row.anon),
+        // Left out where it is none.
+        (&mut memory.swap, row.swap.or(row.anon.map(|_| 0))),
+        (&mut memory.threads, row.threads),
+    ] {
+        if let Some(bytes) = bytes {
+            *reading = Ok(bytes);
+        }
+    }
+    (ProcessId { pid: row.pid, start: row.start }, row.parent, memory)
 }
 
 /// Processes that came and went, told in one line as long as nothing else happens.
@@ -166,8 +110,18 @@ pub struct State {
     pub events: VecDeque<String>,
     /// The target has ended; no sample will follow.
     pub ended: bool,
-    /// It is a recording: all of it is kept, and shown at first.
+    /// It is a recording.
     pub recorded: bool,
+    /// The points of the chart.
+    pub history: History,
+    /// When something happened that the chart marks, and with what.
+    pub marks: VecDeque<(Duration, Mark)>,
+    /// What the rows of processes and events must contain.
+    pub filter: String,
+    /// Whether keys are letters of the filter.
+    pub typing: bool,
+    /// The trace that is being written, when one is.
+    pub saving: Option<String>,
     /// What is plotted.
     pub metric: Metric,
     /// The chart's height.
@@ -180,19 +134,14 @@ pub struct State {
     pub help: bool,
     /// The last event, when it is one of these.
     churn: Option<Churn>,
-    points: VecDeque<Point>,
-    /// How many samples one point stands for.
-    stride: u32,
-    span: Option<usize>,
-    /// The right edge of a chart that was stopped.
-    stopped: Option<Duration>,
-    cursor: Option<Duration>,
+    /// What the processes were at times of a recording.
+    trees: VecDeque<(Duration, Vec<Row>)>,
 }
 
 impl State {
-    /// A view of `watched` before the first sample.
+    /// A view of `watched` before the first sample; `recorded` says that it is a recording.
     #[must_use]
-    pub fn new(label: String, watched: Watched, interval: Duration) -> Self {
+    pub fn new(label: String, watched: Watched, interval: Duration, recorded: bool) -> Self {
         let metric = Metric::of(&watched);
         let judged = Judged {
             status: Machine::new().status(),
@@ -209,65 +158,44 @@ impl State {
             processes: Processes::default(),
             events: VecDeque::new(),
             ended: false,
-            recorded: false,
+            recorded,
+            history: History::new(recorded),
+            marks: VecDeque::new(),
+            filter: String::new(),
+            typing: false,
+            saving: None,
             metric,
             zoom: Zoom::Zero,
             pane: Pane::Processes,
             scrolled: [0, 0],
             help: false,
             churn: None,
-            points: VecDeque::new(),
-            stride: 1,
-            span: None,
-            stopped: None,
-            cursor: None,
+            trees: VecDeque::new(),
         }
     }
 
     /// Takes a sample with what follows from it, and the processes behind it.
-    pub fn observe(&mut self, sample: &Sample, judged: Judged, snapshot: &[ProcessRow]) {
-        let values = Metric::ALL.map(|metric| metric.read(sample).ok());
-        let level = judged.status.level;
-        if self.points.len() == POINTS {
-            if self.recorded {
-                self.thin();
-            } else {
-                self.points.pop_front();
-            }
-        }
+    pub fn observe(&mut self, sample: &Sample, judged: Judged, snapshot: &[Live]) {
+        self.history.push(sample, judged.status.level);
         let at = sample.at;
-        self.points.push_back(Point { at: at.monotonic, wall: at.wall, level, values });
         self.sample = Some(*sample);
         self.judged = judged;
+        if self.recorded {
+            return;
+        }
         let turnover = self.processes.update(
             at.monotonic,
             snapshot,
-            |row| (row.id, row.memory),
-            |row| birth(Path::new("/"), row),
+            |row| (row.id, row.parent.ok(), row.memory),
+            |row| command(Path::new("/"), row),
         );
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
-    }
-
-    /// Makes one point of every two: the highest of both.
-    fn thin(&mut self) {
-        let pairs = std::mem::take(&mut self.points);
-        let mut pairs = pairs.into_iter();
-        while let Some(mut first) = pairs.next() {
-            if let Some(second) = pairs.next() {
-                first.level = first.level.max(second.level);
-                for (value, other) in first.values.iter_mut().zip(second.values) {
-                    *value = (*value).max(other);
-                }
-            }
-            self.points.push_back(first);
-        }
-        self.stride = self.stride.saturating_mul(2);
     }
 
     /// The time between points: that between samples, or more once they were thinned.
     #[must_use]
     pub fn step(&self) -> Duration {
-        self.interval.saturating_mul(self.stride)
+        self.interval.saturating_mul(self.history.stride())
     }
 
     /// One line for all that came and went since something else happened: a tree that forks all the time must not drive
@@ -295,6 +223,52 @@ impl State {
         self.churn = Some(churn);
     }
 
+    /// Keeps the processes of a recording at one time.
+    pub fn tree(&mut self, tree: &ProcessesRow) {
+        let Ok(at) = Duration::try_from_secs_f64(tree.t) else { return };
+        if self.trees.len() == TREES {
+            // Every other one goes, so that the whole recording stays within reach.
+            let mut keep = false;
+            self.trees.retain(|_| {
+                keep = !keep;
+                keep
+            });
+        }
+        self.processes.update(at, &tree.rows, recorded_process, |row| {
+            row.command.clone().unwrap_or_default()
+        });
+        self.trees.push_back((at, self.processes.rows().to_vec()));
+    }
+
+    /// The processes to show: those under the cursor of a recording, else the newest; as far as the filter lets them through.
+    pub fn process_rows(&self) -> impl Iterator<Item = &Row> {
+        let at = self.history.cursor().filter(|_| self.recorded);
+        let then = at.and_then(|at| {
+            let after = self.trees.partition_point(|(then, _)| *then <= at);
+            self.trees.get(after.saturating_sub(1)).map(|(_, rows)| rows.as_slice())
+        });
+        then.unwrap_or(self.processes.rows()).iter().filter(|row| {
+            self.passes(&row.command) || row.id.pid.to_string().contains(&self.filter)
+        })
+    }
+
+    /// Lines about what happened, the newest first, as far as the filter lets them through.
+    pub fn event_lines(&self) -> impl Iterator<Item = &String> {
+        self.events.iter().rev().filter(|line| self.passes(line))
+    }
+
+    fn passes(&self, text: &str) -> bool {
+        text.to_lowercase().contains(&self.filter.to_lowercase())
+    }
+
+    /// Marks the time of something that happened.
+    pub fn mark(&mut self, at: Duration, mark: Mark) {
+        if self.marks.len() == EVENTS {
+            self.marks.pop_front();
+        }
+        self.marks.push_back((at, mark));
+    }
+
     /// Keeps a line about what happened.
     pub fn note(&mut self, line: String) {
         if self.events.len() == EVENTS {
@@ -307,16 +281,18 @@ impl State {
     /// Does what the user asked for. `columns` is the width of the chart.
     pub fn act(&mut self, action: Action, columns: usize) {
         match action {
-            Action::Pause => {
-                self.stopped = match self.stopped {
-                    None => self.newest(),
-                    Some(_) => None,
-                };
-                self.cursor = None;
+            Action::Pause => self.history.pause(),
+            Action::Scrub(by) => self.history.scrub(by, columns.max(1)),
+            Action::Oldest => self.history.oldest(),
+            Action::Live => {
+                self.history.live();
+                (self.help, self.typing) = (false, false);
+                self.filter.clear();
             }
-            Action::Scrub(by) => self.scrub(by, columns.max(1)),
-            Action::Oldest => self.put_cursor(self.points.front().map(|point| point.at)),
-            Action::Live => (self.stopped, self.cursor, self.help) = (None, None, false),
+            Action::Filter => self.typing = true,
+            Action::Type(letter) => self.filter.push(letter),
+            Action::Erase => drop(self.filter.pop()),
+            Action::Typed => self.typing = false,
             Action::NextPane => {
                 self.pane = match self.pane {
                     Pane::Processes => Pane::Events,
@@ -324,11 +300,11 @@ impl State {
                 }
             }
             Action::Scroll(by) => {
-                let scrolled = &mut self.scrolled[self.pane as usize];
                 let most = match self.pane {
-                    Pane::Processes => self.processes.rows().len(),
-                    Pane::Events => self.events.len(),
+                    Pane::Processes => self.process_rows().count(),
+                    Pane::Events => self.event_lines().count(),
                 };
+                let scrolled = &mut self.scrolled[self.pane as usize];
                 *scrolled = scrolled.saturating_add_signed(by as isize).min(most.saturating_sub(1));
             }
             Action::NextMetric => self.next_metric(),
@@ -339,101 +315,24 @@ impl State {
                     Zoom::Limit => Zoom::Zero,
                 }
             }
-            Action::Span(by) => {
-                let index = self.span_index().saturating_add_signed(by as isize);
-                self.span = Some(index.min(SPANS.len() - 1));
-            }
+            Action::Span(by) => self.history.widen(by),
             Action::Help => self.help = !self.help,
-            Action::Quit | Action::Interrupt => {}
+            Action::Save | Action::Quit | Action::Interrupt => {}
         }
     }
 
     fn next_metric(&mut self) {
-        let Some(newest) = self.points.back() else { return };
+        let Some(newest) = self.history.last() else { return };
         let start = Metric::ALL.iter().position(|metric| *metric == self.metric).unwrap_or(0);
         let following = Metric::ALL.iter().cycle().skip(start + 1).take(Metric::ALL.len());
         let next = following.copied().find(|metric| newest.value(*metric).is_some());
         self.metric = next.unwrap_or(self.metric);
     }
 
-    fn scrub(&mut self, by: i32, columns: usize) {
-        let Some(newest) = self.newest() else { return };
-        let step = self.span() / u32::try_from(columns).unwrap_or(u32::MAX);
-        let moved = step.saturating_mul(by.unsigned_abs());
-        let from = self.cursor.or(self.stopped).unwrap_or(newest);
-        let to = if by < 0 { from.saturating_sub(moved) } else { from.saturating_add(moved) };
-        let oldest = self.points.front().map_or(newest, |point| point.at);
-        self.put_cursor(Some(to.clamp(oldest, newest)));
-    }
-
-    /// A cursor stops the chart, and the chart follows a cursor that leaves it.
-    fn put_cursor(&mut self, at: Option<Duration>) {
-        self.cursor = at;
-        let (Some(at), Some(newest)) = (at, self.newest()) else { return };
-        let end = self.stopped.unwrap_or(newest);
-        let start = end.saturating_sub(self.span());
-        self.stopped = Some(if at > end {
-            at
-        } else if at < start {
-            at.saturating_add(self.span()).min(newest)
-        } else {
-            end
-        });
-    }
-
-    fn newest(&self) -> Option<Duration> {
-        self.points.back().map(|point| point.at)
-    }
-
-    fn span_index(&self) -> usize {
-        self.span.unwrap_or_else(|| {
-            let age = match (self.points.front(), self.points.back()) {
-                (Some(first), Some(last)) => last.at.saturating_sub(first.at),
-                _ => Duration::ZERO,
-            };
-            let widest = if self.recorded { SPANS.len() - 1 } else { WIDEST_BY_ITSELF };
-            SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(widest)
-        })
-    }
-
-    /// How much time the chart covers.
-    #[must_use]
-    pub fn span(&self) -> Duration {
-        SPANS[self.span_index()]
-    }
-
-    /// The right edge of the chart, on the samples' clock.
-    #[must_use]
-    pub fn end(&self) -> Duration {
-        self.stopped.or(self.newest()).unwrap_or_default()
-    }
-
-    /// Whether the chart was stopped.
-    #[must_use]
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.is_some()
-    }
-
-    /// The point under the cursor: the last one that is not after it.
-    #[must_use]
-    pub fn under_cursor(&self) -> Option<&Point> {
-        let at = self.cursor?;
-        let after = self.points.partition_point(|point| point.at <= at);
-        self.points.get(after.saturating_sub(1))
-    }
-
-    /// The points within the chart, oldest first.
-    pub fn shown(&self) -> impl Iterator<Item = &Point> + Clone {
-        let (end, span) = (self.end(), self.span());
-        let start = end.saturating_sub(span);
-        let first = self.points.partition_point(|point| point.at < start);
-        self.points.iter().skip(first).take_while(move |point| point.at <= end)
-    }
-
     /// The newest value of what is plotted.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
-        self.points.back()?.value(self.metric)
+        self.history.last()?.value(self.metric)
     }
 
     /// Where in the plotted number a share of the nearest limit lies: what the number would be at that share if all
@@ -450,12 +349,14 @@ impl State {
 pub(crate) mod tests {
     use super::*;
     use crate::limit::Owner;
+    use crate::top::history::{POINTS, SPANS};
+    use mempressure::Level;
     use memtrack::Stamp;
 
     /// A state that was fed `seconds` samples, one a second, of `bytes(second)`.
     pub(crate) fn fed(seconds: u64, bytes: impl Fn(u64) -> u64) -> State {
         let label = "worker(4321)+7".to_owned();
-        let mut state = State::new(label, Watched::Own, Duration::from_secs(1));
+        let mut state = State::new(label, Watched::Own, Duration::from_secs(1), false);
         feed(&mut state, 0..seconds, bytes);
         state
     }
@@ -480,35 +381,35 @@ pub(crate) mod tests {
 
     #[test]
     fn the_chart_grows_with_history_up_to_five_minutes() {
-        assert_eq!(fed(30, |_| 1).span(), SPANS[0]);
-        assert_eq!(fed(100, |_| 1).span(), SPANS[1]);
+        assert_eq!(fed(30, |_| 1).history.span(), SPANS[0]);
+        assert_eq!(fed(100, |_| 1).history.span(), SPANS[1]);
         let mut state = fed(2000, |_| 1);
-        assert_eq!(state.span(), SPANS[1]);
+        assert_eq!(state.history.span(), SPANS[1]);
         state.act(Action::Span(1), 80);
-        assert_eq!(state.span(), SPANS[2]);
+        assert_eq!(state.history.span(), SPANS[2]);
         for _ in 0..9 {
             state.act(Action::Span(-1), 80);
         }
-        assert_eq!(state.span(), SPANS[0]);
-        assert_eq!(state.shown().count(), 61);
+        assert_eq!(state.history.span(), SPANS[0]);
+        assert_eq!(state.history.shown().count(), 61);
     }
 
     #[test]
     fn history_is_bounded() {
         let state = fed(POINTS as u64 + 100, |_| 1);
-        assert_eq!(state.points.len(), POINTS);
+        assert_eq!(state.history.points.len(), POINTS);
     }
 
     #[test]
     fn a_recording_is_kept_whole_with_its_peaks() {
         let mut state = fed(0, |_| 0);
-        state.recorded = true;
+        (state.recorded, state.history) = (true, History::new(true));
         let hours = 8 * 3600;
         feed(&mut state, 0..hours, |second| if second == 4321 { 1 << 30 } else { 1 << 20 });
-        assert!(state.points.len() <= POINTS && state.points.len() > POINTS / 2);
-        assert_eq!(state.points[0].at, Duration::ZERO);
-        assert_eq!(state.span(), SPANS[6]);
-        let highest = state.shown().filter_map(|point| point.value(Metric::Private)).max();
+        assert!(state.history.points.len() <= POINTS && state.history.points.len() > POINTS / 2);
+        assert_eq!(state.history.points[0].at, Duration::ZERO);
+        assert_eq!(state.history.span(), SPANS[6]);
+        let highest = state.history.shown().filter_map(|point| point.value(Metric::Private)).max();
         assert_eq!(highest, Some(1 << 30));
         assert!(state.step() >= Duration::from_secs(hours / POINTS as u64));
     }
@@ -518,10 +419,10 @@ pub(crate) mod tests {
         let mut state = fed(30, |second| second);
         state.act(Action::Pause, 80);
         feed(&mut state, 30..40, |second| second);
-        assert_eq!(state.end(), Duration::from_secs(29));
+        assert_eq!(state.history.end(), Duration::from_secs(29));
         assert_eq!(state.value(), Some(39));
         state.act(Action::Pause, 80);
-        assert_eq!(state.end(), Duration::from_secs(39));
+        assert_eq!(state.history.end(), Duration::from_secs(39));
     }
 
     #[test]
@@ -529,20 +430,20 @@ pub(crate) mod tests {
         let mut state = fed(600, |second| second);
         state.act(Action::Span(-1), 60);
         state.act(Action::Scrub(-10), 60);
-        assert_eq!(state.under_cursor().unwrap().value(Metric::Private), Some(589));
-        assert_eq!(state.end(), Duration::from_secs(599));
+        assert_eq!(state.history.under_cursor().unwrap().value(Metric::Private), Some(589));
+        assert_eq!(state.history.end(), Duration::from_secs(599));
         state.act(Action::Scrub(-100), 60);
-        assert_eq!(state.under_cursor().unwrap().at, Duration::from_secs(489));
-        assert!(state.shown().any(|point| point.at == Duration::from_secs(489)));
+        assert_eq!(state.history.under_cursor().unwrap().at, Duration::from_secs(489));
+        assert!(state.history.shown().any(|point| point.at == Duration::from_secs(489)));
         state.act(Action::Oldest, 60);
-        assert_eq!(state.under_cursor().unwrap().at, Duration::ZERO);
-        assert!(state.shown().next().is_some_and(|point| point.at == Duration::ZERO));
+        assert_eq!(state.history.under_cursor().unwrap().at, Duration::ZERO);
+        assert!(state.history.shown().next().is_some_and(|point| point.at == Duration::ZERO));
         state.act(Action::Scrub(-1), 60);
-        assert_eq!(state.under_cursor().unwrap().at, Duration::ZERO);
+        assert_eq!(state.history.under_cursor().unwrap().at, Duration::ZERO);
         state.act(Action::Scrub(10_000), 60);
-        assert_eq!(state.under_cursor().unwrap().at, Duration::from_secs(599));
+        assert_eq!(state.history.under_cursor().unwrap().at, Duration::from_secs(599));
         state.act(Action::Live, 60);
-        assert!(state.under_cursor().is_none() && !state.is_stopped());
+        assert!(state.history.under_cursor().is_none() && !state.history.is_stopped());
     }
 
     #[test]
@@ -586,8 +487,43 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_processes_of_a_recording_are_those_under_the_cursor() {
+        let mut state = fed(0, |_| 0);
+        (state.recorded, state.history) = (true, History::new(true));
+        feed(&mut state, 0..60, |_| 1);
+        let process = |pid, command: Option<&str>| ProcessRow {
+            pid,
+            start: 1,
+            parent: (pid > 1).then_some(1),
+            command: command.map(Into::into),
+            rss: Some(1 << 20),
+            ..ProcessRow::default()
+        };
+        let tree = |t, rows| ProcessesRow { t, rows, more: 0 };
+        state.tree(&tree(0.0, vec![process(1, Some("sh -c x"))]));
+        state.tree(&tree(30.0, vec![process(1, None), process(2, Some("worker"))]));
+        let shown = |state: &State| -> Vec<(String, usize)> {
+            state.process_rows().map(|row| (row.command.clone(), row.depth)).collect()
+        };
+        let both = [("sh -c x".to_owned(), 0), ("worker".to_owned(), 1)];
+        assert_eq!(shown(&state), both);
+        state.act(Action::Oldest, 60);
+        assert_eq!(shown(&state), both[..1]);
+        state.act(Action::Live, 60);
+        for action in [Action::Filter, Action::Type('W'), Action::Type('o')] {
+            state.act(action, 60);
+        }
+        assert_eq!(shown(&state), both[1..], "the filter knows no case");
+        state.act(Action::Erase, 60);
+        state.act(Action::Typed, 60);
+        assert_eq!((state.filter.as_str(), state.typing), ("W", false));
+        state.act(Action::Live, 60);
+        assert_eq!(shown(&state).len(), 2);
+    }
+
+    #[test]
     fn nothing_panics_before_the_first_sample() {
-        let mut state = State::new("x".into(), Watched::System, Duration::from_secs(1));
+        let mut state = State::new("x".into(), Watched::System, Duration::from_secs(1), false);
         for action in [
             Action::Pause,
             Action::Scrub(-3),
@@ -599,7 +535,7 @@ pub(crate) mod tests {
         ] {
             state.act(action, 0);
         }
-        assert_eq!(state.shown().count(), 0);
+        assert_eq!(state.history.shown().count(), 0);
         assert_eq!(state.at_share(1.0), None);
     }
 }

@@ -53,7 +53,7 @@ fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
             .areas(area);
     // The table needs no more rows than there are processes; the chart takes what is left.
-    let rows = match state.processes.rows().len() {
+    let rows = match state.process_rows().count() {
         // The signals.
         0 => 5,
         // Room for a few that come and go, so that the view does not jump.
@@ -71,7 +71,7 @@ fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     title_line(frame, title, state, theme);
     head(frame, header, state, theme);
     plot(frame, chart, state, theme);
-    if state.processes.rows().is_empty() {
+    if state.process_rows().next().is_none() && state.filter.is_empty() {
         signals(frame, table, state, theme);
     } else {
         processes(frame, table, state, theme);
@@ -123,6 +123,12 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     if state.recorded || state.ended {
         let word = if state.recorded { "   RECORDED" } else { "   ENDED" };
         left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
+    }
+    if let Some(file) = &state.saving {
+        left.push(Text::styled(
+            format!("   {} {file}", theme.glyph("●", "*")),
+            theme.verdict("leak"),
+        ));
     }
     frame.render_widget(Line::from(left), area);
     let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
@@ -299,12 +305,12 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Zoom::Data => "the data alone",
         Zoom::Limit => "up to the limit",
     };
-    let span = coarse(state.span());
+    let span = coarse(state.history.span());
     let mut title = vec![
         Text::raw(format!(" {} ", state.metric.name())),
         Text::styled(format!("last {span}, {zoom} "), theme.dim()),
     ];
-    if let Some(point) = state.under_cursor() {
+    if let Some(point) = state.history.under_cursor() {
         let value = point.value(state.metric).map_or("unknown".to_owned(), |v| Size(v).to_string());
         let ago = state
             .sample
@@ -319,7 +325,7 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
             ),
             Style::new().add_modifier(Modifier::REVERSED),
         ));
-    } else if state.is_stopped() {
+    } else if state.history.is_stopped() {
         title.push(Text::styled(" STOPPED ", Style::new().add_modifier(Modifier::REVERSED)));
     }
     let block = block(Line::from(title), theme);
@@ -339,11 +345,11 @@ fn pane_title(name: &str, pane: Pane, state: &State) -> Line<'static> {
 
 fn processes(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let head = format!(
-        "{:>8} {:>10} {:>10} {:>10} {:>11} {:>4}  command",
-        "PID", "RSS", "anon", "swap", "1 min", "thr"
+        "{:>8} {:>10} {:>10} {:>10} {:>8} {:>11}  command",
+        "PID", "PSS", "RSS", "anon", "swap", "1 min"
     );
     let mut lines = vec![Line::styled(head, theme.dim())];
-    let rows = state.processes.rows();
+    let rows: Vec<_> = state.process_rows().collect();
     let bytes = |reading: Reading<u64>| match reading {
         Ok(0) => "0".to_owned(),
         Ok(bytes) => Size(bytes).to_string(),
@@ -363,12 +369,12 @@ fn processes(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
             depth => format!("{}{} ", "  ".repeat(depth - 1), theme.glyph("└", "`-")),
         };
         lines.push(Line::raw(format!(
-            "{:>8} {:>10} {:>10} {:>10} {gain:>11} {:>4}  {branch}{}",
+            "{:>8} {:>10} {:>10} {:>10} {:>8} {gain:>11}  {branch}{}",
             row.id.pid,
+            bytes(memory.pss),
             bytes(memory.rss),
             bytes(memory.anon),
             bytes(memory.swap),
-            memory.threads.map_or("?".to_owned(), |threads| threads.to_string()),
             row.command
         )));
     }
@@ -395,9 +401,7 @@ fn signals(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 
 fn happened(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let lines: Vec<Line<'static>> = state
-        .events
-        .iter()
-        .rev()
+        .event_lines()
         .skip(state.scrolled[Pane::Events as usize])
         .take(usize::from(area.height))
         .map(|event| Line::raw(format!(" {event}")))
@@ -406,10 +410,23 @@ fn happened(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 }
 
 fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
+    if state.typing || !state.filter.is_empty() {
+        let cursor = if state.typing { "_" } else { "" };
+        let does =
+            if state.typing { "enter keep   esc take away" } else { "/ change   esc take away" };
+        let line = Line::from(vec![
+            Text::styled(
+                format!(" /{}{cursor}", state.filter),
+                Style::new().add_modifier(Modifier::BOLD),
+            ),
+            Text::styled(format!("   {does}"), theme.dim()),
+        ]);
+        return frame.render_widget(line, area);
+    }
     let arrows = theme.glyph("← →", "left right");
-    let pause = if state.is_stopped() { "esc back to now" } else { "space stop" };
+    let pause = if state.history.is_stopped() { "esc back to now" } else { "space stop" };
     let keys = format!(
-        " q quit   {pause}   {arrows} look back   m number   z height   + - time   tab pane   ? keys"
+        " q quit   {pause}   {arrows} look back   m number   z height   / filter   s save   ? keys"
     );
     frame.render_widget(Line::styled(keys, theme.dim()), area);
 }

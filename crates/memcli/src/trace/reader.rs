@@ -177,6 +177,12 @@ impl Reader {
         Ok(self)
     }
 
+    /// Whether it is a trace of memcli, and no import.
+    #[must_use]
+    pub fn is_native(&self) -> bool {
+        matches!(self.format, Format::Native(_))
+    }
+
     /// The file's name in messages.
     #[must_use]
     pub fn path(&self) -> &Path {

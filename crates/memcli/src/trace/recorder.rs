@@ -78,9 +78,15 @@ impl Recorder {
     /// Ends the recording, and says what became of it.
     #[must_use]
     pub fn end(self, summary: &Summary) -> Recorded {
+        self.finish(&EndRow::new(summary))
+    }
+
+    /// The same with an end that has no summary.
+    #[must_use]
+    pub fn finish(self, end: &EndRow) -> Recorded {
         let ended = match (self.writer, self.failed) {
             (_, Some(error)) => Err(error),
-            (Some(writer), None) => writer.end(&EndRow::new(summary)).map(drop),
+            (Some(writer), None) => writer.end(end).map(drop),
             (None, None) => Ok(()),
         };
         Recorded {

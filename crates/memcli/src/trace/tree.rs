@@ -1,6 +1,6 @@
 //! The processes of a target as rows of a trace: who was there, and how large each was.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use memtrack::Sample;
 use memtrack::processes::{ProcessId, ProcessRow as Live, Snapshot};
 use serde::{Deserialize, Serialize};
 
-use crate::birth::{Birth, birth};
+use crate::command_line::command;
 
 /// A tree that stays the same is told again this often; one that changes at once, but not more often than [`LEAST`].
 const EVERY: Duration = Duration::from_secs(10);
@@ -48,6 +48,9 @@ pub struct ProcessRow {
     /// Resident bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss: Option<u64>,
+    /// Resident bytes, shared pages divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pss: Option<u64>,
     /// Private bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anon: Option<u64>,
@@ -86,7 +89,7 @@ impl ProcessesRow {
 #[derive(Debug)]
 pub struct Tree {
     snapshot: Snapshot,
-    told: HashMap<ProcessId, Birth>,
+    told: HashSet<ProcessId>,
     at: Option<Duration>,
     count: u64,
 }
@@ -95,7 +98,7 @@ impl Tree {
     /// A tree that has not been told yet.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, told: HashMap::new(), at: None, count: 0 }
+        Self { snapshot, told: HashSet::new(), at: None, count: 0 }
     }
 
     /// The row that is due with `sample`, if any.
@@ -114,7 +117,7 @@ impl Tree {
             return None;
         }
         (self.at, self.count) = (Some(now), count);
-        let row = self.tell(now, &live, |process| birth(Path::new("/"), process));
+        let row = self.tell(now, &live, |process| command(Path::new("/"), process));
         Some(row)
     }
 
@@ -122,7 +125,7 @@ impl Tree {
         &mut self,
         now: Duration,
         live: &[Live],
-        born: impl Fn(&Live) -> Birth,
+        command: impl Fn(&Live) -> String,
     ) -> ProcessesRow {
         let mut live: Vec<&Live> = live.iter().collect();
         live.sort_by_key(|process| std::cmp::Reverse(process.memory.rss.unwrap_or(0)));
@@ -131,21 +134,21 @@ impl Tree {
         live.sort_by_key(|process| process.id.pid);
         let before = std::mem::take(&mut self.told);
         let rows = live.iter().map(|process| {
-            let known = before.get(&process.id);
-            let birth = known.cloned().unwrap_or_else(|| born(process));
-            let command = known.is_none().then(|| birth.command.chars().take(LETTERS).collect());
+            let known = before.contains(&process.id);
+            let command = (!known).then(|| command(process).chars().take(LETTERS).collect());
             let memory = &process.memory;
             let row = ProcessRow {
                 pid: process.id.pid,
                 start: process.id.start,
-                parent: birth.parent,
+                parent: process.parent.ok().filter(|parent| *parent != 0),
                 command,
                 rss: memory.rss.ok(),
+                pss: memory.pss.ok(),
                 anon: memory.anon.ok(),
                 swap: memory.swap.ok().filter(|swap| *swap > 0),
                 threads: memory.threads.ok(),
             };
-            self.told.insert(process.id, birth);
+            self.told.insert(process.id);
             row
         });
         let t = now.as_secs_f64();

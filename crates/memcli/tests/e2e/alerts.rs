@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{memcli, read_json, run, said};
+use crate::support::{Demo, memcli, read_json, run, said};
 
 /// A configuration under which a program that holds more than 16 MiB is in an emergency.
 fn tight(folder: &Path, alerts: &str) -> String {
@@ -21,24 +20,6 @@ fn tight(folder: &Path, alerts: &str) -> String {
 
 fn rows(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// A program that soon holds more than 16 MiB; ended when dropped.
-struct Leak(Child);
-
-impl Leak {
-    fn start() -> Self {
-        let mut command =
-            memcli(&["demo", "leak", "--unwatched", "--rate", "16MiB/s", "--for", "1m"]);
-        Self(command.stdout(Stdio::null()).spawn().unwrap())
-    }
-}
-
-impl Drop for Leak {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]
@@ -82,8 +63,8 @@ fn a_command_that_hangs_is_killed_and_told_of() {
 #[test]
 fn watch_logs_alerts_on_stderr_and_its_lines_stay_on_stdout() {
     let folder = tempfile::tempdir().unwrap();
-    let (leak, config) = (Leak::start(), tight(folder.path(), ""));
-    let pid = leak.0.id().to_string();
+    let (leak, config) = (Demo::start("leak", "16MiB/s"), tight(folder.path(), ""));
+    let pid = leak.pid();
     let said = run(&["watch", "--for", "4s", "--config", &config, &pid]);
     assert!(said.stderr.contains("ERROR") && said.stderr.contains("level "), "{}", said.stderr);
     assert!(said.stderr.contains(&format!("memcli({pid})")), "{}", said.stderr);
@@ -93,8 +74,8 @@ fn watch_logs_alerts_on_stderr_and_its_lines_stay_on_stdout() {
 #[test]
 fn a_log_of_json_rows_is_written_where_it_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
-    let (leak, config) = (Leak::start(), tight(folder.path(), ""));
-    let pid = leak.0.id().to_string();
+    let (leak, config) = (Demo::start("leak", "16MiB/s"), tight(folder.path(), ""));
+    let pid = leak.pid();
     let log = folder.path().join("m.log");
     let words = ["watch", "--json", "--for", "4s", "--config", &config, "--log-format", "json"];
     let quiet = run(&[&words[..], &["--log-file", log.to_str().unwrap(), &pid]].concat());

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{Said, memcli, said};
+use crate::support::{Demo, Said, memcli, said};
 
 /// A home of its own, and memcli in it.
 struct Home(tempfile::TempDir);
@@ -167,6 +167,24 @@ fn a_plan_says_what_recorded_samples_would_come_to() {
     let document: Value =
         serde_json::from_str(&home.good(&["plan", "--json", candidate, "--trace", trace])).unwrap();
     assert_eq!(document["effects"][0]["then"]["highest"], "emergency");
+    assert!(shown.contains("a critical alert would have gone out"), "{shown}");
+
+    // Without a trace it takes what a running watch records.
+    let live = home.0.path().join("live.jsonl.gz");
+    let live = live.to_str().unwrap();
+    let demo = Demo::start("leak", "16MiB/s");
+    let mut watch = memcli(&["watch", "-o", live, &demo.pid()])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let found = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        home.good(&["plan", candidate]).contains(&format!("{live}: "))
+    });
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert!(found, "the running watch is not found");
     let changes: Value = serde_json::from_str(&home.good(&["diff", "--json", candidate])).unwrap();
     assert_eq!(changes["changes"][0]["key"], "budget.total");
 }

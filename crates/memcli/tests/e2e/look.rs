@@ -1,39 +1,11 @@
 //! The commands that look and do not gate: `memcli` alone, `status`, `leak`, `top`, `doctor`, `completions`, `man`.
-use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::support::{memcli, run};
+use crate::support::{Demo, memcli, run};
 use crate::terminal::Terminal;
 use rustix::process::Signal;
 use serde_json::Value;
-
-/// A program of known behaviour, already running; ended when dropped.
-struct Demo(Child);
-
-impl Demo {
-    fn start(program: &str, rate: &str) -> Self {
-        let mut child = memcli(&["demo", program, "--unwatched", "--for", "5m", "--rate", rate])
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        assert!(line.starts_with("demo "), "{line}");
-        Self(child)
-    }
-
-    fn pid(&self) -> String {
-        self.0.id().to_string()
-    }
-}
-
-impl Drop for Demo {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
@@ -123,6 +95,26 @@ fn status_check_speaks_to_a_monitoring_system() {
     };
     assert_eq!(run(&["status", "self", "--check"]).code, expected);
     assert_eq!(run(&["status", "999999", "--check"]).code, 3);
+}
+
+#[test]
+fn status_check_tells_a_warning_from_worse() {
+    let holder = Demo::holding(32);
+    let said = run(&["status", &holder.pid(), "--json"]);
+    let readings = json(&said.stdout)["targets"][0]["readings"].clone();
+    let bytes = |name: &str| readings[name].as_u64().unwrap_or_default();
+    let footprint = (bytes("rss_bytes") + bytes("swap_bytes")) as f64;
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("c.toml");
+    // The soft limit is at 0.80 of the budget, the prompt at 0.93, the hard limit at 0.98.
+    for (share, code) in [(0.5, 0), (0.86, 1), (0.95, 2), (1.5, 2)] {
+        let total = (footprint / share) as u64;
+        std::fs::write(&config, format!("schema_version = 3\n[budget]\ntotal = {total}\n"))
+            .unwrap();
+        let words = ["status", &holder.pid(), "--check", "--config", config.to_str().unwrap()];
+        let said = run(&words);
+        assert_eq!(said.code, code, "at {share}: {}{}", said.stdout, said.stderr);
+    }
 }
 
 #[test]
@@ -251,6 +243,71 @@ fn top_obeys_its_keys() {
     // Ctrl-C comes as a key here.
     terminal.press("\x03");
     assert_eq!(terminal.end().0.code(), Some(130));
+}
+
+#[test]
+fn top_filters_saves_and_shows_what_it_saved() {
+    let demo = Demo::start("tree", "1MiB/s");
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
+    command.current_dir(folder.path());
+    let mut terminal = Terminal::start(&mut command, 120, 40);
+    terminal.wait_for("5 processes");
+    terminal.press("/");
+    terminal.press("cache");
+    // The parent is no cache.
+    terminal.wait_for("4 processes");
+    terminal.press("\r");
+    terminal.press("\x1b");
+    terminal.wait_for("5 processes");
+    terminal.press("s");
+    terminal.wait_for("is written from now on");
+    let saved = |files: std::fs::ReadDir| -> Vec<_> {
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let names = saved(std::fs::read_dir(folder.path()).unwrap());
+    assert!(names.len() == 1 && names[0].ends_with(".jsonl.gz"), "{names:?}");
+    terminal.wait("its name above", |text| text.lines().next().unwrap().contains(&names[0]));
+    terminal.press("s");
+    terminal.wait_for("is complete");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+
+    let path = folder.path().join(&names[0]);
+    let path = path.to_str().unwrap();
+    assert_eq!(run(&["report", path]).code, 0);
+    let mut command = memcli(&["top", path]);
+    let mut terminal = Terminal::start(&mut command, 120, 40);
+    let screen = terminal.wait_for("5 processes");
+    assert!(screen.contains("RECORDED") && screen.contains("memcli demo cache"), "{screen}");
+    terminal.press("\x1b[H");
+    let screen = terminal.wait_for(" ago): ");
+    assert!(screen.contains("5 processes"), "{screen}");
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}
+
+/// What the next test runs as a program: takes the terminal, and then meets a defect.
+#[test]
+#[ignore = "only where there is a terminal to take"]
+fn a_defect_with_the_terminal_taken() {
+    let mut terminal = memcli::top::terminal::Terminal::take().unwrap();
+    terminal.draw(|_| {}).unwrap();
+    panic!("a defect in the view");
+}
+
+#[test]
+fn top_gives_the_terminal_back_before_a_panic_is_told() {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let test = "look::a_defect_with_the_terminal_taken";
+    command.args(["--exact", test, "--ignored", "--nocapture"]).env("RUST_BACKTRACE", "0");
+    let terminal = Terminal::start(&mut command, 100, 30);
+    let (status, screen) = terminal.end();
+    assert!(!status.success());
+    assert!(
+        screen.contains("a defect in the view"),
+        "the message is on the screen that stays: {screen}"
+    );
 }
 
 #[test]

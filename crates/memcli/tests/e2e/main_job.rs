@@ -1,28 +1,13 @@
 //! The main job on live processes: `run`, `watch`, `demo`, their exit codes and their summary.
 
 use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use crate::support::{memcli, run, run_summed, said};
+use crate::support::{Demo, memcli, run, run_summed, said};
 use serde_json::{Value, json};
-
-const OWN: &str = env!("CARGO_BIN_EXE_memcli");
 
 fn number(value: &Value, path: &str) -> f64 {
     value.pointer(path).and_then(Value::as_f64).unwrap_or_else(|| panic!("{path} in {value}"))
-}
-
-/// The demo program alone, already running: it has said its first line.
-fn demo(program: &str, duration: &str) -> Child {
-    let mut child = Command::new(OWN)
-        .args(["demo", program, "--unwatched", "--for", duration])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.starts_with("demo "), "{line}");
-    child
 }
 
 #[test]
@@ -207,11 +192,10 @@ fn an_interrupt_reaches_the_command_first_and_the_summary_still_comes() {
 
 #[test]
 fn a_process_already_running_is_watched() {
-    let mut child = demo("leak", "1m");
-    let pid = child.id().to_string();
+    let child = Demo::start("leak", "2MiB/s");
+    let pid = child.pid();
     let (said, summary) = run_summed(&["watch", "--for", "2s", &pid]);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert_eq!(summary["end"]["kind"], "time_up");
     assert_eq!(summary["target"], format!("memcli({pid})"));
@@ -221,10 +205,10 @@ fn a_process_already_running_is_watched() {
 
 #[test]
 fn a_watched_process_that_ends_ends_the_watch() {
-    let mut child = demo("steady", "500ms");
-    let pid = child.id().to_string();
+    let mut child = Demo::lasting("steady", "2MiB/s", "500ms");
+    let pid = child.pid();
     let watch = memcli(&["watch", "--json", &pid]).stdout(Stdio::piped()).spawn().unwrap();
-    child.wait().unwrap();
+    child.wait();
     let said = said(&watch.wait_with_output().unwrap());
     assert_eq!(said.code, 0);
     let rows: Vec<Value> =
@@ -242,8 +226,8 @@ fn a_watched_process_that_ends_ends_the_watch() {
 
 #[test]
 fn an_interrupted_watch_sums_up_and_exits_as_shells_have_it() {
-    let mut child = demo("steady", "1m");
-    let pid = child.id().to_string();
+    let child = Demo::start("steady", "2MiB/s");
+    let pid = child.pid();
     let mut watch = memcli(&["watch", "--json", &pid]).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = BufReader::new(watch.stdout.take().unwrap());
     let mut first = String::new();
@@ -252,8 +236,7 @@ fn an_interrupted_watch_sums_up_and_exits_as_shells_have_it() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(watch.wait().unwrap().code(), Some(130));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     let summary: Value = serde_json::from_str(rest.lines().last().unwrap()).unwrap();
     assert_eq!(summary["end"], json!({ "kind": "interrupted", "signal": 2 }));
 }
@@ -286,8 +269,8 @@ fn mistakes_are_named_with_what_to_do() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let mut child = demo("steady", "1m");
-    let pid = child.id().to_string();
+    let child = Demo::start("steady", "2MiB/s");
+    let pid = child.pid();
     let mut watch = memcli(&["watch", "--json", "--interval", "5ms", &pid])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -295,8 +278,7 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     drop(watch.stdout.take());
     let said = said(&watch.wait_with_output().unwrap());
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(!said.stderr.contains("panicked"), "{}", said.stderr);
 }

@@ -1,6 +1,7 @@
 //! Runs the built binary and reads what it wrote.
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -18,6 +19,56 @@ pub(crate) fn memcli(arguments: &[&str]) -> Command {
     command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere).env("HOME", &nowhere);
     command.current_dir(std::env::temp_dir());
     command
+}
+
+/// A program of known behaviour, already running; ended when dropped.
+pub(crate) struct Demo(Child);
+
+impl Demo {
+    pub(crate) fn start(program: &str, rate: &str) -> Self {
+        Self::lasting(program, rate, "5m")
+    }
+
+    pub(crate) fn lasting(program: &str, rate: &str, duration: &str) -> Self {
+        let mut command =
+            memcli(&["demo", program, "--unwatched", "--for", duration, "--rate", rate]);
+        command.stdout(Stdio::piped());
+        Self::ready(command, "demo ")
+    }
+
+    /// Until it has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        self.0.wait().expect("it ends");
+    }
+
+    /// A shell that holds this many MiB and does nothing.
+    pub(crate) fn holding(mib: u32) -> Self {
+        let bytes = mib << 20;
+        let script = format!("held=$(head -c {bytes} /dev/zero | tr '\\0' x); echo held; read x");
+        let mut command = Command::new("sh");
+        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        Self::ready(command, "held")
+    }
+
+    fn ready(mut command: Command, word: &str) -> Self {
+        let mut child = command.spawn().expect("it starts");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("it was piped");
+        BufReader::new(stdout).read_line(&mut line).expect("it speaks");
+        assert!(line.starts_with(word), "{line}");
+        Self(child)
+    }
+
+    pub(crate) fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// What one run said.

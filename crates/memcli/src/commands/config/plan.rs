@@ -7,16 +7,20 @@ use memcfg::diff::{Change, Direction, diff as differences};
 use memcfg::document::{self, Config};
 use memcfg::load::{Loaded, Text, assemble};
 use memcfg::origin::SourceKind;
+use memleak::Severity;
 use mempressure::Level;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{edited, read, say, sources};
+use crate::alert;
 use crate::cli::{CandidateArgs, PlanArgs};
 use crate::exit::{self, Failure};
 use crate::live::{Still, refused};
+use crate::output::human::counted;
 use crate::pipeline::Event;
 use crate::recording;
+use crate::recordings;
 
 /// Prints each key that would have another value.
 pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -36,7 +40,9 @@ pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failu
     let changes = differences(&now, &then);
     let (now, then) = (Still::from(now), Still::from(then));
     let mut effects = Vec::new();
-    for trace in &args.traces {
+    // What is being recorded right now is what was seen most recently.
+    let running = if args.traces.is_empty() { recordings::running() } else { Vec::new() };
+    for trace in args.traces.iter().chain(&running) {
         let effect = Effect {
             trace: trace.display().to_string(),
             now: outcome(trace, &now)?,
@@ -59,7 +65,7 @@ pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failu
     }
     if effects.is_empty() {
         say(format_args!(
-            "with `--trace TRACE` this also tells which levels it would raise or clear"
+            "with `--trace TRACE`, or while a `memcli watch -o TRACE` runs, this also tells which levels and alerts it would raise or clear"
         ))?;
     }
     Ok(exit::OK)
@@ -138,6 +144,11 @@ struct Outcome {
     #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     level: Level,
     verdict: &'static str,
+    /// Alerts that would have gone out.
+    alerts: u64,
+    /// The worst of them.
+    #[cfg_attr(test, schemars(with = "Option<crate::schema::Severity>"))]
+    alert: Option<Severity>,
 }
 
 fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
@@ -147,6 +158,8 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
         highest: Level::Unknown,
         level: Level::Unknown,
         verdict: "undecided",
+        alerts: 0,
+        alert: None,
     };
     recording::read(
         trace,
@@ -159,6 +172,10 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
                 outcome.level = transition.to;
                 outcome.highest = outcome.highest.max(transition.to);
             }
+            Event::Alert(alert) => {
+                outcome.alerts += 1;
+                outcome.alert = outcome.alert.max(Some(alert.severity));
+            }
             Event::Verdict(change) => outcome.verdict = change.to.kind(),
             _ => {}
         },
@@ -169,8 +186,12 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
 impl Outcome {
     fn words(&self) -> String {
         format!(
-            "highest level {}, {} at the end, {} changes of level; verdict {}",
-            self.highest, self.level, self.transitions, self.verdict
+            "highest level {}, {} at the end, {}; verdict {}; {}",
+            self.highest,
+            self.level,
+            counted(self.transitions, "change"),
+            self.verdict,
+            counted(self.alerts, "alert")
         )
     }
 }
@@ -193,6 +214,15 @@ impl Effect {
                 "it would flap: {} changes of level in place of {}",
                 then.transitions, now.transitions
             ));
+        }
+        match (now.alert, then.alert) {
+            (was, Some(worst)) if Some(worst) > was => {
+                so.push(format!("a {} alert would have gone out", alert::word(worst)));
+            }
+            (Some(worst), will) if will < Some(worst) => {
+                so.push(format!("no {} alert would have gone out", alert::word(worst)));
+            }
+            _ => {}
         }
         if then.verdict != now.verdict {
             so.push(format!("the verdict would be {} in place of {}", then.verdict, now.verdict));
