@@ -103,11 +103,12 @@ fn what_grew_is_named_by_its_class_and_its_file() {
     actor.tell("threads");
     actor.hear("done");
     let growth = mappings_of(&actor).since(&before);
-    // A kernel that keeps guards without a mapping of their own leaves threads' stacks among the anonymous ones.
+    // A kernel that keeps guards without a mapping of their own leaves threads' stacks among the anonymous ones, and a
+    // guard that lies next to the unused end of an allocator's reserve is one mapping with it.
     let stacks = growth.class(MappingClass::Stack).mappings;
     let guards = std::fs::read_to_string(format!("/proc/{}/maps", actor.child.id())).unwrap();
     let guards = guards.lines().filter(|line| line.contains(" ---p ")).count();
-    assert!(stacks == 8 || guards < 8, "{stacks} stacks, {guards} guards");
+    assert!((6..=8).contains(&stacks) || guards < 8, "{stacks} stacks, {guards} guards");
 }
 
 /// Reads the source as a sampler would, until what was asked for is there.
