@@ -43,10 +43,10 @@ const DAY: f64 = 86_400.0;
 /// After this many of them the cycle has shown itself.
 const DAY_KNOWN: f64 = 1.1;
 /// A daily cycle that swings by up to this share of the level is nothing unusual.
-const DAY_SWING: f64 = 0.2;
+const DAY_SWING: f64 = 0.15;
 /// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
 /// of the residuals).
-const DAY_GAIN: f64 = 6.0;
+const DAY_GAIN: f64 = 2.0;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
 /// A leak that ended in a restart stands until the new segment is this share of the old one's age.

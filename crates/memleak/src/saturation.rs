@@ -167,11 +167,14 @@ pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
     Saturation { gain, terminal: bound.1.terminal }
 }
 
+/// One of many bends fits better than none by chance: so much must be taken from its gain.
+const BEND_COST: f64 = 8.0;
+
 /// How much better growth without a bound (a power of time, or a line with one bend) describes a window than a sine of
 /// `period` seconds: effective points times the log ratio of the residual sums of squares.
 pub(crate) fn beats_cycle(window: &Window, period: f64) -> f64 {
     let models = &*MODELS;
-    let y = centred(window.low);
+    let y = centred(window.level);
     let total = dot(&y, &y);
     let turn = std::f64::consts::TAU * window.span / period;
     let sine = unit(centred(curve(|x| (turn * x).sin())));
@@ -188,16 +191,20 @@ pub(crate) fn beats_cycle(window: &Window, period: f64) -> f64 {
         }
     }
     let line = along(&models.line);
+    let mut bent = best;
     for hinge in &models.hinges {
         let bend = along(&hinge.axis);
-        if line.powi(2) + bend.powi(2) > best.0 {
+        if line.powi(2) + bend.powi(2) > bent.0 {
             let left = |k: usize| y[k] - line * models.line[k] - bend * hinge.axis[k];
-            best = (line.powi(2) + bend.powi(2), std::array::from_fn(left));
+            bent = (line.powi(2) + bend.powi(2), std::array::from_fn(left));
         }
     }
     let least = total * 1e-12;
-    let ratio = cyclic.max(least) / (total - best.0).max(least);
-    effective(lag_one(&best.1), window.filled) * ratio.ln()
+    let gain = |(height, left): (f64, Curve)| {
+        let ratio = cyclic.max(least) / (total - height).max(least);
+        effective(lag_one(&left), window.filled) * ratio.ln()
+    };
+    gain(best).max(gain(bent) - BEND_COST)
 }
 
 /// Takes from `curve` what lies along `axis`, which has unit length.

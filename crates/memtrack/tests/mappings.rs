@@ -103,11 +103,12 @@ fn what_grew_is_named_by_its_class_and_its_file() {
     actor.tell("threads");
     actor.hear("done");
     let growth = mappings_of(&actor).since(&before);
-    // A kernel that keeps guards without a mapping of their own leaves threads' stacks among the anonymous ones.
+    // A kernel that keeps guards without a mapping of their own leaves threads' stacks among the anonymous ones, and a
+    // guard that lies next to the unused end of an allocator's reserve is one mapping with it.
     let stacks = growth.class(MappingClass::Stack).mappings;
     let guards = std::fs::read_to_string(format!("/proc/{}/maps", actor.child.id())).unwrap();
     let guards = guards.lines().filter(|line| line.contains(" ---p ")).count();
-    assert!(stacks == 8 || guards < 8, "{stacks} stacks, {guards} guards");
+    assert!((6..=8).contains(&stacks) || guards < 8, "{stacks} stacks, {guards} guards");
 }
 
 /// Reads the source as a sampler would, until what was asked for is there.
@@ -143,6 +144,24 @@ fn a_source_answers_who_asks_and_only_then() {
     let again = answered(&mut source, &readings);
     assert!(again.at > reading.at, "a reading of its own");
     assert_eq!(read(Path::new("/"), &[]), Err(Absent::Gone));
+    top.child.kill().unwrap();
+    top.child.wait().unwrap();
+    drop(top);
+    readings.ask();
+    while source.read(&TrackConfig::default()).is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(!readings.is_wanted(), "nobody waits for what has ended");
+    assert!(readings.newest().is_some());
+}
+
+#[test]
+fn a_target_without_processes_answers_at_once() {
+    let mut source = LinuxSource::open(&Target::System).unwrap();
+    let readings = source.mappings();
+    readings.ask();
+    source.read(&TrackConfig::default()).unwrap();
+    assert_eq!(readings.newest(), Some(Err(Absent::NotRead)));
 }
 
 #[cfg(feature = "serde")]

@@ -13,6 +13,9 @@ use crate::workspace::{self, Member};
 /// Benches whose names say what they measure, beside those that begin with `bench`.
 const NAMED: [&str; 4] = ["figures", "flap", "push_cost", "quiet_month"];
 
+/// Features beyond the default that a crate's benches measure too.
+const FEATURES: [(&str, &str); 1] = [("memtrack", "history,tracking")];
+
 /// The benches of one layer.
 pub(crate) struct Layer {
     /// The crate's name, and that of the section.
@@ -45,6 +48,9 @@ pub(crate) fn run(root: &Path, layer: &Layer, options: &Options) -> anyhow::Resu
     for example in &layer.examples {
         println!("{}: {example}", layer.name);
         let mut bench = cargo(root, ["run", "--release", "--quiet", "--package", &layer.name]);
+        for (_, features) in FEATURES.iter().filter(|(name, _)| *name == layer.name) {
+            bench.args(["--features", features]);
+        }
         bench.args(["--example", example, "--"]);
         if options.gate && example.starts_with("bench") {
             bench.arg("--gate");

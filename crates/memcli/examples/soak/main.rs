@@ -73,21 +73,16 @@ impl Held {
         Ok(Self { rss, descriptors: count("/proc/self/fd")?, threads: count("/proc/self/task")? })
     }
 
-    /// How far apart the least and the most of each are: RSS in bytes, descriptors, threads.
-    fn spread(all: &[Held]) -> (u64, usize, usize) {
-        fn span<T: Ord + Copy>(
-            all: &[Held],
-            of: impl Fn(&Held) -> T,
-            minus: impl Fn(T, T) -> T,
-        ) -> Option<T> {
-            let values = || all.iter().map(&of);
-            Some(minus(values().max()?, values().min()?))
-        }
-        (
-            span(all, |held| held.rss, |most, least| most - least).unwrap_or(0),
-            span(all, |held| held.descriptors, |most, least| most - least).unwrap_or(0),
-            span(all, |held| held.threads, |most, least| most - least).unwrap_or(0),
-        )
+    /// What was gained from the first half of `all` to the second: by how much RSS ranged over both, in bytes, and how many more
+    /// descriptors and threads were held at the least. At the least, since a file that is being read when they are counted is no
+    /// gain.
+    fn gained(all: &[Held]) -> (u64, usize, usize) {
+        let (early, late) = all.split_at(all.len() / 2);
+        let least = |part: &[Held], of: fn(&Held) -> usize| part.iter().map(of).min().unwrap_or(0);
+        let more = |of| least(late, of).saturating_sub(least(early, of));
+        let rss = || all.iter().map(|held| held.rss);
+        let range = rss().max().unwrap_or(0) - rss().min().unwrap_or(0);
+        (range, more(|held| held.descriptors), more(|held| held.threads))
     }
 }
 

@@ -78,7 +78,7 @@ pub(crate) fn run(duration: Duration) -> anyhow::Result<Table> {
     table.exactly("the last edit is in force", u64::from(batch), batch_size(edits));
     table.exactly("samples with a leak verdict", leaks, 0);
     let late = held.len() / 2;
-    let (rss, descriptors, threads) = Held::spread(&held[late..]);
+    let (rss, descriptors, threads) = Held::gained(&held[late..]);
     let size = |bytes: u64| memtrack::Size(bytes).to_string();
     table.at_most("RSS over the second half", rss, FLAT, size);
     table.exactly("descriptors gained", descriptors as u64, 0);

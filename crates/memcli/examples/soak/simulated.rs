@@ -153,7 +153,7 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
     table.note("level transitions", counts.transitions);
     table.exactly("samples read back from the trace", read_back(&trace)?, counts.samples);
     // The first days fill what is bounded: windows, baselines, the allocator's pools.
-    let (rss, descriptors, threads) = Held::spread(held.get(5..).unwrap_or_default());
+    let (rss, descriptors, threads) = Held::gained(held.get(5..).unwrap_or_default());
     let size = |bytes: u64| memtrack::Size(bytes).to_string();
     table.at_most("RSS between the sixth day and the last", rss, FLAT, size);
     table.exactly("descriptors gained", descriptors as u64, 0);

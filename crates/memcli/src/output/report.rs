@@ -146,7 +146,8 @@ fn report_rows(text: &mut String, run: &Run, columns: usize) {
             ),
         );
     }
-    if let Some(processes) = &run.processes {
+    // One process alone is what the figures above are of.
+    if let Some(processes) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) {
         let count = processes.rows.len() as u64 + processes.more;
         let at = Span(seconds(processes.t));
         row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));

@@ -81,6 +81,7 @@ pub(super) fn word(why: Absent) -> String {
         Absent::Unlimited => "unlimited",
         Absent::Malformed => "malformed",
         Absent::Implausible => "implausible",
+        Absent::TooDear => "too_dear",
         Absent::Failed(code) => return format!("failed:{code}"),
         // A reason that this version of the format has no word for.
         _ => "not_read",
@@ -97,6 +98,7 @@ pub(super) fn reason(word: &str) -> Absent {
         "unlimited" => Absent::Unlimited,
         "malformed" => Absent::Malformed,
         "implausible" => Absent::Implausible,
+        "too_dear" => Absent::TooDear,
         _ => word
             .strip_prefix("failed:")
             .and_then(|code| code.parse().ok())
@@ -140,7 +142,9 @@ mod tests {
 
     #[test]
     fn reasons_read_back_and_an_unknown_one_is_not_read() {
-        for why in [Absent::NotRead, Absent::Denied, Absent::Gone, Absent::Failed(-5)] {
+        for why in
+            [Absent::NotRead, Absent::TooDear, Absent::Denied, Absent::Gone, Absent::Failed(-5)]
+        {
             assert_eq!(reason(&word(why)), why);
         }
         assert_eq!(reason("eaten"), Absent::NotRead);

@@ -268,6 +268,14 @@ fn top_filters_saves_and_shows_what_it_saved() {
     let names = saved(std::fs::read_dir(folder.path()).unwrap());
     assert!(names.len() == 1 && names[0].ends_with(".jsonl.gz"), "{names:?}");
     terminal.wait("its name above", |text| text.lines().next().unwrap().contains(&names[0]));
+    // Until there is more than the header: what is seen is flushed once a second.
+    let written = || std::fs::metadata(folder.path().join(&names[0])).unwrap().len();
+    let header = written();
+    let grown = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        written() > header
+    });
+    assert!(grown, "nothing is written");
     terminal.press("s");
     terminal.wait_for("is complete");
     terminal.press("q");

@@ -42,14 +42,11 @@ pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failu
     let mut effects = Vec::new();
     // What is being recorded right now is what was seen most recently.
     let running = if args.traces.is_empty() { recordings::running() } else { Vec::new() };
-    for trace in args.traces.iter().chain(&running) {
-        let effect = Effect {
-            trace: trace.display().to_string(),
-            now: outcome(trace, &now)?,
-            then: outcome(trace, &then)?,
-        };
-        effects.push(effect);
+    for trace in &args.traces {
+        effects.push(Effect::of(trace, &now, &then)?);
     }
+    // One that has just begun has nothing to judge by yet.
+    effects.extend(running.iter().filter_map(|trace| Effect::of(trace, &now, &then).ok()));
     if args.candidate.json {
         let document =
             json!({ "schema": "memcli.config-plan/1", "changes": changes, "effects": effects });
@@ -197,6 +194,11 @@ impl Outcome {
 }
 
 impl Effect {
+    fn of(trace: &Path, now: &Still, then: &Still) -> Result<Self, Failure> {
+        let (now, then) = (outcome(trace, now)?, outcome(trace, then)?);
+        Ok(Self { trace: trace.display().to_string(), now, then })
+    }
+
     fn words(&self) -> String {
         let (now, then) = (&self.now, &self.then);
         let mut so = Vec::new();
