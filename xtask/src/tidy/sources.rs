@@ -21,7 +21,8 @@ const HOMES: [&str; 4] = ["root", "work", "workspace", "builds"];
 const PATHS_ALLOWED: &[(&str, &str)] = &[];
 
 /// Tests that only another test starts, in a process of its own.
-const STARTED_BY_TESTS: &[&str] = &["crates/mempressure/tests/service_manager.rs"];
+const STARTED_BY_TESTS: &[&str] =
+    &["crates/mempressure/tests/service_manager.rs", "crates/memcli/tests/e2e/look.rs"];
 
 /// Whether a line opens a module of in-file tests.
 pub(crate) fn opens_tests(line: &str) -> bool {

@@ -190,6 +190,17 @@ fn a_plan_says_what_recorded_samples_would_come_to() {
 }
 
 #[test]
+fn a_key_is_not_set_in_a_file_of_an_older_version() {
+    let home = Home::new();
+    let old = "version = \"2.0\"\n[memory]\ntotal_budget_mb = 2048\n";
+    home.write(old);
+    let said = home.config(&["set", "budget.total", "1GiB"]);
+    assert_eq!(said.code, 78, "{}", said.stderr);
+    assert!(said.stderr.contains("migrate the file first"), "{}", said.stderr);
+    assert_eq!(home.text(), old);
+}
+
+#[test]
 fn the_schema_and_the_places_are_told() {
     let home = Home::new();
     let schema: Value = serde_json::from_str(&home.good(&["schema"])).unwrap();

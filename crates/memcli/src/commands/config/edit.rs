@@ -4,11 +4,11 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use memcfg::Diagnostic;
 use memcfg::document;
 use memcfg::load::{Inputs, Text, assemble};
 use memcfg::origin::SourceKind;
 use memcfg::save::{Expected, SaveError, Saved};
-use memcfg::{Diagnostic, edit as text_edit};
 use memtrack::{Size, source};
 
 use super::{edited, read, say, version_line};
@@ -46,20 +46,18 @@ fn limit_here() -> Result<u64, Failure> {
 
 /// Sets one key, and leaves every other byte as it is.
 pub(super) fn set(args: &SetArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
-    change(args.which, explicit, |text| {
-        text_edit::set(document::spec().schema(), text, &args.key, &args.value)
-    })
+    change(args.which, explicit, |name, text| document::set(name, text, &args.key, &args.value))
 }
 
 /// Takes one key out.
 pub(super) fn unset(args: &UnsetArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
-    change(args.which, explicit, |text| text_edit::unset(text, &args.key))
+    change(args.which, explicit, |name, text| document::unset(name, text, &args.key))
 }
 
 fn change(
     which: EditArgs,
     explicit: Option<&Path>,
-    make: impl FnOnce(&str) -> Result<String, Vec<Diagnostic>>,
+    make: impl FnOnce(&str, &str) -> Result<String, Vec<Diagnostic>>,
 ) -> Result<u8, Failure> {
     let path = edited(explicit, which.project)?;
     let mut editor = document::editor(&path);
@@ -67,7 +65,8 @@ fn change(
         Some((bytes, hash)) => (text(&path, bytes)?, Expected::Content(hash)),
         None => (format!("{}\n", version_line()), Expected::Absent),
     };
-    let new = make(&old).map_err(|problems| refused(&problems))?;
+    let name = path.display().to_string();
+    let new = make(&name, &old).map_err(|problems| refused(&problems))?;
     if new == old {
         say(format_args!("{}: nothing to change", path.display()))?;
         return Ok(exit::OK);
