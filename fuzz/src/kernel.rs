@@ -37,6 +37,18 @@ pub(crate) fn cgroup(bytes: &[u8]) {
     let _ = (hierarchy.moved(), hierarchy.refresh());
 }
 
+/// The pressure file alone: the whole input is its content.
+pub(crate) fn psi(bytes: &[u8]) {
+    let tree = Tree::of("proc/pressure/memory", bytes);
+    let Ok(psi) = memtrack::psi::Psi::open(tree.root()) else { return };
+    let memory = psi.read();
+    for line in [memory.some, memory.full] {
+        for share in [line.avg10, line.avg60, line.avg300].into_iter().flatten() {
+            assert!((0.0..=1.0).contains(&share), "{memory:?}");
+        }
+    }
+}
+
 /// The second read goes through the held descriptors.
 fn read_twice(tree: &Tree, target: &Target) {
     let Ok(mut source) = LinuxSource::open_at(tree.root(), target) else { return };

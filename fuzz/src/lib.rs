@@ -7,7 +7,9 @@
 #![expect(clippy::expect_used, reason = "a fixture that cannot be written is a failed test")]
 
 mod cores;
+mod documents;
 mod kernel;
+mod recordings;
 mod text;
 mod tree;
 
@@ -23,9 +25,18 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "units", run: text::units },
+    Target { name: "document", run: documents::document },
+    Target { name: "overlays", run: documents::overlays },
+    Target { name: "env", run: documents::env },
+    Target { name: "migrate", run: documents::migrate },
+    Target { name: "edit", run: documents::edit },
+    Target { name: "yaml", run: documents::yaml },
+    Target { name: "trace", run: recordings::trace },
+    Target { name: "import", run: recordings::import },
     Target { name: "process", run: kernel::process },
     Target { name: "cgroup", run: kernel::cgroup },
     Target { name: "machine", run: kernel::machine },
+    Target { name: "psi", run: kernel::psi },
     Target { name: "level", run: cores::level },
     Target { name: "detector", run: cores::detector },
 ];

@@ -1,13 +1,17 @@
 //! What people write.
 
+use mempressure::config::BudgetTotal;
 use memtrack::units::{format_duration, parse_duration};
 use memtrack::{Rate, Size};
 
-/// Sizes, rates and durations. What was understood reads back as the same value.
+/// Sizes, budgets, rates and durations. What was understood reads back as the same value.
 pub(crate) fn units(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(size) = text.parse::<Size>() {
         assert_eq!(size.exact().parse::<Size>().ok(), Some(size), "{text:?}");
+    }
+    if let Ok(total) = text.parse::<BudgetTotal>() {
+        assert!(total.to_string().parse::<BudgetTotal>().is_ok(), "{text:?} is shown as {total}");
     }
     if let Ok(rate) = text.parse::<Rate>() {
         assert!(rate.to_string().parse::<Rate>().is_ok(), "{text:?} is shown as {rate}");

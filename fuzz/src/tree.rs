@@ -17,7 +17,23 @@ pub(crate) struct Tree {
 const MOST_FILES: usize = 32;
 
 impl Tree {
+    /// A tree of the files that `bytes` describe.
     pub(crate) fn grow(bytes: &[u8]) -> Self {
+        let tree = Self::empty();
+        for (path, content) in files(bytes).into_iter().take(MOST_FILES) {
+            tree.plant(&path, content);
+        }
+        tree
+    }
+
+    /// A tree of one file.
+    pub(crate) fn of(path: &str, content: &[u8]) -> Self {
+        let tree = Self::empty();
+        tree.plant(Path::new(path), content);
+        tree
+    }
+
+    fn empty() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         // In memory where there is such a place: a fuzzer makes thousands of trees a second.
@@ -25,11 +41,7 @@ impl Tree {
         let parent = if memory.is_dir() { memory.to_path_buf() } else { std::env::temp_dir() };
         let root = parent.join(format!("fuzz-{}-{number}", std::process::id()));
         fs::create_dir_all(&root).expect("the fixture's folder can be made");
-        let tree = Self { root };
-        for (path, content) in files(bytes).into_iter().take(MOST_FILES) {
-            tree.plant(&path, content);
-        }
-        tree
+        Self { root }
     }
 
     pub(crate) fn root(&self) -> &Path {

@@ -86,7 +86,7 @@ fn fill(root: &Path, folder: &Path, program: &Path) -> anyhow::Result<()> {
     }
     if has("man") {
         make(&folder.join("man"))?;
-        shell::read(Command::new(program).arg("man").arg(folder.join("man")))?;
+        shell::read(Command::new(program).args(["man", "--out"]).arg(folder.join("man")))?;
     }
     for absent in ["completions", "man"].iter().filter(|command| !has(command)) {
         println!("without {absent}: `memcli {absent}` does not exist");

@@ -1,32 +1,51 @@
-//! Suites that take minutes: examples of the crates.
+//! Suites that take minutes.
 //!
-//! A suite prints its table to stdout and ends with 0 when every figure is as promised, 77 when this machine cannot run it (it then says why), anything
-//! else when a promise is broken.
+//! Most are examples of the crates: such a suite prints its table to stdout and ends with 0 when every figure is as promised, 77 when this machine cannot run
+//! it (it then says why), anything else when a promise is broken. `faults` is made of tests instead; see [`faults`].
+
+mod faults;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 use crate::page;
 use crate::shell::{self, cargo};
+use crate::test::FEATURES;
 use crate::workspace::Member;
 
-/// A command and the example that drives it; a crate that has the example provides the suite.
+/// A command and what drives it; a crate that has it provides the suite.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    example: &'static str,
+    driver: Driver,
+}
+
+#[derive(Clone, Copy)]
+enum Driver {
+    /// An example of this name.
+    Example(&'static str),
+    /// The tests, in their long forms, of each crate that has a test target `faults`.
+    Tests,
 }
 
 pub(crate) const SUITES: [Suite; 3] = [
     Suite {
         name: "survive",
         about: "a service under a real cgroup limit, with the guard and without",
-        example: "survive_bench",
+        driver: Driver::Example("survive_bench"),
     },
-    Suite { name: "faults", about: "the table of injected faults", example: "faults" },
-    Suite { name: "soak", about: "30 simulated days through the whole pipeline", example: "soak" },
+    Suite {
+        name: "faults",
+        about: "the tests of injected faults in their long forms, as one table",
+        driver: Driver::Tests,
+    },
+    Suite {
+        name: "soak",
+        about: "30 simulated days through the whole pipeline",
+        driver: Driver::Example("soak"),
+    },
 ];
 
 /// The suite of a name, if a crate provides it.
@@ -37,8 +56,11 @@ pub(crate) fn provided(members: &[Member], name: &str) -> Option<&'static Suite>
 impl Suite {
     /// The crates that provide it.
     pub(crate) fn providers<'a>(&self, members: &'a [Member]) -> impl Iterator<Item = &'a Member> {
-        let example = self.example;
-        members.iter().filter(move |member| member.examples.iter().any(|name| name == example))
+        let driver = self.driver;
+        members.iter().filter(move |member| match driver {
+            Driver::Example(example) => member.examples.iter().any(|name| name == example),
+            Driver::Tests => faults::has_tests(member),
+        })
     }
 }
 
@@ -54,8 +76,24 @@ pub(crate) fn run(
     suite: &Suite,
     args: &[String],
 ) -> anyhow::Result<ExitCode> {
-    let mut worst = 0;
-    let mut tables = String::new();
+    let (worst, tables) = match suite.driver {
+        Driver::Example(example) => examples(root, members, suite, example, args)?,
+        Driver::Tests => faults::run(root, suite.providers(members), args)?,
+    };
+    if args.is_empty() && worst != SKIPPED {
+        page::write(root, suite.name, &tables)?;
+    }
+    Ok(ExitCode::from(worst))
+}
+
+fn examples(
+    root: &Path,
+    members: &[Member],
+    suite: &Suite,
+    example: &str,
+    args: &[String],
+) -> anyhow::Result<(u8, String)> {
+    let (mut worst, mut tables) = (0, String::new());
     for member in suite.providers(members) {
         // All examples of the crate: the driver starts others of them.
         let build = ["build", "--release", "--package", &member.name, "--examples"];
@@ -63,17 +101,42 @@ pub(crate) fn run(
         if !built.good {
             bail!("the examples of `{}` do not build:\n{}", member.name, built.text);
         }
-        let driver = root.join("target/release/examples").join(suite.example);
+        let driver = root.join("target/release/examples").join(example);
         let (status, table) = shell::echo(Command::new(driver).current_dir(root).args(args))?;
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         println!("{}: {} ended with {status}", member.name, suite.name);
         tables.push_str(&table);
         worst = worse(worst, code);
     }
-    if args.is_empty() && worst != SKIPPED {
-        page::write(root, suite.name, &tables)?;
+    Ok((worst, tables))
+}
+
+/// What came of a suite that is part of the tests.
+pub(crate) enum Short {
+    /// It ran; its table.
+    Ran(shell::Output),
+    /// This machine cannot run it, and why.
+    Skipped(String),
+}
+
+/// The survival suite in short form: one run without the guard and three with it, in less than a minute.
+///
+/// It takes the debug build, which the tests have made already.
+pub(crate) fn survive_short(root: &Path) -> anyhow::Result<Short> {
+    let mut build = cargo(root, ["build", "--workspace", "--examples"]);
+    let built = shell::capture(build.args(FEATURES))?;
+    if !built.good {
+        return Ok(Short::Ran(built));
     }
-    Ok(ExitCode::from(worst))
+    let driver = root.join("target/debug/examples/survive_bench");
+    let ended = Command::new(driver).current_dir(root).arg("--short").output();
+    let ended = ended.context("failed to start the survival suite")?;
+    let text = String::from_utf8_lossy(&ended.stdout).into_owned();
+    if ended.status.code() == Some(i32::from(SKIPPED)) {
+        return Ok(Short::Skipped(text.trim_end().to_owned()));
+    }
+    let errors = String::from_utf8_lossy(&ended.stderr);
+    Ok(Short::Ran(shell::Output { good: ended.status.success(), text: text + &errors }))
 }
 
 /// A failure is worse than a skip, and a skip worse than success.

@@ -1,4 +1,4 @@
-//! `cargo xtask schema new-version`: the first draft of a new version of the document.
+//! `cargo xtask schema new-version`: the first draft of a new version of the document, written into the tree.
 
 use std::path::Path;
 
@@ -6,12 +6,20 @@ use anyhow::{Context, bail};
 
 use crate::shell::cargo;
 
-/// Runs memcfg's own draft: it compares the keys with the last frozen schema and prints operations and a test, to be read and corrected.
+/// Runs memcfg's own draft: it compares the keys with the last frozen schema and writes the new version's files, a step with an operation for each key, and a
+/// test that fails until it is filled in. `--base REV` says where the released keys are when the change is committed already.
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
-    match args {
-        [only] if only == "new-version" => {}
-        _ => bail!("usage: schema new-version"),
+    let Some(("new-version", rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest))
+    else {
+        bail!("usage: schema new-version [--base REV]");
+    };
+    let mut draft =
+        cargo(root, ["run", "--quiet", "--package=memcfg", "--example=schema_step", "--"]);
+    let good = draft.args(rest).status().context("failed to start the draft")?.success();
+    if good {
+        cargo(root, ["fmt", "--package=memcfg"])
+            .status()
+            .context("failed to start the formatter")?;
     }
-    let mut draft = cargo(root, ["run", "--quiet", "--package=memcfg", "--example=schema_step"]);
-    Ok(draft.status().context("failed to start the draft")?.success())
+    Ok(good)
 }

@@ -9,11 +9,16 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::book;
+use crate::long::{self, Short};
 use crate::shell::{self, Output, cargo};
 use crate::tidy;
 
 /// The crates that must stand without the rest of the workspace.
 const LAYERS: [&str; 4] = ["memtrack", "mempressure", "memleak", "memcfg"];
+
+/// What no member of the workspace switches on and yet has code and tests. Every step that builds tests names it, so that they share
+/// one build.
+pub(crate) const FEATURES: [&str; 2] = ["--features", "mempressure/moka"];
 
 /// Tests that were run, over all steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +32,8 @@ pub(crate) struct Count {
 struct Report {
     count: Count,
     failures: Vec<String>,
+    /// What this machine cannot run: no failure, and said again at the end.
+    skips: Vec<String>,
 }
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
@@ -36,7 +43,8 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
 
     report.step("format", &mut cargo(root, ["fmt", "--all", "--check"]))?;
     report.check("tidy", || tidy::report(root))?;
-    report.step("lints, whole workspace", &mut clippy(root, &["--workspace", "--all-targets"]))?;
+    let whole = [&["--workspace", "--all-targets"], &FEATURES[..]].concat();
+    report.step("lints, whole workspace", &mut clippy(root, &whole))?;
     for layer in LAYERS {
         // Without dev-dependencies: a feature that only a test switches on must not hide a missing one.
         report.step(&format!("{layer} alone"), &mut clippy(root, &["-p", layer]))?;
@@ -46,11 +54,13 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     report.tests("tests", &mut test_runner(root))?;
     report.tests(
         "documentation tests",
-        &mut cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]),
+        cargo(root, ["test", "--workspace", "--doc", "--no-fail-fast"]).args(FEATURES),
     )?;
+    report.survival(root)?;
     // After the tests, which build the memcli that the pages use.
     report.check("pages", || book::report(root))?;
     let mut docs = cargo(root, ["doc", "--workspace", "--no-deps", "--document-private-items"]);
+    docs.args(FEATURES);
     report.step("documentation", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
 
     Ok(report.close(started))
@@ -64,7 +74,7 @@ fn clippy(root: &Path, selection: &[&str]) -> Command {
 
 /// nextest where it is installed: each test in a process of its own, and two at a time across binaries. Plain `cargo test` elsewhere.
 fn test_runner(root: &Path) -> Command {
-    if shell::exists("cargo-nextest", "--version") {
+    let mut runner = if shell::exists("cargo-nextest", "--version") {
         let arguments = [
             "nextest",
             "run",
@@ -76,7 +86,9 @@ fn test_runner(root: &Path) -> Command {
         cargo(root, arguments)
     } else {
         cargo(root, ["test", "--workspace", "--all-targets", "--no-fail-fast"])
-    }
+    };
+    runner.args(FEATURES);
+    runner
 }
 
 impl Report {
@@ -111,17 +123,40 @@ impl Report {
         Ok(())
     }
 
+    /// A service under a real cgroup limit, which the kernel kills without the guard and must not kill with it.
+    fn survival(&mut self, root: &Path) -> anyhow::Result<()> {
+        let name = "survival";
+        let started = begin(name)?;
+        let output = match long::survive_short(root) {
+            Ok(Short::Skipped(why)) => {
+                println!("{why}");
+                self.skips.push(format!("{name}: {why}"));
+                return Ok(());
+            }
+            Ok(Short::Ran(output)) => Ok(output),
+            Err(error) => Err(error),
+        };
+        let output = self.conclude(name, started, output);
+        if output.good {
+            output.text.lines().for_each(|line| println!("    {line}"));
+        }
+        Ok(())
+    }
+
     fn check_output(
         &mut self,
         name: &str,
         check: impl FnOnce() -> anyhow::Result<Output>,
     ) -> anyhow::Result<Output> {
-        print!("{name:32}");
-        std::io::stdout().flush()?;
-        let started = Instant::now();
+        let started = begin(name)?;
+        let output = check();
+        Ok(self.conclude(name, started, output))
+    }
+
+    fn conclude(&mut self, name: &str, started: Instant, output: anyhow::Result<Output>) -> Output {
         // A step that could not even start has failed, and the next ones still run.
         let failed = |error| Output { good: false, text: format!("{error:#}") };
-        let output = check().unwrap_or_else(failed);
+        let output = output.unwrap_or_else(failed);
         let seconds = started.elapsed().as_secs_f64();
         if output.good {
             println!("ok {seconds:7.1} s");
@@ -129,18 +164,28 @@ impl Report {
             println!("FAILED {seconds:.1} s\n{}", output.text.trim_end());
             self.failures.push(name.to_owned());
         }
-        Ok(output)
+        output
     }
 
     /// Prints the closing lines; true when everything was good.
     fn close(&self, started: Instant) -> bool {
         println!("\n{:.1} s in all", started.elapsed().as_secs_f64());
+        for skip in &self.skips {
+            println!("{skip}");
+        }
         for failure in &self.failures {
             println!("FAILED: {failure}");
         }
         println!("{} passed, {} failed", self.count.passed, self.count.failed);
         self.failures.is_empty()
     }
+}
+
+/// Names a step that begins.
+fn begin(name: &str) -> anyhow::Result<Instant> {
+    print!("{name:32}");
+    std::io::stdout().flush()?;
+    Ok(Instant::now())
 }
 
 /// The lines with which a test runner closes.

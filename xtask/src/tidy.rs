@@ -6,6 +6,7 @@ mod arrows;
 mod budgets;
 mod exit_codes;
 mod manifests;
+mod metrics;
 mod sources;
 
 use std::path::Path;
@@ -29,6 +30,7 @@ const RULES: &[Rule] = &[
     Rule { name: "file sizes", check: sources::sizes },
     Rule { name: "no ignored test", check: sources::ignored },
     Rule { name: "exit codes have tests", check: exit_codes::check },
+    Rule { name: "metrics have tests", check: metrics::check },
     Rule { name: "no machine in the tree", check: sources::machine },
     Rule { name: "dependency budgets", check: budgets::check },
     Rule { name: "dependencies' rust-version", check: budgets::rust_version },

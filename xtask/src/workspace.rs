@@ -198,7 +198,9 @@ mod tests {
         let order = workspace.arrow_order().unwrap();
         let place = |name: &str| order.iter().position(|member| member.name == name);
         for (at, member) in order.iter().enumerate() {
-            for dependency in &member.dependencies {
+            // A crate may name itself in its own tests, to switch on a feature.
+            let others = member.dependencies.iter().filter(|other| other.name != member.name);
+            for dependency in others {
                 assert!(
                     place(&dependency.name).is_none_or(|before| before < at),
                     "{}",

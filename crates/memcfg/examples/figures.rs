@@ -1,14 +1,20 @@
-//! The figures of the issue, measured. Each is the median of several runs, in one process.
+//! What this crate promises, measured beside what it costs. Each is the median of many short runs in one process, so that
+//! whoever else is busy on the machine spoils some of them and not the middle one.
 //!
 //! ```text
 //! cargo run --release -p memcfg --example figures
 //! ```
+//!
+//! Ends with a failure when a promise is broken. The comparison with other crates is a program of its own, because of what
+//! it links; `benches/against` is built and run from here.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement prints, and may stop")]
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
+use memcfg::Sources;
 use memcfg::document::{self, Live, PROJECT_FILE, Places};
 
 fn median(mut runs: Vec<f64>) -> f64 {
@@ -35,9 +41,16 @@ fn full() -> String {
     keys
 }
 
-fn main() {
-    let dir = tempfile::tempdir().unwrap();
-    let root = dir.path();
+/// One promise: what was measured, and the most it may be.
+struct Figure {
+    what: String,
+    unit: &'static str,
+    measured: f64,
+    budget: f64,
+}
+
+/// The sources of a full document: two files with every key, a project's, variables and a flag.
+fn sources(root: &Path) -> Sources {
     let env = [
         ("XDG_CONFIG_HOME".to_owned(), root.join("xdg").display().to_string()),
         ("MEMCLI_BUDGET__WARNING".to_owned(), "0.7".to_owned()),
@@ -51,52 +64,55 @@ fn main() {
     );
     let mut places = Places::new(env, root.join("p"));
     places.system = root.join("etc.toml");
-    let sources = places.sources(None).flag("track.interval", "250ms");
+    places.sources(None).flag("track.interval", "250ms")
+}
 
-    let loaded = document::load(&sources).unwrap();
-    let load = of_runs(201, || {
+fn loading(sources: &Sources) -> Figure {
+    let keys = document::load(sources).unwrap().keys().len();
+    let measured = of_runs(501, || {
         let started = Instant::now();
-        black_box(document::load(&sources).unwrap());
-        started.elapsed().as_secs_f64() * 1e6
+        black_box(document::load(sources).unwrap());
+        started.elapsed().as_secs_f64() * 1e3
     });
-    println!("load, {} keys in force, six overlays: {load:.0} us", loaded.keys().len());
+    let what = format!("load of the full document: {keys} keys, six overlays");
+    Figure { what, unit: "ms", measured, budget: 1.0 }
+}
 
-    let live = Live::start(sources).unwrap();
-    let (track, guard) = (live.track(), live.guard());
-    const READS: u32 = 1_000_000;
-    let read = |one: &dyn Fn()| {
+/// A thousand reads take some 20 us: short enough to fall between two interruptions.
+fn reading(what: &str, budget: f64, read: impl Fn()) -> Figure {
+    const READS: u32 = 1_000;
+    let measured = of_runs(5_001, || {
         let started = Instant::now();
         for _ in 0..READS {
-            one();
+            read();
         }
         started.elapsed().as_secs_f64() * 1e9 / f64::from(READS)
-    };
-    let section = of_runs(9, || read(&|| drop(black_box(track.load()))));
-    let four = of_runs(9, || read(&|| drop(black_box(guard.load()))));
-    println!("read of a section: {section:.1} ns; of the four sections of the guard: {four:.1} ns");
+    });
+    Figure { what: what.to_owned(), unit: "ns", measured, budget }
+}
 
-    for number in 0..1_000 {
-        let path = root.join(format!("many/{number}")).join(PROJECT_FILE);
-        write(
-            &path,
-            &format!("schema_version = 3\n[project]\nestimated = \"{}MiB\"\n", 32 + number % 200),
-        );
+fn projects(root: &Path, sources: &Sources) -> Figure {
+    let directories: Vec<_> =
+        (0..1_000).map(|number| root.join(format!("many/{number}"))).collect();
+    for (number, directory) in directories.iter().enumerate() {
+        let estimated = 32 + number % 200;
+        let text = format!("schema_version = 3\n[project]\nestimated = \"{estimated}MiB\"\n");
+        write(&directory.join(PROJECT_FILE), &text);
     }
-    let pass = || {
+    let measured = of_runs(7, || {
+        // A new document knows none of them.
+        let live = Live::start(sources.clone()).unwrap();
         let started = Instant::now();
-        for number in 0..1_000 {
-            black_box(live.for_project(&root.join(format!("many/{number}"))));
+        for directory in &directories {
+            black_box(live.for_project(directory));
         }
         started.elapsed().as_secs_f64() * 1e3
-    };
-    let cold = pass();
-    println!("1,000 projects: {cold:.0} ms cold, {:.1} ms warm", {
-        // Files that changed a moment ago are read again; let them settle.
-        std::thread::sleep(Duration::from_secs(3));
-        pass();
-        pass()
     });
+    let what = "1,000 projects asked for, for the first time".to_owned();
+    Figure { what, unit: "ms", measured, budget: 200.0 }
+}
 
+fn edits(root: &Path, live: &Live) -> Figure {
     let (report, heard) = crossbeam_channel::unbounded();
     for _ in 0..100 {
         let (settings, report) = (live.workload(), report.clone());
@@ -127,10 +143,55 @@ fn main() {
         }
     }
     waits.sort_by(f64::total_cmp);
-    let at = |share: f64| waits[(waits.len() as f64 * share) as usize];
-    println!(
-        "edit to observer, 100 observers, 50 edits: median {:.0} ms, p99 {:.0} ms",
-        at(0.5),
-        at(0.99)
-    );
+    let what = "edit to observer, 50 edits, 100 observers: 99th percentile (100 ms of it settling)";
+    let measured = waits[waits.len() * 99 / 100];
+    Figure { what: what.to_owned(), unit: "ms", measured, budget: 400.0 }
+}
+
+/// The same inputs through other crates, as a table; or why there is none.
+fn against() -> Result<String, String> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/against/Cargo.toml");
+    let mut run = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    run.args(["run", "--release", "--quiet", "--manifest-path"]).arg(manifest);
+    let output = run.output().map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let sources = sources(root);
+    let live = Live::start(sources.clone()).unwrap();
+    let (track, guard) = (live.track(), live.guard());
+    let figures = [
+        loading(&sources),
+        reading("read of a section", 20.0, || drop(black_box(track.load()))),
+        reading("read of the four sections of the guard together", f64::INFINITY, || {
+            drop(black_box(guard.load()));
+        }),
+        projects(root, &sources),
+        edits(root, &live),
+    ];
+    println!("| | measured | promised | |\n|---|---:|---:|---|");
+    let mut good = true;
+    for Figure { what, unit, measured, budget } in &figures {
+        let kept = measured <= budget;
+        good &= kept;
+        let (promised, verdict) = match budget.is_finite() {
+            true => (format!("<= {budget} {unit}"), if kept { "kept" } else { "**broken**" }),
+            false => (String::new(), ""),
+        };
+        println!("| {what} | {measured:.2} {unit} | {promised} | {verdict} |");
+    }
+    let said = match against() {
+        Ok(table) => {
+            format!("Beside other crates, two small files and the environment:\n\n{table}")
+        }
+        Err(why) => format!("No comparison with other crates: {why}"),
+    };
+    println!("\n{said}");
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The file-system calls of a save.
 pub(crate) trait Disk {
-    /// Makes a directory and its parents, readable by the owner only; fine if it exists.
+    /// Makes a directory, readable by the owner only; fine if it exists.
     fn make_directory(&self, path: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
     }

@@ -31,6 +31,8 @@ pub(crate) struct Follower<T> {
     pub(crate) options: LiveOptions,
     pub(crate) events: Sender<Reload>,
     pub(crate) watch: Option<Watch>,
+    /// How `watch` is made to watch where the files are.
+    pub(crate) follow: watch::Follow,
     /// What was last accepted or refused: the same again is no news.
     pub(crate) judged: DiskState,
 }
@@ -67,8 +69,9 @@ impl<T: Document> Follower<T> {
                 },
                 recv(events) -> event => {
                     if event.is_err() {
-                        // The watcher died. Polling goes on, and tries to watch again.
-                        self.watch = None;
+                        // Not watched again before the clock says so: one that dies at once would keep this thread busy.
+                        self.watch_died();
+                        continue;
                     }
                     None
                 }
@@ -157,26 +160,31 @@ impl<T: Document> Follower<T> {
             return self.reject(unfinished, Duration::ZERO);
         }
         let started = Instant::now();
-        // A rule of the embedding program may panic; this thread must not die of it.
+        // A rule of the embedding program, or the comparison of its types, may panic; this thread must not die of it.
         let spec = Arc::clone(&self.shared.spec);
-        let assembled = catch_unwind(AssertUnwindSafe(|| assemble(&spec, &inputs)));
+        let before = self.shared.store.load();
+        let assembled = catch_unwind(AssertUnwindSafe(|| {
+            let loaded = assemble(&spec, &inputs)?;
+            let same = before.loaded.value == loaded.value;
+            Ok((loaded, same))
+        }));
         let assembled = assembled.unwrap_or_else(|_| {
             Err(vec![Diagnostic::error(Code::Invalid, "a rule of the document panicked")])
         });
         match assembled {
-            Ok(mut loaded) => {
+            Ok((mut loaded, same)) => {
                 loaded.warnings.extend(warnings);
-                self.accept(inputs, loaded, started.elapsed());
+                self.accept(inputs, loaded, same, started.elapsed());
             }
             Err(problems) => self.reject(problems, started.elapsed()),
         }
     }
 
-    fn accept(&mut self, inputs: Inputs, loaded: Loaded<T>, took: Duration) {
+    fn accept(&mut self, inputs: Inputs, loaded: Loaded<T>, same: bool, took: Duration) {
         let before = self.shared.store.load();
         let changes = diff(&before.loaded, &loaded);
         let warnings = loaded.warnings.clone();
-        let generation = self.shared.store.publish(loaded);
+        let generation = self.shared.store.publish(loaded, same);
         let now = SystemTime::now();
         lastgood::keep(self.options.state_dir.as_deref(), &inputs);
         let news = {
@@ -247,7 +255,7 @@ impl<T: Document> Follower<T> {
             return;
         }
         let paths: Vec<_> = self.sources.files.iter().map(|file| file.path.clone()).collect();
-        let result = watch::follow(&mut self.watch, &paths);
+        let result = (self.follow)(&mut self.watch, &paths);
         let mut state = self.shared.state();
         let status = &mut state.status;
         let why = result.err();
@@ -255,6 +263,13 @@ impl<T: Document> Follower<T> {
             status.metrics.watch_errors += 1;
         }
         status.not_watching = why;
+    }
+
+    fn watch_died(&mut self) {
+        self.watch = None;
+        let mut state = self.shared.state();
+        state.status.metrics.watch_errors += 1;
+        state.status.not_watching = Some("the watcher ended".to_owned());
     }
 }
 

@@ -173,56 +173,75 @@ fn kind_from_json(schema: &Json) -> Kind {
     }
 }
 
+/// A guess at how a key of one version becomes a key of the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guess {
+    /// The old key; none for one that is new.
+    pub from: Option<String>,
+    /// The new key; none for one that is dropped.
+    pub to: Option<String>,
+    /// Whether the value has to become another one, or only its place.
+    pub converts: bool,
+    /// What a person has to look at, if anything.
+    pub doubt: Option<&'static str>,
+}
+
+impl Guess {
+    /// Whether anything about the key is different in the new version.
+    #[must_use]
+    pub fn changes(&self) -> bool {
+        self.from != self.to || self.converts || self.doubt.is_some()
+    }
+}
+
 /// How the keys of two schemas may hang together, as the first draft of a step.
 #[must_use]
-pub fn draft(old: &Schema, new: &Schema) -> Vec<String> {
+pub fn draft(old: &Schema, new: &Schema) -> Vec<Guess> {
     let missing = |keys: &[Key], other: &Schema| -> Vec<Key> {
         let gone = keys.iter().filter(|key| other.keys().iter().all(|o| o.path != key.path));
         gone.cloned().collect()
     };
     let gone = missing(old.keys(), new);
     let mut fresh = missing(new.keys(), old);
-    let mut ops = Vec::new();
+    let mut guesses = Vec::new();
     for key in old.keys() {
-        let path = &key.path;
-        match new.keys().iter().find(|other| other.path == *path) {
-            Some(other) if same_kind(&key.kind, &other.kind) => {
-                ops.push(format!("Op::Move {{ from: \"{path}\", to: \"{path}\" }},"));
-            }
-            Some(_) => {
-                ops.push(format!("Op::Map {{ from: \"{path}\", to: \"{path}\", with: todo!() }},"));
-            }
-            None => {}
+        if let Some(other) = new.keys().iter().find(|other| other.path == key.path) {
+            guesses.push(becomes(key, other, None));
         }
     }
     for key in gone {
-        let path = &key.path;
         let alike = |other: &Key| {
-            let text = strsim::jaro_winkler(&path.to_string(), &other.path.to_string());
-            let kind = if same_kind(&key.kind, &other.kind) { 0.2 } else { 0.0 };
-            text + kind
+            let text = strsim::jaro_winkler(&key.path.to_string(), &other.path.to_string());
+            text + if same_kind(&key.kind, &other.kind) { 0.2 } else { 0.0 }
         };
-        let best = fresh
-            .iter()
-            .enumerate()
-            .map(|(at, other)| (alike(other), at))
-            .max_by(|a, b| a.0.total_cmp(&b.0))
-            .filter(|(score, _)| *score > 0.9);
-        match best {
+        let scores = fresh.iter().enumerate().map(|(at, other)| (alike(other), at));
+        let best = scores.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.9);
+        guesses.push(match best {
             Some((_, at)) => {
-                let to = fresh.remove(at);
-                let op = if same_kind(&key.kind, &to.kind) { "Move" } else { "Map" };
-                let with = if op == "Map" { ", with: todo!()" } else { "" };
-                ops.push(format!(
-                    "Op::{op} {{ from: \"{path}\", to: \"{}\"{with} }}, // a guess: is it a rename?",
-                    to.path
-                ));
+                becomes(&key, &fresh.remove(at), Some("a guess: is the one the other's new name?"))
             }
-            None => ops.push(format!("Op::Drop {{ from: \"{path}\", reason: \"...\" }},")),
-        }
+            None => Guess {
+                from: Some(key.path.to_string()),
+                to: None,
+                converts: false,
+                doubt: Some("why does it go?"),
+            },
+        });
     }
-    ops.extend(fresh.iter().map(|key| format!("Op::Default {{ to: \"{}\" }},", key.path)));
-    ops
+    guesses.extend(fresh.iter().map(|key| {
+        let to = Some(key.path.to_string());
+        Guess { from: None, to, converts: false, doubt: None }
+    }));
+    guesses
+}
+
+fn becomes(old: &Key, new: &Key, doubt: Option<&'static str>) -> Guess {
+    let numbers = matches!(old.kind, Kind::Integer { .. } | Kind::Float { .. });
+    let converts = !same_kind(&old.kind, &new.kind);
+    let moved = numbers && !converts && old.kind.allowed() != new.kind.allowed();
+    let range = moved.then_some("its range changed: what becomes of a value that is outside now?");
+    let (from, to) = (Some(old.path.to_string()), Some(new.path.to_string()));
+    Guess { from, to, converts, doubt: doubt.or(range) }
 }
 
 /// Whether a value of one kind is likely to be one of the other; ranges are looked at by people.
@@ -230,6 +249,28 @@ fn same_kind(a: &Kind, b: &Kind) -> bool {
     let text =
         |kind: &Kind| matches!(kind, Kind::Text | Kind::File | Kind::Form { .. } | Kind::Choice(_));
     (text(a) && text(b)) || std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+/// The same schema without the defaults, which only the newest version has: the types they come from move on.
+///
+/// # Errors
+/// When the text is not JSON.
+pub fn without_defaults(schema: &str) -> serde_json::Result<String> {
+    fn strip(table: &mut Json) {
+        let Some(table) = table.as_object_mut() else { return };
+        table.remove("default");
+        for part in ["properties", "additionalProperties"] {
+            match table.get_mut(part) {
+                Some(any) if part == "additionalProperties" => strip(any),
+                // A key may well be called `default`.
+                Some(Json::Object(keys)) => keys.values_mut().for_each(strip),
+                _ => {}
+            }
+        }
+    }
+    let mut json: Json = serde_json::from_str(schema)?;
+    strip(&mut json);
+    Ok(format!("{json:#}\n"))
 }
 
 /// The SHA-256 of a schema's text, as the ledger keeps it.
@@ -252,25 +293,48 @@ mod tests {
         let old = Schema::new().with([
             key("a.kept", whole()),
             key("a.colour", Kind::Text),
+            key("a.narrower", whole()),
             key("a.retyped", whole()),
             key("z.gone", Kind::Boolean),
         ]);
         let new = Schema::new().with([
             key("a.kept", whole()),
             key("a.color", Kind::Text),
+            key("a.narrower", Kind::Integer { min: 2, max: 9 }),
             key("a.retyped", Kind::Text),
             key("q.fresh_one", Kind::List(Box::new(Kind::Text))),
         ]);
+        let drafted = draft(&old, &new);
+        let shown: Vec<_> = drafted
+            .iter()
+            .map(|g| (g.from.as_deref(), g.to.as_deref(), g.converts, g.doubt.is_some()))
+            .collect();
         assert_eq!(
-            draft(&old, &new),
+            shown,
             [
-                "Op::Move { from: \"a.kept\", to: \"a.kept\" },",
-                "Op::Map { from: \"a.retyped\", to: \"a.retyped\", with: todo!() },",
-                "Op::Move { from: \"a.colour\", to: \"a.color\" }, // a guess: is it a rename?",
-                "Op::Drop { from: \"z.gone\", reason: \"...\" },",
-                "Op::Default { to: \"q.fresh_one\" },",
+                (Some("a.kept"), Some("a.kept"), false, false),
+                (Some("a.narrower"), Some("a.narrower"), false, true),
+                (Some("a.retyped"), Some("a.retyped"), true, false),
+                (Some("a.colour"), Some("a.color"), false, true),
+                (Some("z.gone"), None, false, true),
+                (None, Some("q.fresh_one"), false, false),
             ]
         );
+        assert_eq!(drafted.iter().filter(|guess| !guess.changes()).count(), 1);
+    }
+
+    #[test]
+    fn a_schema_without_its_defaults_is_the_one_that_never_had_any() {
+        let schema = Schema::new().with([key("a.default", Kind::Boolean), key("b.*", Kind::Text)]);
+        let (number, mark) = (1, Mark::Number(1));
+        let release = Release { number, key: "v", mark, schema, ops: Vec::new() };
+        let defaults: toml::Table = "a.default = true".parse().unwrap();
+        let source = crate::origin::Source::new(crate::origin::SourceKind::Default, "", "");
+        let defaults = value::table_from_toml(defaults, &std::sync::Arc::new(source));
+        let with = json_schema("t", &release, Some(&defaults));
+        let without = json_schema("t", &release, None);
+        assert_ne!(with, without);
+        assert_eq!(without_defaults(&with).unwrap(), without);
     }
 
     #[test]

@@ -17,6 +17,8 @@
 //! - [`save::Editor`] saves a file so that it is the old one or the new one; [`edit`] and [`rewrite`] change texts.
 //! - [`Diagnostic`] is what is wrong.
 //!
+//! With the feature `testing`, `testing` makes random documents for property tests of other crates.
+//!
 //! With the feature `document` (default) [`document`] is the document of the memory layers, made of the sections that
 //! each of them owns. Without it the engine knows nothing of memory.
 //!
@@ -55,6 +57,8 @@
 #![forbid(unsafe_code)]
 
 mod check;
+#[cfg(test)]
+mod crash_tests;
 mod decode;
 pub mod diagnostic;
 pub mod diff;
@@ -62,6 +66,8 @@ mod disk;
 #[cfg(feature = "document")]
 pub mod document;
 pub mod edit;
+#[cfg(test)]
+mod fault_row;
 pub mod files;
 mod follow;
 pub mod hash;
@@ -87,10 +93,18 @@ pub mod schema;
 pub mod secret;
 pub mod spec;
 pub mod store;
+#[cfg(test)]
+mod store_tests;
 mod suggest;
+mod sync;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod trust;
 pub mod value;
 mod watch;
+#[cfg(test)]
+#[cfg(feature = "watch")]
+mod watch_tests;
 
 pub use diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS, Severity};
 pub use files::Sources;

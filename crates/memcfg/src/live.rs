@@ -23,6 +23,7 @@ use crate::metrics::LoadMetrics;
 use crate::origin::SourceKind;
 use crate::spec::{Document, Spec};
 use crate::store::{ObserverStatus, Snapshot, Store, Subscription, WholeSubscription};
+use crate::watch;
 
 /// How a live document follows its files.
 #[derive(Clone, Debug)]
@@ -119,6 +120,9 @@ pub struct LiveStatus {
     pub last_reload_ok: bool,
     /// Whether the copy of a run before is in force, because the files were bad from the start.
     pub fallback: bool,
+    /// Whether the thread that follows the files is alive. Nothing known ends it; a program that runs for months may still
+    /// ask.
+    pub following: bool,
     /// Why file-system events are not used, when they are not; polling goes on.
     pub not_watching: Option<String>,
     /// Each observer and its generation.
@@ -163,6 +167,15 @@ impl<T: Document + std::fmt::Debug> Live<T> {
         sources: Sources,
         options: LiveOptions,
     ) -> Result<Self, Vec<Diagnostic>> {
+        Self::start_watched(spec, sources, options, Box::new(watch::follow))
+    }
+
+    pub(crate) fn start_watched(
+        spec: Arc<Spec<T>>,
+        sources: Sources,
+        options: LiveOptions,
+        follow: watch::Follow,
+    ) -> Result<Self, Vec<Diagnostic>> {
         let started = Instant::now();
         let read = sources.read();
         // One read serves both: an edit between two of them would be seen by neither.
@@ -198,6 +211,7 @@ impl<T: Document + std::fmt::Debug> Live<T> {
                 diagnostics: diagnostics.clone(),
                 standing: true,
             }),
+            following: true,
             not_watching: None,
             observers: Vec::new(),
             metrics,
@@ -209,8 +223,9 @@ impl<T: Document + std::fmt::Debug> Live<T> {
         let shared = Arc::new(Shared { spec, store: Store::new(loaded), state });
         let (events, reloads) = bounded(EVENTS);
         let (control, commands) = bounded::<Sender<()>>(16);
+        let (follower_shared, watch) = (Arc::clone(&shared), None);
         let mut follower =
-            Follower { shared: Arc::clone(&shared), sources, options, events, watch: None, judged };
+            Follower { shared: follower_shared, sources, options, events, watch, follow, judged };
         if let Some(diagnostics) = rejected {
             follower.tell_rejected(diagnostics);
         }
@@ -260,6 +275,7 @@ impl<T: Document + std::fmt::Debug> Live<T> {
     pub fn status(&self) -> LiveStatus {
         let mut status = self.shared.state().status.clone();
         status.observers = self.shared.store.observers();
+        status.following = self.thread.as_ref().is_some_and(|thread| !thread.is_finished());
         status
     }
 
@@ -295,7 +311,12 @@ impl<T: Document + std::fmt::Debug> Live<T> {
     }
 
     /// Looks at the files now, and answers once what is there has settled and been judged.
+    ///
+    /// From within a rule of the document it answers at once: the thread that it would wait for is the one that asks.
     pub fn check_now(&self) {
+        if self.is_this_thread() {
+            return;
+        }
         let (done, wait) = bounded(1);
         if self.control.as_ref().is_some_and(|control| control.send(done).is_ok()) {
             let _ = wait.recv();
@@ -303,10 +324,21 @@ impl<T: Document + std::fmt::Debug> Live<T> {
     }
 }
 
+impl<T> Live<T> {
+    fn is_this_thread(&self) -> bool {
+        let this = std::thread::current().id();
+        self.thread.as_ref().is_some_and(|thread| thread.thread().id() == this)
+    }
+}
+
 impl<T> Drop for Live<T> {
     fn drop(&mut self) {
-        // The thread ends when its commands do; joining comes after, or it would wait for ever.
+        // The thread ends when its commands do; joining comes after, or it would wait for ever. So would a thread that
+        // joins itself.
         self.control = None;
+        if self.is_this_thread() {
+            return;
+        }
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

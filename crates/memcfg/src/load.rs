@@ -12,7 +12,7 @@ use crate::history::History;
 use crate::merge::{Explanation, explain, merge_into};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::overlay::{Overlay, Override};
-use crate::parse::{parse, text_of};
+use crate::parse::{parse_whole, text_of};
 use crate::path::{KeyPath, Segment};
 use crate::schema::Schema;
 use crate::spec::{Document, Spec};
@@ -228,8 +228,11 @@ fn file<T: Document>(spec: &Spec<T>, text: &Text, found: &mut Vec<Diagnostic>) -
     };
     let source = Source::new(text.kind, name, content).with_base(text.path.parent());
     let source = Arc::new(source);
-    let mut table = match parse(&source) {
-        Ok(table) => table,
+    let mut table = match parse_whole(&source) {
+        Ok((table, problems)) => {
+            found.extend(mask_lines(problems, spec, &source));
+            table
+        }
         Err(problems) => {
             found.extend(mask_lines(problems, spec, &source));
             return None;

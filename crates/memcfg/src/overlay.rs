@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::check::{check, read_text};
-use crate::diagnostic::{Code, Diagnostic, Label};
+use crate::diagnostic::{Code, Diagnostic, Label, MAX_DIAGNOSTICS};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::path::KeyPath;
 use crate::schema::{ANY, Key, Schema};
@@ -86,7 +86,9 @@ impl Overlay {
             if schema.key(&path).is_some() {
                 put(&mut values, &path, source, schema, found);
             } else {
-                found.push(unknown_variable(prefix, name, &source, schema));
+                // Past what is shown anyhow, nobody reads what was meant.
+                let guess = found.len() < MAX_DIAGNOSTICS;
+                found.push(unknown_variable(prefix, name, &source, schema, guess));
             }
         }
         check(&mut values, schema, found);
@@ -106,9 +108,14 @@ fn put(
         let problem = Diagnostic::error(Code::UnknownKey, format!("unknown key `{key}`"))
             .about(key)
             .at(Label::key(&origin, ""));
-        found.push(match schema.suggest(key) {
-            Some(meant) => problem.help(format!("did you mean `{meant}`?")),
-            None => problem,
+        found.push(match (schema.below(key).as_slice(), schema.suggest(key)) {
+            ([], Some(meant)) => problem.help(format!("did you mean `{meant}`?")),
+            ([], None) => problem,
+            (keys, _) => {
+                let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+                Diagnostic { message: format!("`{key}` is a table, not a key"), ..problem }
+                    .help(format!("it has the keys {}", keys.join(", ")))
+            }
         });
         return;
     };
@@ -139,8 +146,15 @@ pub(crate) fn masked(source: &Source) -> Arc<Source> {
     })
 }
 
-fn unknown_variable(prefix: &str, name: &str, source: &Arc<Source>, schema: &Schema) -> Diagnostic {
-    let names: Vec<String> = schema.keys().iter().map(|key| variable(prefix, key)).collect();
+fn unknown_variable(
+    prefix: &str,
+    name: &str,
+    source: &Arc<Source>,
+    schema: &Schema,
+    guess: bool,
+) -> Diagnostic {
+    let keys = schema.keys().iter().filter(|_| guess);
+    let names: Vec<String> = keys.map(|key| variable(prefix, key)).collect();
     let message = format!("the environment variable `{name}` sets nothing");
     let problem = Diagnostic::warning(Code::UnknownVariable, message)
         .at(Label::key(&Origin { key: Some(0..0), ..Origin::whole(source) }, ""));

@@ -75,6 +75,18 @@ pub fn text_of(kind: SourceKind, name: &str, bytes: Vec<u8>) -> Result<String, V
 /// # Errors
 /// Every problem found, each with its place.
 pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
+    let (table, problems) = parse_whole(source)?;
+    if problems.is_empty() { Ok(table) } else { Err(problems) }
+}
+
+/// Parses a document whose syntax is right, without those of its values that are none, such as `nan`. They are in the second
+/// half of the answer, so that what else is wrong with the document can be said as well.
+///
+/// # Errors
+/// As [`parse`], where there is no such document.
+pub(crate) fn parse_whole(
+    source: &Arc<Source>,
+) -> Result<(Table, Vec<Diagnostic>), Vec<Diagnostic>> {
     let text = source.text.as_str();
     if text.len() > MAX_BYTES {
         let message = format!("the text is larger than {MAX_BYTES} bytes");
@@ -93,7 +105,13 @@ pub fn parse(source: &Arc<Source>) -> Result<Table, Vec<Diagnostic>> {
         reader.problems.push(found);
     }
     let table = reader.table(root.into_inner(), &KeyPath::root(), 1);
-    if reader.problems.is_empty() { Ok(table) } else { Err(reader.problems) }
+    let of_one_value = |problem: &Diagnostic| {
+        problem.key.is_some() && matches!(problem.code, Code::OutOfRange | Code::NotFinite)
+    };
+    match reader.problems.iter().all(of_one_value) {
+        true => Ok((table, reader.problems)),
+        false => Err(reader.problems),
+    }
 }
 
 /// Parses one TOML value, such as the array in an environment variable.

@@ -312,7 +312,7 @@ impl Place<'_> {
         expected: Expected,
         valid: &IsValid<'_>,
     ) -> Result<(Saved, u64), SaveError> {
-        self.disk.make_directory(&self.directory).map_err(self.failed(Step::Directory))?;
+        self.make_directory(&self.directory, Step::Directory)?;
         let _lock = self.lock()?;
         // Only a holder of the lock has temporary files here: whatever is left is a dead process's.
         let swept = self.sweep();
@@ -332,6 +332,18 @@ impl Place<'_> {
         };
         self.write_in_place(&self.target, content, Some(&self.target))?;
         Ok((Saved { hash: Hash::of(content), backup }, swept))
+    }
+
+    /// Makes a directory and those above it that are missing. What is saved in it must not be lost with its name, so the
+    /// name is brought to the device as well.
+    fn make_directory(&self, path: &Path, step: Step) -> Result<(), SaveError> {
+        let missing: Vec<&Path> = path.ancestors().take_while(|at| !at.is_dir()).collect();
+        for directory in missing.into_iter().rev() {
+            self.disk.make_directory(directory).map_err(self.failed(step))?;
+            let parent = directory.parent().unwrap_or(directory);
+            self.disk.sync_directory(parent).map_err(self.failed(step))?;
+        }
+        Ok(())
     }
 
     /// Temporary file, sync, rename, sync of the directory.
@@ -436,7 +448,7 @@ impl Place<'_> {
 
     fn back_up(&self, present: &[u8]) -> Result<u64, SaveError> {
         let directory = self.backup_directory();
-        self.disk.make_directory(&directory).map_err(self.failed(Step::Backup))?;
+        self.make_directory(&directory, Step::Backup)?;
         let backups = self.backups().map_err(self.failed(Step::Backup))?;
         let newest = backups.first().map_or(0, |backup| backup.number);
         if let Some(backup) = backups.first() {

@@ -304,6 +304,13 @@ impl Schema {
         }
     }
 
+    /// The paths of the keys in the table at `path`; none when it is a key itself, or nothing.
+    pub(crate) fn below(&self, path: &KeyPath) -> Vec<String> {
+        let inside =
+            |key: &&Key| key.path.0.len() > path.0.len() && key.path.0.starts_with(&path.0);
+        self.keys.iter().filter(inside).map(|key| key.path.to_string()).collect()
+    }
+
     /// Whether a value at `path`, or one it lies in, may never be shown.
     #[must_use]
     pub fn is_secret(&self, path: &KeyPath) -> bool {

@@ -1,14 +1,12 @@
 //! The one place where the active document is, and those who read it.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 
-use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::Serialize;
 
 use crate::load::Loaded;
+use crate::sync::{ArcSwap, AtomicU64, Guard, Mutex, Ordering, Receiver, Sender, bounded};
 
 /// An accepted document. Never changed: a new one takes its place.
 #[derive(Debug)]
@@ -47,7 +45,7 @@ pub struct ObserverStatus {
     pub generation: u64,
 }
 
-impl<T: PartialEq + Send + Sync + 'static> Store<T> {
+impl<T: Send + Sync + 'static> Store<T> {
     /// A store whose generation 1 is `loaded`.
     #[must_use]
     pub fn new(loaded: Loaded<T>) -> Arc<Self> {
@@ -65,13 +63,11 @@ impl<T: PartialEq + Send + Sync + 'static> Store<T> {
 
     /// Puts `loaded` in the place of the active document and rings every bell. The answer is its generation.
     ///
-    /// A document that says the same keeps the generation and rings nothing; only the places of its values, which an
-    /// edit of a comment moves, are taken over. There must be one writer.
-    pub(crate) fn publish(&self, loaded: Loaded<T>) -> u64 {
-        let active = self.current.load();
-        let same = active.loaded.value == loaded.value;
-        let generation = if same { active.generation } else { active.generation + 1 };
-        drop(active);
+    /// A document that says the `same` keeps the generation and rings nothing; only the places of its values, which an
+    /// edit of a comment moves, are taken over. There must be one writer, and it must not panic in here: it compares
+    /// before it comes.
+    pub(crate) fn publish(&self, loaded: Loaded<T>, same: bool) -> u64 {
+        let generation = self.current.load().generation + u64::from(!same);
         self.current.store(Arc::new(Snapshot { generation, loaded }));
         if !same {
             // A bell that is still ringing says all there is to say; one whose reader is gone is taken down.
@@ -183,7 +179,7 @@ impl<T> fmt::Debug for WholeView<T> {
 impl<T> WholeView<T> {
     /// The active document. Waits for nobody.
     #[must_use]
-    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot<T>>> {
+    pub fn load(&self) -> Guard<Arc<Snapshot<T>>> {
         let snapshot = self.store.current.load();
         mark(&self.seen, snapshot.generation);
         snapshot
@@ -193,7 +189,7 @@ impl<T> WholeView<T> {
 impl<T> WholeSubscription<T> {
     /// The active document. Waits for nobody.
     #[must_use]
-    pub fn load(&self) -> arc_swap::Guard<Arc<Snapshot<T>>> {
+    pub fn load(&self) -> Guard<Arc<Snapshot<T>>> {
         self.view.load()
     }
 

@@ -1,5 +1,11 @@
 //! File-system events for the files of a document: only a hint to look, never the news itself.
 
+use std::path::PathBuf;
+
+/// Makes a watch watch where the files are now; the error says why events cannot be relied on.
+pub(crate) type Follow =
+    Box<dyn FnMut(&mut Option<Watch>, &[PathBuf]) -> Result<(), String> + Send>;
+
 #[cfg(feature = "watch")]
 pub(crate) use events::{Watch, follow};
 
@@ -32,6 +38,12 @@ mod events {
     impl Watch {
         pub(crate) fn events(&self) -> &Receiver<()> {
             &self.events
+        }
+
+        /// The same watch after its thread has ended.
+        #[cfg(test)]
+        pub(crate) fn end(&mut self) {
+            self.events = bounded(1).1;
         }
     }
 

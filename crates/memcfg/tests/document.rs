@@ -99,10 +99,12 @@ fn an_older_version_is_read_and_remembers_its_keys() {
 fn a_newer_version_is_refused_with_both_versions() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.toml");
-    write(&path, "schema_version = 4\n[from_the_future]\nx = 1\n");
+    let newer = document::VERSION + 1;
+    write(&path, &format!("schema_version = {newer}\n[from_the_future]\nx = 1\n"));
     let found = errors(document::load(&Sources::new().file(&path)));
     assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].contains("version 4") && found[0].contains("up to 3"), "{}", found[0]);
+    let both = [format!("version {newer}"), format!("up to {}", document::VERSION)];
+    assert!(both.iter().all(|version| found[0].contains(version)), "{}", found[0]);
 }
 
 #[test]
@@ -215,11 +217,13 @@ fn a_file_is_migrated_saved_and_rolled_back() {
     let mut editor = document::editor(&path);
     let (bytes, hash) = editor.read().unwrap().unwrap();
     let new = document::migrate("c.toml", std::str::from_utf8(&bytes).unwrap()).unwrap();
-    assert_eq!((new.from, new.to), (1, 3));
+    assert_eq!((new.from, new.to), (1, document::VERSION));
     let expected = memcfg::save::Expected::Content(hash);
     let saved = editor.save(new.text.as_bytes(), expected).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!(text, "# mine\nschema_version = 3\n\n[workload]\nparallel_workers = 8 # cores\n");
+    let version = document::VERSION;
+    let expected = "\n[workload]\nparallel_workers = 8 # cores\n";
+    assert_eq!(text, format!("# mine\nschema_version = {version}\n{expected}"));
     // The old version was a valid document, so there is a way back.
     editor.rollback(saved.backup.unwrap(), memcfg::save::Expected::Anything).unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), old);
@@ -248,11 +252,23 @@ fn ten_thousand_unknown_keys_end_in_fifty_diagnostics() {
 fn setting_a_key_gives_a_valid_document_or_says_why_not() {
     let set = |text: &str, key: &str, value: &str| document::set("c.toml", text, key, value);
     let text = set("", "budget.total", "1GiB").unwrap();
-    assert_eq!(text, "schema_version = 3\n\n[budget]\ntotal = \"1GiB\"\n");
-    assert_eq!(
-        document::unset("c.toml", &text, "budget.total").unwrap(),
-        "schema_version = 3\n\n[budget]\n"
+    let head = format!("schema_version = {}\n\n[budget]\n", document::VERSION);
+    assert_eq!(text, format!("{head}total = \"1GiB\"\n"));
+    assert_eq!(document::unset("c.toml", &text, "budget.total").unwrap(), head);
+    let table = set(&text, "pressure.targets", "0.5").unwrap_err();
+    assert!(
+        table[0].to_string().contains("`pressure.targets` is a table, not a key"),
+        "{}",
+        table[0]
     );
+    assert!(table[0].to_string().contains("the keys `pressure.targets.warning`"), "{}", table[0]);
+    // In a file of an older version a key of the newest one has no place: that is said, and not what it would lead to.
+    for old in ["version = \"2.0\"\n[memory]\ntotal_budget_mb = 2048\n", "version = \"1.0\"\n"] {
+        let found = set(old, "budget.warning", "0.6").unwrap_err();
+        assert_eq!((found.len(), found[0].code), (1, Code::Version), "{}", found[0]);
+        assert_eq!(found[0].help.as_deref(), Some("migrate the file first"));
+        assert!(document::unset("c.toml", old, "budget.warning").is_err());
+    }
     let conflict = set(&text, "budget.warning", "0.94").unwrap_err();
     assert_eq!(conflict[0].code, Code::Conflict);
     assert_eq!(conflict[0].labels[0].place(), "c.toml:5:11");

@@ -2,194 +2,20 @@
 
 #![expect(clippy::panic, reason = "helpers of tests assert by unwrapping")]
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use memcfg::document::{self, Config, history, spec};
 use memcfg::load::{Inputs, Loaded, Text, assemble};
 use memcfg::merge::merge;
-use memcfg::origin::{Origin, Source, SourceKind};
+use memcfg::origin::{Source, SourceKind};
 use memcfg::path::KeyPath;
 use memcfg::rewrite::migrate_text;
-use memcfg::value::{self, Node, Table, Value};
+use memcfg::testing::document::{V1, V2, V3, v1, v2, v3};
+use memcfg::testing::{style, table, write};
+use memcfg::value::{self, Table};
 use memcfg::{Code, Diagnostic};
 use proptest::prelude::*;
-use proptest::sample::{select, subsequence};
-
-/// Key and value as TOML text.
-type Settings = Vec<(&'static str, String)>;
-
-fn whole(range: std::ops::Range<i64>) -> BoxedStrategy<String> {
-    range.prop_map(|number| number.to_string()).boxed()
-}
-
-/// Values of version 1 that the rules of version 3 allow together.
-fn v1() -> BoxedStrategy<Settings> {
-    keys(vec![
-        ("memory_settings.total_mb", whole(2048..8192)),
-        ("memory_settings.global_index_mb", whole(820..1024)),
-        ("memory_settings.warning_threshold", whole(50..80)),
-        ("memory_settings.prompt_threshold", whole(81..94)),
-        ("memory_settings.emergency_threshold", whole(95..100)),
-        ("project_memory_mb", whole(32..256)),
-        ("max_file_size", whole(1024..1_073_741_824)),
-        ("cache_enabled", select(vec!["true".to_owned(), "false".to_owned()]).boxed()),
-        ("cache_ttl", whole(30..3600)),
-        ("max_workers", whole(1..32)),
-        ("batch_size", whole(10..500)),
-    ])
-}
-
-fn v2() -> BoxedStrategy<Settings> {
-    keys(vec![
-        ("memory.total_budget_mb", whole(2048..8192)),
-        ("memory.global_index_mb", whole(820..1024)),
-        ("memory.warning_threshold_percent", whole(50..80)),
-        ("memory.prompt_threshold_percent", whole(81..94)),
-        ("memory.emergency_threshold_percent", whole(95..100)),
-        ("projects.estimated_mb", whole(32..256)),
-        ("projects.priority", select(vec!["\"low\"".to_owned(), "'high'".to_owned()]).boxed()),
-        ("projects.max_file_size", whole(1024..1_073_741_824)),
-        ("performance.cache_enabled", select(vec!["true".to_owned()]).boxed()),
-        ("performance.cache_ttl_seconds", whole(30..3600)),
-        ("performance.parallel_workers", whole(1..32)),
-        ("performance.batch_size", whole(10..500)),
-    ])
-}
-
-fn v3() -> BoxedStrategy<Settings> {
-    keys(vec![
-        ("budget.total", whole(2048..8192).prop_map(|n| format!("\"{n}MiB\"")).boxed()),
-        ("budget.warning", whole(50..80).prop_map(|n| format!("0.{n}")).boxed()),
-        ("budget.components.cache", whole(1..500).prop_map(|n| format!("\"{n}MiB\"")).boxed()),
-        (
-            "track.tier",
-            select(vec!["\"production\"".to_owned(), "\"development\"".to_owned()]).boxed(),
-        ),
-        ("track.adaptive", select(vec!["true".to_owned(), "false".to_owned()]).boxed()),
-        (
-            "pressure.signals",
-            select(vec![
-                "[\"psi\"]".to_owned(),
-                "[\n  \"system\", # one\n  \"cgroup\",\n]".to_owned(),
-            ])
-            .boxed(),
-        ),
-        ("pressure.hold", whole(1..3600).prop_map(|n| format!("\"{n}s\"")).boxed()),
-        ("leak.min_samples", whole(3..100).boxed()),
-        ("leak.baseline_window", whole(1..60).prop_map(|n| format!("\"{n}m\"")).boxed()),
-        ("workload.batch_size", whole(10..500)),
-    ])
-}
-
-fn keys(all: Vec<(&'static str, BoxedStrategy<String>)>) -> BoxedStrategy<Settings> {
-    let count = all.len();
-    subsequence(all, 0..=count)
-        .prop_flat_map(|chosen| {
-            let (names, values): (Vec<_>, Vec<_>) = chosen.into_iter().unzip();
-            values.prop_map(move |values| names.iter().copied().zip(values).collect::<Settings>())
-        })
-        .prop_shuffle()
-        .boxed()
-}
-
-/// How a text is written.
-#[derive(Clone, Debug)]
-struct Style {
-    seed: u64,
-    crlf: bool,
-    bom: bool,
-    last_line: bool,
-    shape: u8,
-}
-
-fn style() -> impl Strategy<Value = Style> {
-    (any::<u64>(), any::<bool>(), any::<bool>(), any::<bool>(), 0u8..4)
-        .prop_map(|(seed, crlf, bom, last_line, shape)| Style { seed, crlf, bom, last_line, shape })
-}
-
-/// Writes settings as somebody would, with comments and odd spacing.
-fn write(version: &str, settings: &Settings, style: &Style) -> String {
-    let mut seed = style.seed;
-    let mut roll = |sides: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % sides
-    };
-    let mut comments = 0;
-    let mut decorate = |line: String, roll: &mut dyn FnMut(u64) -> u64| {
-        let mut out = String::new();
-        if roll(4) == 0 {
-            out.push('\n');
-        }
-        if roll(3) == 0 {
-            comments += 1;
-            out.push_str(&format!("{}# above {comments}\n", " ".repeat(roll(3) as usize)));
-        }
-        out.push_str(&" ".repeat(roll(3) as usize));
-        out.push_str(&line);
-        if roll(3) == 0 {
-            comments += 1;
-            out.push_str(&format!("  # beside {comments}"));
-        }
-        out + "\n"
-    };
-    let mut text = decorate(version.to_owned(), &mut roll);
-    let mut tables: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
-    for (key, value) in settings {
-        let (table, name) = key.rsplit_once('.').unwrap_or(("", key));
-        tables.entry(table).or_default().push((name, value));
-    }
-    for (table, entries) in &tables {
-        let inline = style.shape == 2 && entries.iter().all(|(_, value)| !value.contains('\n'));
-        let nested = tables.keys().any(|other| other.starts_with(&format!("{table}.")));
-        let pad = |roll: &mut dyn FnMut(u64) -> u64| " ".repeat(roll(3) as usize);
-        if !table.is_empty() && inline && !nested && !table.contains('.') {
-            let entries: Vec<_> = entries.iter().map(|(n, v)| format!("{n} = {v}")).collect();
-            let line = format!("{table} = {{ {} }}", entries.join(", "));
-            // Inline tables of the root come before any header.
-            text.push_str(&decorate(line, &mut roll));
-        } else if !table.is_empty() && style.shape == 1 {
-            for (name, value) in entries {
-                let line = format!("{table}.{name}{}={}{value}", pad(&mut roll), pad(&mut roll));
-                text.push_str(&decorate(line, &mut roll));
-            }
-        } else if table.is_empty() {
-            for (name, value) in entries {
-                text.push_str(&decorate(format!("{name}{}= {value}", pad(&mut roll)), &mut roll));
-            }
-        }
-    }
-    for (table, entries) in &tables {
-        let inline = style.shape == 2 && entries.iter().all(|(_, value)| !value.contains('\n'));
-        let nested = tables.keys().any(|other| other.starts_with(&format!("{table}.")));
-        let written =
-            table.is_empty() || style.shape == 1 || (inline && !nested && !table.contains('.'));
-        if written {
-            continue;
-        }
-        text.push_str(&decorate(format!("[{table}]"), &mut roll));
-        for (name, value) in entries {
-            text.push_str(&decorate(format!("{name} = {value}"), &mut roll));
-        }
-    }
-    if roll(2) == 0 {
-        text.push_str("\n# the end\n");
-    }
-    if !style.last_line {
-        text.pop();
-    }
-    if style.crlf {
-        text = text.replace('\n', "\r\n");
-    }
-    if style.bom {
-        text.insert(0, '\u{feff}');
-    }
-    text
-}
-
-const V1: &str = "version = \"1.0\"";
-const V2: &str = "version = \"2.0\"";
-const V3: &str = "schema_version = 3";
+use proptest::sample::select;
 
 fn load(texts: &[String]) -> Result<Loaded<Config>, Vec<Diagnostic>> {
     let texts = texts
@@ -212,26 +38,6 @@ fn comments(text: &str) -> Vec<String> {
         .collect();
     found.sort();
     found
-}
-
-/// Tables in which a name is either always a table or always a value, as every schema has it.
-fn table() -> impl Strategy<Value = Table> {
-    let leaf = |number: i64| {
-        let source = Arc::new(Source::new(SourceKind::Default, "", ""));
-        Node { value: Value::Integer(number), origin: Origin::whole(&source) }
-    };
-    let inner = proptest::collection::btree_map("[abc]", (0i64..9).prop_map(leaf), 0..4);
-    let outer = proptest::collection::btree_map("[xy]", inner, 0..3);
-    let flat = proptest::collection::btree_map("[pq]", (0i64..9).prop_map(leaf), 0..3);
-    (outer, flat).prop_map(move |(outer, flat)| {
-        let mut table: Table = flat;
-        for (key, inner) in outer {
-            let source = Arc::new(Source::new(SourceKind::Default, "", ""));
-            let node = Node { value: Value::Table(inner), origin: Origin::whole(&source) };
-            table.insert(key, node);
-        }
-        table
-    })
 }
 
 proptest! {
@@ -399,4 +205,13 @@ fn every_prefix_of_a_document_is_refused_or_a_part_of_it() {
     }
     println!("{} prefixes: {refused} refused, {warned} warned of, {parts} whole lines", text.len());
     assert!(refused > 0 && warned > 0 && parts > 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn configurations_for_other_suites_are_valid(config in memcfg::testing::document::config()) {
+        prop_assert!(garde::Validate::validate(&config).is_ok(), "{:?}", config);
+    }
 }

@@ -1,12 +1,13 @@
 //! The streaming detector: when to look, what a look concludes, and when a verdict is confirmed or cleared.
 
+use std::f64::consts::PI;
 use std::time::Duration;
 
 use crate::config::LeakConfig;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, LEAST_GROWTH};
+use crate::growth::{Finding, Growth, LEAST_GROWTH, stands_still};
 use crate::rate::rate_now;
-use crate::saturation::prepare;
+use crate::saturation::{beats_cycle, prepare};
 use crate::search::{Hit, Search, grows_now};
 use crate::segment::{Fall, Falls, Past, pause};
 use crate::trend::ranks;
@@ -25,7 +26,9 @@ const HOLD_LEAST: f64 = 4.0;
 const HOLD_MOST: f64 = 1800.0;
 /// Growth is confirmed when it has gone on for this share of the window that showed it first,
 pub(crate) const CONFIRM: f64 = 0.45;
-/// or for this many shortest windows, if that is less,
+/// for at least this many shortest windows: a heap between two collections, or a start, grows for one or two,
+const CONFIRM_LEAST: f64 = 1.6;
+/// and need not for more than this many,
 const CONFIRM_MOST: f64 = 8.0;
 /// has gained this share of what its slope predicted,
 const CONTINUES: f64 = 0.5;
@@ -33,6 +36,17 @@ const CONTINUES: f64 = 0.5;
 const RECENT: f64 = 0.35;
 /// A confirmed leak is cleared when no window has shown growth for this share of the segment.
 const CLEAR: f64 = 0.08;
+/// At the end of a run there is no more to wait for: this share of the usual wait is enough.
+const ENDING: f64 = 0.4;
+/// Seconds of the cycle that most services have.
+const DAY: f64 = 86_400.0;
+/// After this many of them the cycle has shown itself.
+const DAY_KNOWN: f64 = 1.1;
+/// A daily cycle that swings by up to this share of the level is nothing unusual.
+const DAY_SWING: f64 = 0.15;
+/// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
+/// of the residuals).
+const DAY_GAIN: f64 = 2.0;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
 /// A leak that ended in a restart stands until the new segment is this share of the old one's age.
@@ -175,7 +189,7 @@ impl Detector {
             return None;
         }
         self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
-        self.look(at)
+        self.look(at, false)
     }
 
     /// Tells that the process has been started (again): the next sample begins a new segment.
@@ -225,7 +239,7 @@ impl Detector {
     pub fn conclude(&mut self) -> Option<Change> {
         let at =
             Duration::try_from_secs_f64(self.clock.raw(self.history.end())).unwrap_or_default();
-        self.look(at)
+        self.look(at, true)
     }
 
     /// The verdict of the last look, with figures over all samples so far.
@@ -256,7 +270,8 @@ impl Detector {
         }
         let top = self.history.level_since(self.history.end() - span / 48.0, 1.0).unwrap_or(0.0);
         let fell = (top - level).max(0.0);
-        self.pasts.push(Past { span, fell, grew });
+        let stood = self.history.stood_above(level + 0.5 * fell);
+        self.pasts.push(Past { span, fell, stood, grew });
         self.restarts = self.restarts.saturating_add(1);
         self.history = History::default();
         self.next_look = FIRST_LOOK;
@@ -276,11 +291,11 @@ impl Detector {
 
     /// Seconds that growth must go on after it was first seen.
     fn needs(&self, seen: &Candidate) -> f64 {
-        let share = CONFIRM * seen.span;
-        share.min(CONFIRM_MOST * self.hold())
+        let hold = self.hold();
+        (CONFIRM * seen.span).clamp(CONFIRM_LEAST * hold, CONFIRM_MOST * hold)
     }
 
-    fn look(&mut self, at: Duration) -> Option<Change> {
+    fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
             if self.state != State::Leak {
@@ -308,8 +323,11 @@ impl Detector {
                 self.hit = Some(hit);
                 self.quiet_since = None;
                 if self.state != State::Leak {
-                    self.state =
-                        if self.confirms(&hit, &found) { State::Leak } else { State::Growing };
+                    self.state = if self.confirms(&hit, &found, ending) {
+                        State::Leak
+                    } else {
+                        State::Growing
+                    };
                 }
             }
             None => {
@@ -333,7 +351,7 @@ impl Detector {
     }
 
     /// Whether growth seen earlier has gone on long enough since.
-    fn confirms(&mut self, hit: &Hit, found: &Growth) -> bool {
+    fn confirms(&mut self, hit: &Hit, found: &Growth, ending: bool) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
         let tail = now - (span / 60.0).max(5.0 * self.clock.interval());
         let Some(level) = self.history.level_since(tail, 0.5) else { return false };
@@ -343,7 +361,8 @@ impl Detector {
             return false;
         };
         let waited = now - seen.at;
-        if waited < self.needs(&seen) {
+        let needs = self.needs(&seen);
+        if waited < if ending { ENDING * needs } else { needs } {
             return false;
         }
         let low = self.history.level_since(tail, 0.3).unwrap_or(level);
@@ -355,7 +374,21 @@ impl Detector {
         if !goes_on {
             self.candidate = Some(fresh);
         }
-        goes_on && grows_now(&self.history, seen.rate, hit.share * span, NOW)
+        goes_on
+            && grows_now(&self.history, seen.rate, hit.share * span, NOW)
+            && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
+            && (ending || !self.may_be_a_day(seen.rate, level))
+    }
+
+    /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
+    fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
+        let span = self.history.span();
+        // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
+        if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
+            return false;
+        }
+        let window = self.history.window(self.history.origin());
+        window.is_some_and(|window| beats_cycle(&window, DAY) < DAY_GAIN)
     }
 
     /// Seconds until growth that goes on is confirmed.

@@ -201,6 +201,23 @@ pub(crate) fn floor_rises(low: &[f64; POINTS]) -> Option<f64> {
     (crossings >= 6 && swing > LEAST_SWING * slope).then_some(slope)
 }
 
+/// Whether the level has not risen for longer than at any time before in the window: growth in steps rests, but not longer
+/// and longer.
+pub(crate) fn stands_still(level: &[f64; POINTS]) -> bool {
+    let rise = quick_growth(level) / POINTS as f64;
+    let (mut top, mut rest, mut longest) = (level[0], 0usize, 2usize);
+    for &y in level {
+        if y > top + 0.25 * rise {
+            top = y;
+            longest = longest.max(rest);
+            rest = 0;
+        } else {
+            rest += 1;
+        }
+    }
+    rest > longest
+}
+
 /// The mean growth from block to block over its own standard error: what wanders grows unevenly.
 pub(crate) fn evenness(low: &[f64; POINTS]) -> f64 {
     let blocks = blocks(low);

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::growth::effective;
 use crate::trend::lag_one;
-use crate::window::POINTS;
+use crate::window::{POINTS, Window};
 
 type Curve = [f64; POINTS];
 
@@ -165,6 +165,54 @@ pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
     let left: Curve = std::array::from_fn(|k| y[k] - height * axis[k]);
     let gain = effective(lag_one(&left), filled) * ratio.ln();
     Saturation { gain, terminal: bound.1.terminal }
+}
+
+/// One of many bends fits better than none by chance: so much must be taken from its gain.
+const BEND_COST: f64 = 8.0;
+
+/// How much better growth without a bound (a power of time, or a line with one bend) describes a window than a sine of
+/// `period` seconds: effective points times the log ratio of the residual sums of squares.
+pub(crate) fn beats_cycle(window: &Window, period: f64) -> f64 {
+    let models = &*MODELS;
+    let y = centred(window.level);
+    let total = dot(&y, &y);
+    let turn = std::f64::consts::TAU * window.span / period;
+    let sine = unit(centred(curve(|x| (turn * x).sin())));
+    let mut cosine = centred(curve(|x| (turn * x).cos()));
+    remove(&mut cosine, &sine);
+    let cosine = unit(cosine);
+    let cyclic = total - dot(&y, &sine).powi(2) - dot(&y, &cosine).powi(2);
+    let along = |axis: &Curve| dot(&y, axis);
+    let mut best = (f64::NEG_INFINITY, y);
+    for (_, axis) in &models.unbounded {
+        let height = along(axis);
+        if height.powi(2) > best.0 {
+            best = (height.powi(2), std::array::from_fn(|k| y[k] - height * axis[k]));
+        }
+    }
+    let line = along(&models.line);
+    let mut bent = best;
+    for hinge in &models.hinges {
+        let bend = along(&hinge.axis);
+        if line.powi(2) + bend.powi(2) > bent.0 {
+            let left = |k: usize| y[k] - line * models.line[k] - bend * hinge.axis[k];
+            bent = (line.powi(2) + bend.powi(2), std::array::from_fn(left));
+        }
+    }
+    let least = total * 1e-12;
+    let gain = |(height, left): (f64, Curve)| {
+        let ratio = cyclic.max(least) / (total - height).max(least);
+        effective(lag_one(&left), window.filled) * ratio.ln()
+    };
+    gain(best).max(gain(bent) - BEND_COST)
+}
+
+/// Takes from `curve` what lies along `axis`, which has unit length.
+fn remove(curve: &mut Curve, axis: &Curve) {
+    let along = dot(curve, axis);
+    for (v, axis) in curve.iter_mut().zip(axis) {
+        *v -= along * axis;
+    }
 }
 
 /// The power of time that fits best; 1 unless another is clearly better than a line.

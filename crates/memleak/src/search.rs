@@ -11,7 +11,10 @@ const SHARES: [f64; 5] = [1.0, 0.7, 0.5, 0.35, 0.25];
 /// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
 const FALLS: f64 = 1.25;
 /// Once this many segments have ended, their falls count as swings.
-const LIVES: usize = 4;
+const LIVES: usize = 8;
+/// as long as growth has not gone on this many times as long as such a swing stood more than halfway up: a spike of
+/// minutes says nothing about a rise of half a day.
+const OUTLASTS: f64 = 6.0;
 /// Growth below this share of that of an equal stretch before is dying down,
 const SLOWS: f64 = 0.6;
 /// which windows up to this share of the segment are tested for.
@@ -53,7 +56,7 @@ impl Search<'_> {
     pub(crate) fn run(&self) -> (Option<(Hit, Growth)>, Option<Growth>) {
         let span = self.history.span();
         let Some(whole) = self.history.window(self.history.origin()) else { return (None, None) };
-        let fallen = self.fallen(&whole.low);
+        let fallen = largest_fall(&whole.low);
         let mut recent = None;
         for share in SHARES {
             if span * share < self.hold {
@@ -69,7 +72,7 @@ impl Search<'_> {
             let Some(window) = self.history.window(from) else { continue };
             let mut found = growth(&window);
             if found.finding == Finding::Grows {
-                if !found.rising_floor && found.bytes < FALLS * fallen {
+                if !found.rising_floor && found.bytes < FALLS * self.fallen(fallen, window.span) {
                     found.finding = Finding::Small;
                 } else if !self.leaking
                     && !found.rising_floor
@@ -115,18 +118,14 @@ impl Search<'_> {
         Some((hit, growth))
     }
 
-    /// The largest fall so far, in bytes.
-    fn fallen(&self, low: &[f64; POINTS]) -> f64 {
-        let (mut top, mut fall) = (low[0], 0.0f64);
-        for level in low {
-            top = top.max(*level);
-            fall = fall.max(top - level);
-        }
+    /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
+    fn fallen(&self, within: f64, span: f64) -> f64 {
         if self.pasts.len() < LIVES {
-            return fall;
+            return within;
         }
         // Lives that end often are swings.
-        self.pasts.iter().map(|past| past.fell).fold(fall, f64::max)
+        let swings = self.pasts.iter().filter(|past| span <= OUTLASTS * past.stood);
+        swings.map(|past| past.fell).fold(within, f64::max)
     }
 
     /// Whether the stretch of equal length before a window grew much more than the window did.
@@ -134,6 +133,16 @@ impl Search<'_> {
         let Some(before) = self.history.stretch(from - span, from) else { return false };
         SLOWS * ranks(&before.low).slope.min(ranks(&before.level).slope) > bytes
     }
+}
+
+/// The largest fall among a window's points, in bytes.
+fn largest_fall(low: &[f64; POINTS]) -> f64 {
+    let (mut top, mut fall) = (low[0], 0.0f64);
+    for level in low {
+        top = top.max(*level);
+        fall = fall.max(top - level);
+    }
+    fall
 }
 
 /// The growth over the last `share` of a segment, from what its whole shows: coarse, and a tenth of the cost of a window

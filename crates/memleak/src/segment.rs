@@ -144,6 +144,8 @@ pub(crate) struct Past {
     pub(crate) span: f64,
     /// How far the level fell when it ended, in bytes.
     pub(crate) fell: f64,
+    /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
+    pub(crate) stood: f64,
     /// Whether most of it showed growth when it ended.
     pub(crate) grew: bool,
 }

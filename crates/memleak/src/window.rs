@@ -161,6 +161,15 @@ impl History {
         f64::midpoint(start, end)
     }
 
+    /// Seconds up to the end for which the level has stood above `bytes`.
+    pub(crate) fn stood_above(&self, bytes: f64) -> f64 {
+        let below = self.buckets.iter().rev().find(|bucket| bucket.mean <= bytes);
+        let since = below.map_or(self.origin, |bucket| {
+            self.origin + (f64::from(bucket.index) + 1.0) * self.width
+        });
+        (self.end - since).max(0.0)
+    }
+
     /// Buckets whose middle lies at or after `from`.
     pub(crate) fn since(&self, from: f64) -> &[Bucket] {
         let start = self.buckets.partition_point(|bucket| self.middle(bucket) < from);

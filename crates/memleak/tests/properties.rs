@@ -291,3 +291,25 @@ fn a_leak_that_starts_late_says_since_when() {
     assert!((hours - 4.0).abs() < 0.7, "{hours}");
     assert!(near(speed(&verdict), 40.0 * MIB / 3600.0, 0.02, 0.0), "{verdict:?}");
 }
+
+#[test]
+fn brief_spikes_each_day_do_not_hide_a_leak_of_half_a_day() {
+    let mut random = Random::new(5);
+    let mut level = |minute: u64| {
+        let (day, of_day) = (minute / 1440, minute % 1440);
+        let script = match of_day {
+            180..200 => 303.0,
+            240..250 => 420.0,
+            360.. if day == 7 => 120.0 + 0.2 * (of_day - 360) as f64,
+            _ => 120.0,
+        };
+        (MIB * (script + 0.5 * random.normal())) as u64
+    };
+    let minute = |minute: u64| Duration::from_secs(60 * minute);
+    // Seven days of spikes, then 12 MiB/h from the sixth hour on.
+    let detector = detect((0..7 * 1440 + 1080).map(|n| (minute(n), level(n))));
+    let verdict = detector.verdict();
+    assert!(verdict.is_leak(), "{verdict:?}");
+    let rate = speed(&verdict) / MIB * 3600.0;
+    assert!((rate / 12.0 - 1.0).abs() < 0.1, "{rate} MiB/h");
+}

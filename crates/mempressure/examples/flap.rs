@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// One row for each trace, in the order of their names.
-fn table(folder: &Path) -> Result<String, Box<dyn Error>> {
+pub(crate) fn table(folder: &Path) -> Result<String, Box<dyn Error>> {
     let mut files: Vec<_> = std::fs::read_dir(folder)?
         .map(|file| Ok(file?.path()))
         .collect::<Result<_, std::io::Error>>()?;

@@ -39,11 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .as_ref()
         .filter(|_| arguments.guard == Mode::Full)
         .map(|guarding| guarding.guard.advice());
-    if let Some(limit) = arguments.limit {
-        // What the process holds beside the cache, so that the crossing can be told from the cache alone.
-        let beside = memtrack::rss().unwrap_or(0);
-        let critical = limit as f64 * mempressure::config::DEFAULT_THRESHOLDS.critical;
-        cache.crossing.at.store((critical as u64).saturating_sub(beside), Ordering::Relaxed);
+    if arguments.cgroup.is_some() {
+        cache.crossing.at.store(crossing()?, Ordering::Relaxed);
     }
     let stop = AtomicBool::new(false);
     let began = Instant::now();
@@ -72,6 +69,21 @@ fn main() -> Result<(), Box<dyn Error>> {
         cache.crossing.delays(),
     );
     Ok(())
+}
+
+/// Bytes in the cache that bring the cgroup to the critical threshold: what it holds beside the cache is read now,
+/// while the cache is empty, so that the crossing can be told from the cache alone.
+#[cfg(target_os = "linux")]
+fn crossing() -> Result<u64, Box<dyn Error>> {
+    use memtrack::source::{LinuxSource, Source, Target};
+    let sample = LinuxSource::open(&Target::Own)?.read(&TrackConfig::default())?;
+    let critical = mempressure::config::DEFAULT_THRESHOLDS.critical * sample.cgroup.limit? as f64;
+    Ok((critical as u64).saturating_sub(sample.cgroup.working_set()?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn crossing() -> Result<u64, Box<dyn Error>> {
+    Err("needs Linux".into())
 }
 
 /// What it takes to embed the guard: a sampler, the caches, the guard.
@@ -254,9 +266,8 @@ struct Arguments {
     fill: u64,
     seconds: Duration,
     interval: Duration,
+    /// A cgroup to move to, with a limit; there it is also measured how soon the guard acts.
     cgroup: Option<String>,
-    /// Bytes; only to measure how soon the guard acts.
-    limit: Option<u64>,
 }
 
 impl Arguments {
@@ -268,7 +279,6 @@ impl Arguments {
             seconds: Duration::from_secs(10),
             interval: Duration::from_millis(5),
             cgroup: None,
-            limit: None,
         };
         let mut words = std::env::args().skip(1);
         while let Some(name) = words.next() {
@@ -289,11 +299,10 @@ impl Arguments {
                 "--fill" => arguments.fill = value.parse()?,
                 "--seconds" => arguments.seconds = Duration::from_secs(value.parse()?),
                 "--interval-ms" => arguments.interval = Duration::from_millis(value.parse()?),
-                "--limit" => arguments.limit = Some(value.parse()?),
                 "--cgroup" => arguments.cgroup = Some(value),
                 _ => {
                     eprintln!(
-                        "options: --guard --aggressive --fill --seconds --interval-ms --cgroup --limit"
+                        "options: --guard --aggressive --fill --seconds --interval-ms --cgroup"
                     );
                     return Err(format!("unknown option `{name}`").into());
                 }

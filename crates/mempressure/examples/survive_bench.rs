@@ -2,8 +2,9 @@
 //!
 //! `cargo build --release -p mempressure --examples && target/release/examples/survive_bench --short`
 //!
-//! Exits 0 when the kernel killed every unguarded run and no guarded one, 1 when not, and 77 with SKIPPED on
-//! standard output where no memory cgroup can be made.
+//! The table goes to standard output, how each run ended to standard error. Exits 0 when the kernel killed every
+//! unguarded run and no guarded one, 1 when not, and 77 with SKIPPED on standard output where no memory cgroup can be
+//! made.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a driver that prints a table")]
 
 use std::error::Error;
@@ -66,7 +67,7 @@ impl Plan {
             };
             match name.as_str() {
                 "--short" => {
-                    (plan.runs, plan.seconds) = (1, 12);
+                    (plan.runs, plan.seconds) = (1, 10);
                     (plan.modes, plan.unguarded_once) = (vec!["full"], true);
                 }
                 "--runs" => plan.runs = number()?,
@@ -90,23 +91,24 @@ impl Plan {
 }
 
 fn run(plan: &Plan) -> Result<Verdict, Box<dyn Error>> {
-    let cgroups = match Controller::find() {
-        Ok(cgroups) => cgroups,
-        Err(why) => return Ok(Verdict::Skipped(why)),
-    };
     let service = std::env::current_exe()?.with_file_name("survive");
     if !service.exists() {
         return Err(format!("`{}` is not built", service.display()).into());
     }
+    let cgroups = match Controller::find(&service) {
+        Ok(cgroups) => cgroups,
+        Err(why) => return Ok(Verdict::Skipped(why)),
+    };
     println!(
         "limit {} MiB, {} s of load in each run, {} runs a row; modes: evict = caches are evicted,\n\
-         full = the service also asks before it allocates",
+         full = the service also asks before it allocates. act = from crossing the critical threshold to the next\n\
+         callback, cooldowns included. load = of the machine, when the row ended",
         plan.limit / MIB,
         plan.seconds,
         plan.runs
     );
     println!(
-        "{:>6} {:>9} {:>9} {:>6} {:>11} {:>7} {:>10} {:>10} {:>9} {:>6} {:>8} {:>13}",
+        "{:>6} {:>9} {:>9} {:>6} {:>11} {:>7} {:>10} {:>10} {:>9} {:>6} {:>8} {:>13} {:>5}",
         "MiB/s",
         "guard",
         "survived",
@@ -118,7 +120,8 @@ fn run(plan: &Plan) -> Result<Verdict, Box<dyn Error>> {
         "meas/clm",
         "work",
         "filled",
-        "act p50/p99"
+        "act p50/p99",
+        "load"
     );
     let mut as_expected = true;
     let fills = if plan.unguarded_once { &plan.fills[..1] } else { &plan.fills[..] };
@@ -176,8 +179,10 @@ fn one_row(
     runs: u64,
 ) -> Result<Row, Box<dyn Error>> {
     let mut row = Row { runs, ..Row::default() };
-    for _ in 0..runs {
+    for run in 1..=runs {
         one_run(&mut row, cgroups, service, plan, fill, mode)?;
+        let (survived, load) = (row.survived, load());
+        eprintln!("{fill} MiB/s, {mode}: {survived} of {run} runs survived, load {load}");
     }
     let delay = row.delay();
     let share = |part: f64, whole: f64| {
@@ -186,7 +191,7 @@ fn one_row(
     let (n, mib) = (row.survived.max(1) as f64, MIB as f64);
     let whole = fill as f64 * mib * plan.seconds as f64 * row.survived as f64;
     println!(
-        "{fill:>6} {mode:>9} {:>9} {:>6} {:>11} {:>7.0} {:>10.0} {:>10.0} {:>9} {:>6} {:>8} {:>13} {}",
+        "{fill:>6} {mode:>9} {:>9} {:>6} {:>11} {:>7.0} {:>10.0} {:>10.0} {:>9} {:>6} {:>8} {:>13} {:>5} {}",
         format!("{}/{}", row.survived, row.runs),
         row.kills,
         share(row.peak as f64, plan.limit as f64),
@@ -197,9 +202,16 @@ fn one_row(
         share(row.work, row.survived as f64),
         share(row.filled, whole),
         delay,
+        load(),
         row.ends.join(" ")
     );
     Ok(row)
+}
+
+/// The machine's load over the last minute.
+fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn one_run(
@@ -216,7 +228,6 @@ fn one_run(
         .args(["--guard", mode, "--fill", &fill, "--seconds", &seconds])
         .arg("--cgroup")
         .arg(&cgroup.path)
-        .args(["--limit", &plan.limit.to_string()])
         .args(&plan.extra)
         // glibc raises its mmap threshold when it first frees a large block, and from then on keeps freed
         // chunks in the heap. A fixed threshold keeps chunks of their own: what is freed leaves.
@@ -267,23 +278,49 @@ struct Cgroup {
 }
 
 impl Controller {
-    fn find() -> Result<Self, String> {
-        let v1 = Path::new("/sys/fs/cgroup/memory");
-        let v2 = Path::new("/sys/fs/cgroup");
-        let found = if v1.join("memory.limit_in_bytes").exists() {
-            Self { parent: v1.to_owned(), unified: false }
-        } else if fs::read_to_string(v2.join("cgroup.subtree_control"))
-            .is_ok_and(|text| text.split_whitespace().any(|name| name == "memory"))
-        {
-            Self { parent: v2.to_owned(), unified: true }
-        } else {
-            return Err("no memory controller under /sys/fs/cgroup".to_owned());
-        };
-        // Whether we may is known once it has been done.
-        match found.create(256 * MIB) {
-            Ok(_) => Ok(found),
-            Err(error) => Err(format!("no cgroup can be made here: {error}")),
+    /// The first place where a cgroup with a limit can be made and a process may join it.
+    fn find(service: &Path) -> Result<Self, String> {
+        let mut why = "no memory controller under /sys/fs/cgroup".to_owned();
+        for found in Self::candidates() {
+            match found.probe(service) {
+                Ok(()) => return Ok(found),
+                Err(error) => why = format!("no cgroup in `{}`: {error}", found.parent.display()),
+            }
         }
+        Err(why)
+    }
+
+    /// The hierarchy of the memory controller: the old one, or where the unified one hands the controller down.
+    fn candidates() -> Vec<Self> {
+        let old = PathBuf::from("/sys/fs/cgroup/memory");
+        if old.join("memory.limit_in_bytes").exists() {
+            return vec![Self { parent: old, unified: false }];
+        }
+        let root = Path::new("/sys/fs/cgroup");
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+        let handed_down = |folder: &&Path| {
+            let text = fs::read_to_string(folder.join("cgroup.subtree_control"));
+            text.is_ok_and(|text| text.split_whitespace().any(|name| name == "memory"))
+        };
+        let above = root.join(own);
+        let above = above.ancestors().take_while(|folder| folder.starts_with(root));
+        let unified = |folder: &Path| Self { parent: folder.to_owned(), unified: true };
+        above.filter(handed_down).map(unified).collect()
+    }
+
+    /// Whether we may is known once it has been done.
+    fn probe(&self, service: &Path) -> Result<(), String> {
+        let cgroup = self.create(256 * MIB).map_err(|error| error.to_string())?;
+        let mut service = Command::new(service);
+        service.args(["--guard", "none", "--fill", "0", "--seconds", "0", "--cgroup"]);
+        service.arg(&cgroup.path).stdin(Stdio::null());
+        let output = service.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("the service did not start there: {}", said.trim_end()))
     }
 
     fn create(&self, limit: u64) -> io::Result<Cgroup> {
@@ -296,10 +333,12 @@ impl Controller {
             ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
         };
         fs::write(cgroup.path.join(file), limit.to_string())?;
-        // Without swap accounting there is no such file; then there is nothing to switch off.
         let swap_limit = if self.unified { "0".to_owned() } else { limit.to_string() };
-        let _ = fs::write(cgroup.path.join(swap), swap_limit);
-        Ok(cgroup)
+        let limited = fs::write(cgroup.path.join(swap), swap_limit);
+        // Without swap accounting there is no such file. Without swap there is nothing to limit either; with it,
+        // what does not fit would go there, and the limit would kill nobody.
+        let swaps = fs::read_to_string("/proc/swaps").unwrap_or_default().lines().count() > 1;
+        if swaps { limited.map(|()| cgroup) } else { Ok(cgroup) }
     }
 }
 

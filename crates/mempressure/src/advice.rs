@@ -275,6 +275,7 @@ mod tests {
     use super::*;
     use crate::machine::Machine;
     use memtrack::Stamp;
+    use proptest::prelude::*;
     use std::time::Duration;
 
     const MIB: u64 = 1 << 20;
@@ -378,5 +379,78 @@ mod tests {
         world.sample(100);
         let refused = world.advice.try_reserve(951 * MIB).unwrap_err();
         assert!(!refused.retry_helps(), "{refused}");
+    }
+
+    #[test]
+    fn many_threads_together_get_no_more_than_there_is() {
+        let mut world = World::new();
+        world.sample(900);
+        let granted = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        if let Ok(permit) = world.advice.try_reserve(MIB) {
+                            permit.keep();
+                            granted.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(granted.into_inner(), 50, "from 900 to 0.95 of 1000 MiB");
+    }
+
+    /// What a plain ledger would say: two columns, of this interval and of the one before.
+    #[derive(Clone, Copy, Debug)]
+    enum Move {
+        Sample(u64),
+        Reserve(u64),
+        /// Drops the permit at this place among those that are held.
+        Drop(prop::sample::Index),
+    }
+
+    fn moves() -> impl Strategy<Value = Move> {
+        prop_oneof![
+            1 => (0..1000u64).prop_map(Move::Sample),
+            3 => (0..200u64).prop_map(Move::Reserve),
+            1 => any::<prop::sample::Index>().prop_map(Move::Drop),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn reservations_are_granted_as_a_plain_ledger_would(moves in prop::collection::vec(moves(), 1..80)) {
+            let mut world = World::new();
+            world.sample(0);
+            let (mut room, mut before, mut now, mut interval) = (950_i64, 0_i64, 0_i64, 0);
+            let mut held: Vec<(Permit, i64, i32)> = Vec::new();
+            for step in moves {
+                match step {
+                    Move::Sample(used) => {
+                        world.sample(used);
+                        room = (950 - used as i64).max(0);
+                        (before, now, interval) = (now, 0, interval + 1);
+                    }
+                    Move::Reserve(mib) => {
+                        let permit = world.advice.try_reserve(mib * MIB);
+                        let mib = mib as i64;
+                        prop_assert_eq!(permit.is_ok(), room - before - now >= mib, "{} {} {}", room, before, now);
+                        if let Ok(permit) = permit {
+                            now += mib;
+                            held.push((permit, mib, interval));
+                        }
+                    }
+                    Move::Drop(at) if !held.is_empty() => {
+                        let (permit, mib, of) = held.swap_remove(at.index(held.len()));
+                        drop(permit);
+                        now -= if of == interval { mib } else { 0 };
+                    }
+                    Move::Drop(_) => {}
+                }
+            }
+        }
     }
 }

@@ -454,12 +454,19 @@ mod tests {
     }
 
     #[test]
-    fn a_gauge_says_what_is_used() {
+    fn a_gauge_says_what_is_used_before_and_after() {
         let components = memtrack::component::Components::new();
         let gauge = components.component("index");
-        let entry = entry(gauge_cache(gauge.clone(), |_| 0));
+        let counted = gauge.clone();
+        let entry = entry(gauge_cache(gauge.clone(), move |target| {
+            let freed = target.min(counted.get());
+            counted.sub(freed);
+            freed
+        }));
         gauge.add(5);
         assert_eq!(entry.used(Size(7)), 5);
+        assert_eq!(entry.evict(3), Ok(3));
+        assert_eq!((entry.used(Size(7)), gauge.get()), (2, 2));
     }
 
     #[test]

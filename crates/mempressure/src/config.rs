@@ -471,6 +471,7 @@ mod text_form {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn budgets_read_as_people_write_them() {
@@ -484,6 +485,22 @@ mod tests {
         for text in ["", "3Gio", "half"] {
             let error = text.parse::<BudgetTotal>().unwrap_err();
             assert!(matches!(error, BudgetTotalError::Size { .. }), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// P13: no text panics, and a budget reads back from what it prints.
+        #[test]
+        fn p13_any_budget(text in "[0-9.eE+%a-zA-Z -]{0,20}", bytes: u64, percent in 0.001..=100.0f64) {
+            if let Ok(BudgetTotal::Percent(percent)) = text.parse() {
+                prop_assert!(percent > 0.0 && percent <= 100.0);
+            }
+            for total in [BudgetTotal::Size(Size(bytes)), BudgetTotal::Percent(percent)] {
+                prop_assert_eq!(total.to_string().parse(), Ok(total));
+            }
+            prop_assert!(BudgetTotal::Percent(percent).resolve(Some(bytes)) <= Some(bytes));
         }
     }
 

@@ -165,8 +165,9 @@ fn target(request: &Request<'_>, held: impl Fn() -> u64) -> u64 {
 /// Bytes that bring the signal that decides in `status` below the release point of the present level, and
 /// [`MARGIN`] further.
 ///
-/// The forecast lifts the level by one above the ratios, so while it votes, its need is what brings them below
-/// the release point of the level they vote for; 0 once it no longer votes. `None` for what does not count
+/// The forecast lifts the level by one above the ratios, so its need is what brings them below the release point of the
+/// level they vote for. Once it no longer votes, only ratios that have reached that level's threshold need anything: growth
+/// that pauses for some samples must not leave a cache to fill up to the next threshold. `None` for what does not count
 /// bytes: PSI, refusals of the kernel, and a forecast over ratios that are still normal.
 #[must_use]
 pub fn need(rules: &Rules<'_>, sample: &Sample, status: &Status) -> Option<u64> {
@@ -174,28 +175,39 @@ pub fn need(rules: &Rules<'_>, sample: &Sample, status: &Status) -> Option<u64> 
     match signal {
         _ if status.of(signal).measure == Measure::Refusals => None,
         Signal::Psi => None,
-        Signal::Forecast if status.of(signal).vote < Some(status.level) => Some(0),
         Signal::Forecast => {
+            let growing = status.of(signal).vote >= Some(status.level);
             let below = match status.level {
                 Level::Emergency => Level::Critical,
                 Level::Critical => Level::Warning,
-                Level::Unknown | Level::Normal | Level::Warning => return None,
+                Level::Unknown | Level::Normal | Level::Warning if growing => return None,
+                Level::Unknown | Level::Normal | Level::Warning => return Some(0),
             };
             let ratios = [Signal::System, Signal::Cgroup, Signal::Budget].into_iter();
             let heard = ratios.filter(|ratio| status.of(*ratio).vote.is_some());
-            heard.filter_map(|ratio| excess(rules, sample, ratio, below)).max()
+            heard.filter_map(|ratio| excess(rules, sample, ratio, below, growing)).max()
         }
         Signal::System | Signal::Cgroup | Signal::Budget => {
-            excess(rules, sample, signal, status.level)
+            excess(rules, sample, signal, status.level, true)
         }
     }
 }
 
-/// Bytes of a ratio above the release point of `level`, less the margin.
-fn excess(rules: &Rules<'_>, sample: &Sample, ratio: Signal, level: Level) -> Option<u64> {
+/// Bytes of a ratio above the release point of `level`, less the margin; unless `in_band`, 0 below its threshold.
+fn excess(
+    rules: &Rules<'_>,
+    sample: &Sample,
+    ratio: Signal,
+    level: Level,
+    in_band: bool,
+) -> Option<u64> {
     let over = |usage: Reading<Usage>, thresholds: &Thresholds| {
         let usage = usage.ok()?;
-        let goal = thresholds.of(level) - rules.pressure.band - MARGIN;
+        let threshold = thresholds.of(level);
+        if !in_band && usage.ratio() < threshold {
+            return Some(0);
+        }
+        let goal = threshold - rules.pressure.band - MARGIN;
         Some(usage.used.saturating_sub((usage.limit as f64 * goal.max(0.0)) as u64))
     };
     let thresholds = &rules.pressure.thresholds;
@@ -446,6 +458,14 @@ mod tests {
             last = step(tick, 780);
         }
         assert_eq!(last, (Level::Emergency, Some(Signal::Forecast), Some(0)));
+        // It fills up again by fits and starts, which is no trend; at the threshold of critical it is acted on all the same.
+        for tick in 40..44 {
+            last = step(tick, 799);
+        }
+        assert_eq!(last.2, Some(0));
+        let (level, _, bytes) = step(44, 802);
+        assert_eq!(level, Level::Emergency);
+        assert!(bytes.unwrap().abs_diff(72 * MIB) <= 1, "{bytes:?}");
     }
 
     #[test]

@@ -226,6 +226,7 @@ mod linux {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use proptest::prelude::*;
         use std::os::unix::net::UnixListener;
 
         #[test]
@@ -240,6 +241,39 @@ mod linux {
             assert_eq!(decode_base64(""), Some(Vec::new()));
             for text in ["Y", "YQ", "YQ=", "YQ==YQ==", "Y$==", "====="] {
                 assert_eq!(decode_base64(text), None, "{text}");
+            }
+        }
+
+        proptest! {
+            #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+            /// P13: no text panics, and what was encoded comes out again.
+            #[test]
+            fn p13_any_base64(text in ".{0,40}", bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+                let _ = decode_base64(&text);
+                prop_assert_eq!(decode_base64(&encode_base64(&bytes)), Some(bytes));
+            }
+        }
+
+        /// As plain as it can be said: six bits at a time.
+        fn encode_base64(bytes: &[u8]) -> String {
+            const LETTERS: &[u8; 64] =
+                b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+            let bit = |i: usize| bytes.get(i / 8).map_or(0, |byte| byte >> (7 - i % 8) & 1);
+            let letter =
+                |at: usize| (0..6).fold(0, |six, i| six << 1 | usize::from(bit(at * 6 + i)));
+            let letters = (bytes.len() * 8).div_ceil(6);
+            let text = (0..letters).map(|at| char::from(LETTERS[letter(at)]));
+            text.chain(std::iter::repeat_n('=', (4 - letters % 4) % 4)).collect()
+        }
+
+        #[test]
+        fn a_pressure_file_of_the_kernel_is_watched_and_let_go_of() {
+            let path = Path::new("/proc/pressure/memory");
+            match Watch::open(path, b"some 200000 2000000\0") {
+                // Ends its thread; a watch that reads the file, or spins on it, would not get here.
+                Ok(watch) => drop(watch),
+                Err(error) => eprintln!("SKIPPED: no trigger of `{}`: {error}", path.display()),
             }
         }
 

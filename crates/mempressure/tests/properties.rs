@@ -6,7 +6,7 @@ mod reference;
 
 use std::time::Duration;
 
-use common::{Config, Draw, PARTS, Stream, config, levels, run, stream};
+use common::{Config, Draw, PARTS, Story, Stream, config, follow, levels, run, story, stream};
 use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Signal, Status};
 use memtrack::{Sample, Stamp};
 use proptest::prelude::*;
@@ -15,14 +15,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_machine_agrees_with_the_naive_reference(config in config(), stream in stream()) {
-        let samples = stream.samples();
-        prop_assert_eq!(levels(&config, &samples), reference::levels(&config, &samples, &stream.0));
+    fn the_machine_agrees_with_the_naive_reference(story in story()) {
+        let looks = story.looks();
+        let levels: Vec<_> = follow(&looks).iter().map(|(status, _)| status.level).collect();
+        prop_assert_eq!(levels, reference::levels(&looks, &story.stream));
     }
 
     /// P1: inside the band of the level that was entered, nothing changes, however long.
     #[test]
-    fn inside_the_band_nothing_changes(
+    fn p01_inside_the_band_nothing_changes(
         config in config(),
         level in prop::sample::select(&Level::RAISED[..]),
         within in prop::collection::vec((0.0..1.0f64, 1..30_000u64), 1..60),
@@ -43,63 +44,83 @@ proptest! {
         prop_assert!(levels.iter().all(|seen| *seen == level), "{:?}", levels);
     }
 
-    /// P2: a ratio at the emergency threshold is an emergency on that sample, whatever came before.
+    /// P2: a ratio at the emergency threshold is an emergency on that look, whatever came before and whatever else is
+    /// going on: a hold, a reload, an eviction, a notice.
     #[test]
-    fn an_emergency_is_never_late(config in config(), stream in stream()) {
-        let statuses = run(&config, &stream.samples()).0;
-        for (draw, status) in stream.0.iter().zip(&statuses) {
-            let ratios = draw.ratios();
-            if (0..3).any(|signal| ratios[signal] >= Some(config.thresholds(signal).emergency)) {
-                prop_assert_eq!(status.level, Level::Emergency);
+    fn p02_an_emergency_is_never_late(
+        story in story(),
+        meanwhile in prop::collection::vec(any::<(bool, bool)>(), 130),
+    ) {
+        let mut story = story;
+        story.first.pressure.signals.push(Signal::Forecast);
+        story.reloads.iter_mut().for_each(|(_, c)| c.pressure.signals.push(Signal::Forecast));
+        let mut machine = Machine::new();
+        for (look, (evicted, noticed)) in story.looks().iter().zip(meanwhile.iter().cycle()) {
+            if *evicted {
+                machine.evicted();
+            }
+            if *noticed {
+                machine.notice();
+            }
+            machine.step(&look.config.rules(0), &look.sample);
+            let ratios = story.stream.0[look.place].ratios();
+            let emergency = |signal: usize| Some(look.config.thresholds(signal).emergency);
+            if (0..3).any(|signal| ratios[signal] >= emergency(signal)) {
+                prop_assert_eq!(machine.level(), Level::Emergency);
             }
         }
     }
 
-    /// P3: down by exactly one level, half a hold apart, never within a hold of a vote for the level left.
+    /// P3: down by exactly one level, only with a new sample, half a hold apart, never within a hold of a vote for the
+    /// level left.
     #[test]
-    fn down_one_at_a_time(config in config(), stream in stream()) {
-        let hold = config.pressure.hold;
-        let (statuses, transitions) = run(&config, &stream.samples());
-        let downs: Vec<_> =
-            transitions.iter().filter(|t| t.to < t.from && t.to != Level::Unknown).collect();
-        for down in &downs {
+    fn p03_down_one_at_a_time(story in story()) {
+        let looks = story.looks();
+        let said = follow(&looks);
+        let mut last_down: Option<Duration> = None;
+        for (i, (status, transition)) in said.iter().enumerate() {
+            if status.level == Level::Unknown {
+                last_down = None;
+            }
+            let Some(down) = transition.filter(|t| t.to < t.from && t.to != Level::Unknown) else {
+                continue;
+            };
+            let hold = looks[i].config.pressure.hold;
+            prop_assert!(!looks[i].again);
             prop_assert_eq!(down.from as i32 - down.to as i32, 1);
+            let before = said[..i].iter().rev().map(|(status, _)| status);
+            let known = before.take_while(|status| status.level != Level::Unknown);
             let voted = |status: &&Status| status.signals.iter().any(|s| s.vote >= Some(down.from));
-            let before = statuses.iter().rev().filter(|s| s.at < down.at);
-            if let Some(last) = before.take_while(|s| s.level != Level::Unknown).find(voted) {
+            if let Some(last) = known.into_iter().find(voted) {
                 prop_assert!(down.at - last.at >= hold);
             }
-        }
-        for pair in downs.windows(2) {
-            let between = |s: &Status| s.at > pair[0].at && s.at < pair[1].at;
-            let unknown = statuses.iter().any(|s| s.level == Level::Unknown && between(s));
-            prop_assert!(unknown || pair[1].at - pair[0].at >= hold / 2);
+            prop_assert!(last_down.is_none_or(|last| down.at - last >= hold / 2));
+            last_down = Some(down.at);
         }
     }
 
-    /// P4: a worse input at the same times never gives a lower level.
+    /// P4: a worse input at the same times, under the same configurations, never gives a lower level.
     #[test]
-    fn worse_is_never_lower(
-        config in config(),
-        stream in stream(),
+    fn p04_worse_is_never_lower(
+        story in story(),
         extra in prop::collection::vec(0..4_000u64, 120),
     ) {
-        let worse = stream.0.iter().zip(extra).map(|(draw, extra)| {
+        let worse = story.stream.0.iter().zip(extra).map(|(draw, extra)| {
             let more = |used: Option<u64>| used.map(|used| (used + extra).min(PARTS));
             let (system, cgroup, budget) = (more(draw.system), more(draw.cgroup), more(draw.budget));
             Draw { system, cgroup, budget, ..*draw }
         });
-        let worse = Stream(worse.collect());
-        let low = levels(&config, &stream.samples());
-        let high = levels(&config, &worse.samples());
+        let worse = Story { stream: Stream(worse.collect()), ..story.clone() };
+        let (low, high) = (follow(&story.looks()), follow(&worse.looks()));
         for (i, (low, high)) in low.iter().zip(&high).enumerate() {
-            prop_assert!(high >= low, "sample {}: {} below {}", i, high, low);
+            let (low, high) = (low.0.level, high.0.level);
+            prop_assert!(high >= low, "look {}: {} below {}", i, high, low);
         }
     }
 
     /// P5: the order in which signals are named changes nothing; one that is silent cannot raise the level.
     #[test]
-    fn order_and_silence_of_signals(config in config(), stream in stream()) {
+    fn p05_order_and_silence_of_signals(config in config(), stream in stream()) {
         let samples = stream.samples();
         let mut turned = config.clone();
         turned.pressure.signals.reverse();
@@ -127,7 +148,7 @@ proptest! {
 
     /// P6: constant input makes one transition, out of unknown, and then silence.
     #[test]
-    fn constant_input_is_silent(
+    fn p06_constant_input_is_silent(
         config in config(),
         used in 0..=PARTS,
         waits in prop::collection::vec(1..30_000u64, 1..60),
@@ -141,7 +162,7 @@ proptest! {
 
     /// P7: time bounds the number of transitions, and a level is not left and left again within a hold.
     #[test]
-    fn transitions_are_bounded_by_time(config in config(), stream in stream()) {
+    fn p07_transitions_are_bounded_by_time(config in config(), stream in stream()) {
         let mut stream = stream;
         // With one signal always heard there is no way down but through the latches.
         stream.0.iter_mut().for_each(|draw| draw.budget = draw.budget.or(Some(0)));
@@ -158,18 +179,18 @@ proptest! {
         }
     }
 
-    /// P12: the same samples give the same decisions, to the byte.
+    /// P12: the same samples under the same configurations give the same decisions, to the byte.
     #[test]
-    fn replay_is_identical(config in config(), stream in stream()) {
-        let mut config = config;
-        config.pressure.signals.push(Signal::Forecast);
-        let replay = || format!("{:?}", run(&config, &stream.samples()));
+    fn p12_replay_is_identical(story in story()) {
+        let mut story = story;
+        story.first.pressure.signals.push(Signal::Forecast);
+        let replay = || format!("{:?}", follow(&story.looks()));
         prop_assert_eq!(replay(), replay());
     }
 
     /// P14: a jump of the clock makes no transition by itself, forwards (a gap) or backwards.
     #[test]
-    fn time_alone_changes_nothing(
+    fn p14_time_alone_changes_nothing(
         config in config(),
         stream in stream(),
         seconds in 1..1_000_000u64,
@@ -195,7 +216,7 @@ proptest! {
 
     /// P15: looking again at the same sample under the same rules is a no-op, at any point.
     #[test]
-    fn a_reload_without_a_change_is_a_no_op(
+    fn p15_a_reload_without_a_change_is_a_no_op(
         config in config(),
         stream in stream(),
         at in any::<prop::sample::Index>(),
@@ -243,7 +264,7 @@ proptest! {
 
     /// P13: whatever numbers come in, no step panics, and what it reports is finite.
     #[test]
-    fn no_numbers_panic(
+    fn p13_no_numbers_panic(
         numbers in prop::collection::vec(any::<[u64; 8]>(), 1..40),
         floats in any::<[f64; 2]>(),
     ) {
@@ -269,6 +290,47 @@ proptest! {
             for signal in machine.status().signals {
                 prop_assert!(signal.value.is_none_or(f64::is_finite), "{:?}", signal);
             }
+        }
+    }
+
+    /// P2, P5, P12, P13 and P15 with all five signals, over samples in which anything may stand anywhere or be absent.
+    #[test]
+    fn p02_p05_p12_p13_p15_over_any_trace(config in config(), trace in memtrack::testing::trace(1..80)) {
+        let pressure = PressureConfig { signals: Signal::ALL.to_vec(), ..config.pressure };
+        let config = Config { pressure, ..config };
+        let rules = config.rules(3);
+        let (mut machine, mut again) = (Machine::new(), Machine::new());
+        let mut level = machine.level();
+        for sample in &trace {
+            let transition = machine.step(&rules, sample);
+            prop_assert_eq!(transition.map(|t| (t.from, t.to)), (level != machine.level()).then_some((level, machine.level())));
+            level = machine.level();
+            let status = machine.status();
+            let highest = status.signals.iter().filter_map(|signal| signal.vote).max();
+            prop_assert!(highest.is_none_or(|vote| vote <= level), "{:?}", status);
+            prop_assert_eq!(highest.is_none(), level == Level::Unknown);
+            if let Some(transition) = transition {
+                prop_assert_eq!(transition.generation, 3);
+                prop_assert!(transition.signal.is_some() == (transition.to != Level::Unknown));
+                prop_assert!(transition.threshold.is_none_or(f64::is_finite));
+            }
+            for signal in status.signals {
+                prop_assert!(signal.value.is_none_or(f64::is_finite), "{:?}", signal);
+                prop_assert_eq!(signal.vote.is_none(), signal.value.is_none() && signal.threshold.is_none(), "{:?}", signal);
+                prop_assert!(signal.vote.is_some() || signal.absent.is_some(), "silent without a reason: {:?}", signal);
+            }
+            // The machine's own ratio, as plainly as it can be computed.
+            if let (Ok(total), Ok(available)) = (sample.system.total, sample.system.available)
+                && total > 0
+                && available <= total
+                && (total - available) as f64 / total as f64 >= config.thresholds(0).emergency
+            {
+                prop_assert_eq!(level, Level::Emergency);
+            }
+            prop_assert_eq!(machine.step(&rules, sample), None);
+            // Another machine that looks once comes to the same.
+            again.step(&rules, sample);
+            prop_assert_eq!(format!("{:?}", again.status()), format!("{:?}", machine.status()));
         }
     }
 }

@@ -1,4 +1,22 @@
 //! Which part of a program holds how much: gauges that the program keeps, held against what the kernel measured.
+//!
+//! ```
+//! # #[cfg(target_os = "linux")] {
+//! use memtrack::component::Components;
+//! use memtrack::source::{LinuxSource, Source, Target};
+//!
+//! let components = Components::new();
+//! let index = components.component("global_index");
+//! index.add(64 << 10);
+//!
+//! let sample = LinuxSource::open(&Target::Own)?.read(&memtrack::TrackConfig::default())?;
+//! // With feature `glibc`, in place of `None`: `Some(memtrack::alloc::glibc())`. `jemalloc` likewise.
+//! let breakdown = components.breakdown(&sample.process, None);
+//! assert_eq!(breakdown.components[0].bytes, 64 << 10);
+//! assert!(breakdown.unattributed?.bytes > 0);
+//! # }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,48 +2,16 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
+mod common;
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use memtrack::processes::ProcessId;
+use common::fixture::{Fixture, next};
+use memtrack::Tier;
 use memtrack::sampler::{Sampler, State, Update};
-use memtrack::source::{LinuxSource, Target};
-use memtrack::{Sample, Settings, Tier, TrackConfig};
-
-const STAT: &str = "42 (x) S 1 42 42 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 3 0 777 1000 10\n";
-
-struct Fixture(tempfile::TempDir);
-
-impl Fixture {
-    fn new() -> Self {
-        let fixture = Self(tempfile::tempdir().unwrap());
-        fs::create_dir_all(fixture.path("proc/42/task/42")).unwrap();
-        fs::write(fixture.path("proc/42/stat"), STAT).unwrap();
-        fs::write(fixture.path("proc/meminfo"), "MemTotal: 99999999 kB\nMemAvailable: 9 kB\n")
-            .unwrap();
-        fixture.set_rss(100);
-        fixture
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    /// In place: the source holds the file.
-    fn set_rss(&self, kib: u64) {
-        let text = format!("Name:\tx\nState:\tS (sleeping)\nVmRSS:\t{kib:>8} kB\nThreads:\t1\n");
-        fs::write(self.path("proc/42/status"), text).unwrap();
-    }
-
-    fn sampler(&self, target: fn(ProcessId) -> Target, tier: Tier) -> Sampler {
-        let id = ProcessId::read(self.0.path(), 42).unwrap();
-        let source = LinuxSource::open_at(self.0.path(), &target(id)).unwrap();
-        let interval = Some(Duration::from_millis(5));
-        let config = TrackConfig { tier, interval, ..TrackConfig::default() };
-        Sampler::new(source, Settings::fixed(config))
-    }
-}
+use memtrack::source::Target;
 
 /// A file that hangs whoever opens it, until let go.
 struct Hanging(PathBuf);
@@ -63,14 +31,6 @@ impl Hanging {
     }
 }
 
-fn next(updates: &crossbeam_channel::Receiver<Update>) -> Sample {
-    loop {
-        if let Update::Sample(sample) = updates.recv().unwrap() {
-            return sample;
-        }
-    }
-}
-
 #[test]
 fn a_hanging_pss_reading_leaves_all_else_fresh() {
     let fixture = Fixture::new();
@@ -79,7 +39,7 @@ fn a_hanging_pss_reading_leaves_all_else_fresh() {
     let all = sampler.all();
     sampler.start().unwrap();
     for kib in 100..200 {
-        fixture.set_rss(kib);
+        fixture.set_rss(&format!("{kib} kB"));
         while next(all.receiver()).process.rss != Ok(kib << 10) {}
     }
     let sample = next(all.receiver());
@@ -115,7 +75,7 @@ fn a_read_that_hangs_for_two_seconds_is_seen_reported_and_got_over() {
     });
     assert!(hung.unwrap() >= Duration::from_secs(2));
     while !next(all.receiver()).at.gap {}
-    fixture.set_rss(300);
+    fixture.set_rss("300 kB");
     while next(all.receiver()).process.rss != Ok(300 << 10) {}
     assert!(sampler.health().missed >= 100, "the deadlines that passed meanwhile are counted");
 }

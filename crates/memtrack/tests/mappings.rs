@@ -143,6 +143,24 @@ fn a_source_answers_who_asks_and_only_then() {
     let again = answered(&mut source, &readings);
     assert!(again.at > reading.at, "a reading of its own");
     assert_eq!(read(Path::new("/"), &[]), Err(Absent::Gone));
+    top.child.kill().unwrap();
+    top.child.wait().unwrap();
+    drop(top);
+    readings.ask();
+    while source.read(&TrackConfig::default()).is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(!readings.is_wanted(), "nobody waits for what has ended");
+    assert!(readings.newest().is_some());
+}
+
+#[test]
+fn a_target_without_processes_answers_at_once() {
+    let mut source = LinuxSource::open(&Target::System).unwrap();
+    let readings = source.mappings();
+    readings.ask();
+    source.read(&TrackConfig::default()).unwrap();
+    assert_eq!(readings.newest(), Some(Err(Absent::NotRead)));
 }
 
 #[cfg(feature = "serde")]

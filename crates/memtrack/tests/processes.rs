@@ -128,6 +128,32 @@ fn grandchildren_are_found_and_stay_when_their_parents_end() {
 }
 
 #[test]
+fn a_leaker_is_followed_step_by_step() {
+    let script = "\
+import mmap, sys
+kept = []
+for line in sys.stdin:
+    leak = mmap.mmap(-1, 4 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for page in range(0, 4 << 20, 4096): leak[page] = 1
+    kept.append(leak)
+    print('leaked')
+";
+    let Some(mut leaker) = Actor::python(script) else { return };
+    leaker.tell("");
+    leaker.hear("leaked");
+    let mut source = LinuxSource::open(&Target::Process(leaker.id())).unwrap();
+    let first = read(&mut source).process.private().unwrap();
+    for step in 1..=16 {
+        leaker.tell("");
+        leaker.hear("leaked");
+        let grown = read(&mut source).process.private().unwrap() - first;
+        // Kernels from 6.2 to 6.x count for each processor apart, and add up 64 pages or so late.
+        let off = grown.abs_diff(step * 4 * MIB);
+        assert!(off <= MIB, "{} KiB off after {step} steps", off >> 10);
+    }
+}
+
+#[test]
 fn a_spike_between_samples_is_in_the_peak() {
     let script = "\
 import sys

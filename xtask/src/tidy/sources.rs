@@ -12,10 +12,6 @@ const LONG_FILES: &[(&str, &str)] = &[
         "the one definition of the command line: help, manual, completions and reference are made from it",
     ),
     ("crates/memtrack/examples/bench/linux.rs", "the measurements of one table, in its order"),
-    (
-        "crates/mempressure/src/guard/worker.rs",
-        "one thread and all that it does with a sample, in the order in which it happens",
-    ),
 ];
 
 /// Top folders under which checkouts lie on machines that build.
@@ -29,7 +25,13 @@ const STARTED_BY_TESTS: &[&str] = &["crates/mempressure/tests/service_manager.rs
 
 /// Whether a line opens a module of in-file tests.
 pub(crate) fn opens_tests(line: &str) -> bool {
+    let line = line.trim();
     line == "#[cfg(test)]" || line.starts_with("#[cfg(all(test,")
+}
+
+/// Whether a file is all tests: of the crate from outside, or a test module with a file of its own.
+pub(crate) fn is_tests(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("_tests.rs") || path.ends_with("/tests.rs")
 }
 
 /// A crate without a `sys` module forbids unsafe code; one with it denies it and lets `mod sys` alone expect it.

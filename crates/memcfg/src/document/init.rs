@@ -4,7 +4,7 @@ use std::path::Path;
 
 use memtrack::Size;
 
-use super::{VERSION, v3};
+use super::{VERSION, spec};
 use crate::path::Segment;
 use crate::save::{Editor, Expected, SaveError, Saved};
 use crate::schema::ANY;
@@ -26,7 +26,8 @@ pub fn suggested_budget(limit: u64) -> u64 {
 #[must_use]
 pub fn init_text(limit: u64) -> String {
     let budget = Size(suggested_budget(limit)).exact();
-    let schema = v3::schema();
+    let spec = spec();
+    let schema = spec.schema();
     let defaults = super::defaults();
     let mut out = format!(
         "# Settings of memcli. Every key below `total` shows its default; remove the `#` to set it.\n\

@@ -13,13 +13,13 @@ mod rules;
 mod v1;
 mod v2;
 mod v3;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use crate::diagnostic::{Code, Diagnostic, Label};
 use crate::files::Sources;
-use crate::history::{History, Mark, Release};
 use crate::load::{Inputs, Loaded, Text, assemble};
 use crate::origin::{Origin, Source, SourceKind};
 use crate::parse::parse;
@@ -35,45 +35,16 @@ pub use init::{init, init_text, suggested_budget};
 pub use live::Live;
 pub use places::Places;
 pub use project::{Effective, PROJECT_FILE};
+pub use versions::{VERSION, history};
 
 /// What the environment variables of the document begin with, without the underscore.
 pub const ENV_PREFIX: &str = "MEMCLI";
-
-/// The version of the document that this program writes.
-pub const VERSION: u32 = 3;
 
 /// The document: versions, rules, built-in overlays. Made once.
 #[must_use]
 pub fn spec() -> Arc<Spec<Config>> {
     static SPEC: LazyLock<Arc<Spec<Config>>> = LazyLock::new(|| Arc::new(make_spec()));
     Arc::clone(&SPEC)
-}
-
-/// The versions of the document.
-#[must_use]
-pub fn history() -> History {
-    let v1 = Release {
-        number: 1,
-        key: "version",
-        mark: Mark::Text("1.0"),
-        schema: v1::schema(),
-        ops: migrations::v1_to_v2(),
-    };
-    let v2 = Release {
-        number: 2,
-        key: "version",
-        mark: Mark::Text("2.0"),
-        schema: v2::schema(),
-        ops: migrations::v2_to_v3(),
-    };
-    let v3 = Release {
-        number: VERSION,
-        key: "schema_version",
-        mark: Mark::Number(i64::from(VERSION)),
-        schema: v3::schema(),
-        ops: Vec::new(),
-    };
-    History::new(v3).after([v1, v2])
 }
 
 fn make_spec() -> Spec<Config> {
@@ -130,7 +101,8 @@ pub fn migrate(name: &str, text: &str) -> Result<Rewritten, Vec<Diagnostic>> {
 pub fn set(name: &str, text: &str, key: &str, value: &str) -> Result<String, Vec<Diagnostic>> {
     let head = format!("schema_version = {VERSION}\n");
     let text = if text.trim().is_empty() { &head } else { text };
-    edited(name, text, crate::edit::set(spec().schema(), text, key, value)?)
+    refuse_older(name, text)?;
+    edited(name, crate::edit::set(spec().schema(), text, key, value)?)
 }
 
 /// The text of one file without `key`.
@@ -138,20 +110,26 @@ pub fn set(name: &str, text: &str, key: &str, value: &str) -> Result<String, Vec
 /// # Errors
 /// As [`set`].
 pub fn unset(name: &str, text: &str, key: &str) -> Result<String, Vec<Diagnostic>> {
-    edited(name, text, crate::edit::unset(text, key)?)
+    refuse_older(name, text)?;
+    edited(name, crate::edit::unset(text, key)?)
 }
 
-fn edited(name: &str, old: &str, new: String) -> Result<String, Vec<Diagnostic>> {
-    let source = Arc::new(Source::new(SourceKind::Global, name, old));
+/// A key of the newest version means nothing in a file of an older one.
+fn refuse_older(name: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
+    let source = Arc::new(Source::new(SourceKind::Global, name, text));
     let version = history().identify(&mut parse(&source)?, None, &source).map(|r| r.number);
     let version = version.map_err(|problem| vec![problem])?;
-    if version != VERSION {
-        let message =
-            format!("this file is of version {version}, and keys are set in version {VERSION}");
-        let label = Label::key(&Origin::whole(&source), "");
-        let problem = Diagnostic::error(Code::Version, message).at(label);
-        return Err(vec![problem.help("migrate the file first")]);
+    if version == VERSION {
+        return Ok(());
     }
+    let message =
+        format!("this file is of version {version}, and keys are set in version {VERSION}");
+    let label = Label::key(&Origin::whole(&source), "");
+    let problem = Diagnostic::error(Code::Version, message).at(label);
+    Err(vec![problem.help("migrate the file first")])
+}
+
+fn edited(name: &str, new: String) -> Result<String, Vec<Diagnostic>> {
     let texts = vec![Text::new(SourceKind::Global, name, &new)];
     assemble(&spec(), &Inputs { texts, ..Inputs::default() })?;
     Ok(new)

@@ -319,7 +319,8 @@ pub fn trace(family: &'static str, seed: u64, number: u64) -> Trace {
         }
         "gc_sawtooth" | "random_gc" => {
             let swing = random.log_between(5.0, 120.0);
-            let period = n as f64 / random.between(3.0, 60.0);
+            // Fewer teeth than this are the restarts of `restarts_leak`: no size could tell the two apart.
+            let period = n as f64 / random.log_between(12.0, 200.0);
             let wild = random_saw(n, period, random);
             let phase = random.unit();
             for i in 0..n {

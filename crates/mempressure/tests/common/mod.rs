@@ -78,6 +78,52 @@ impl Config {
     }
 }
 
+/// A stream, and the configurations it is seen under: the first, and others from some sample on.
+#[derive(Clone, Debug)]
+pub(crate) struct Story {
+    pub(crate) stream: Stream,
+    pub(crate) first: Config,
+    pub(crate) reloads: Vec<(prop::sample::Index, Config)>,
+}
+
+/// One look of the machine at a sample: a new one, or the last one again because the configuration has changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look<'a> {
+    /// The place of the sample in the stream.
+    pub(crate) place: usize,
+    pub(crate) sample: Sample,
+    pub(crate) config: &'a Config,
+    pub(crate) again: bool,
+}
+
+impl Story {
+    pub(crate) fn looks(&self) -> Vec<Look<'_>> {
+        let samples = self.stream.samples();
+        let mut config = &self.first;
+        let mut looks = Vec::new();
+        for (place, sample) in samples.iter().enumerate() {
+            looks.push(Look { place, sample: *sample, config, again: false });
+            for (at, new) in &self.reloads {
+                if at.index(samples.len()) == place {
+                    config = new;
+                    looks.push(Look { place, sample: *sample, config, again: true });
+                }
+            }
+        }
+        looks
+    }
+}
+
+/// What the machine says after each look.
+pub(crate) fn follow(looks: &[Look<'_>]) -> Vec<(Status, Option<Transition>)> {
+    let mut machine = Machine::new();
+    let mut step = |look: &Look<'_>| {
+        let transition = machine.step(&look.config.rules(0), &look.sample);
+        (machine.status(), transition)
+    };
+    looks.iter().map(&mut step).collect()
+}
+
 pub(crate) fn run(config: &Config, samples: &[Sample]) -> (Vec<Status>, Vec<Transition>) {
     let mut machine = Machine::new();
     let mut transitions = Vec::new();
@@ -122,26 +168,28 @@ prop_compose! {
     }
 }
 
-fn ratio() -> impl Strategy<Value = Option<u64>> {
-    prop_oneof![1 => Just(None), 12 => (2_000u64..=PARTS).prop_map(Some)]
+/// A ratio that is read with the given probability.
+fn ratio(read: f64) -> impl Strategy<Value = Option<u64>> {
+    prop::option::weighted(read, 2_000u64..=PARTS)
 }
 
 prop_compose! {
-    fn draw()(
+    fn draw(read: f64)(
         wait_ms in prop_oneof![5 => 1..3_000u64, 1 => 3_000..20_000u64],
-        gap in prop::bool::weighted(0.03),
-        system in ratio(), cgroup in ratio(), budget in ratio(),
+        gap in prop::bool::weighted(0.05),
+        system in ratio(read), cgroup in ratio(read), budget in ratio(read / 2.0),
     ) -> Draw {
         Draw { wait_ms, gap, system, cgroup, budget }
     }
 }
 
-/// Independent draws, and walks, which stay near one ratio for long enough that time matters.
+/// Independent draws, some of them with signals that fall silent for long, and walks, which stay near one ratio for long enough that time matters.
 pub(crate) fn stream() -> impl Strategy<Value = Stream> {
     let step = (-600i64..600, 1..3_000u64, prop::bool::weighted(0.02));
     let walk = (2_000..PARTS, prop::collection::vec(step, 1..120));
     prop_oneof![
-        prop::collection::vec(draw(), 1..120).prop_map(Stream),
+        prop::collection::vec(draw(0.95), 1..120).prop_map(Stream),
+        prop::collection::vec(draw(0.30), 1..120).prop_map(Stream),
         walk.prop_map(|(start, steps)| {
             let mut used = start;
             let next = |(step, wait_ms, gap): (i64, u64, bool)| {
@@ -151,4 +199,15 @@ pub(crate) fn stream() -> impl Strategy<Value = Stream> {
             Stream(steps.into_iter().map(next).collect())
         }),
     ]
+}
+
+prop_compose! {
+    /// Any stream under any configurations, changed up to three times while it lasts.
+    pub(crate) fn story()(
+        stream in stream(),
+        first in config(),
+        reloads in prop::collection::vec((any::<prop::sample::Index>(), config()), 0..4),
+    ) -> Story {
+        Story { stream, first, reloads }
+    }
 }

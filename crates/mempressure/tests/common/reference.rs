@@ -1,64 +1,80 @@
-//! The rules of the machine again, as slow and plain as they can be said: every question is answered by
-//! looking back through the list of samples. Only ratios: no PSI, no forecast, no counters.
+//! The rules of the machine again, as slow and plain as they can be said: what a signal says at some look, and when a
+//! level was last justified, is found by going through the list of all looks. Only ratios: no PSI, no forecast, no
+//! counters.
 
 use std::time::Duration;
 
 use mempressure::Level;
-use memtrack::Sample;
 
-use super::common::{Config, Draw};
+use super::common::{Draw, Look, Stream};
 
 const LEVELS: [Level; 3] = [Level::Warning, Level::Critical, Level::Emergency];
 
-/// The last fresh reading of a signal, if it is still heard at sample `j`: at most three samples without a
-/// reading have followed, none of them after a gap.
-fn heard(draws: &[Draw], signal: usize, j: usize) -> Option<usize> {
-    let fresh = (0..=j).rev().find(|i| draws[*i].ratios()[signal].is_some())?;
-    let missed = &draws[fresh + 1..=j];
-    (missed.len() <= 3 && missed.iter().all(|draw| !draw.gap)).then_some(fresh)
+/// Whether a signal is still heard at a sample: it reads something there, or did at most three samples before, with no
+/// gap since.
+fn heard(draws: &[Draw], signal: usize, place: usize) -> bool {
+    let reads = |i: usize| draws[i].ratios()[signal].is_some();
+    reads(place)
+        || (1..=3).any(|back| {
+            let Some(fresh) = place.checked_sub(back) else { return false };
+            reads(fresh) && draws[fresh + 1..=place].iter().all(|draw| !draw.gap)
+        })
 }
 
-/// Whether a signal votes at least `level` at sample `j`.
-fn votes(config: &Config, draws: &[Draw], signal: usize, level: Level, j: usize) -> bool {
-    let Some(fresh) = heard(draws, signal, j) else { return false };
-    let threshold = config.thresholds(signal).of(level);
-    // Somewhere back it reached the threshold, and since then it neither fell below the band nor went silent.
-    for i in (0..=fresh).rev() {
-        match draws[i].ratios()[signal] {
-            Some(ratio) if ratio >= threshold => return true,
-            Some(ratio) if ratio < threshold - config.pressure.band => return false,
-            Some(_) => {}
-            None if heard(draws, signal, i).is_none() => return false,
-            None => {}
-        }
+/// What a signal votes for at each look; `None` while it is silent.
+fn votes(looks: &[Look<'_>], draws: &[Draw], signal: usize) -> Vec<Option<Level>> {
+    let mut votes: Vec<Option<Level>> = Vec::new();
+    for look in looks {
+        let before = votes.last().copied().flatten();
+        votes.push(match draws[look.place].ratios()[signal] {
+            _ if !heard(draws, signal, look.place) => None,
+            // The last vote stands in.
+            None => before,
+            Some(ratio) => {
+                let thresholds = look.config.thresholds(signal);
+                let mut vote = Level::Normal;
+                for level in LEVELS {
+                    let enters = ratio >= thresholds.of(level);
+                    let stays = ratio >= thresholds.of(level) - look.config.pressure.band;
+                    if enters || (stays && before >= Some(level)) {
+                        vote = level;
+                    }
+                }
+                Some(vote)
+            }
+        });
     }
-    false
+    votes
 }
 
-/// The level after every sample.
-pub(crate) fn levels(config: &Config, samples: &[Sample], draws: &[Draw]) -> Vec<Level> {
-    let hold = config.pressure.hold;
+/// The level after every look.
+pub(crate) fn levels(looks: &[Look<'_>], stream: &Stream) -> Vec<Level> {
+    let draws = &stream.0;
+    let votes = [0, 1, 2].map(|signal| votes(looks, draws, signal));
     let mut justified: [Vec<Duration>; 3] = Default::default();
     let mut released: [Vec<Duration>; 3] = Default::default();
     let mut set = [false; 3];
     let mut output = Vec::new();
-    for (j, sample) in samples.iter().enumerate() {
-        let now = sample.at.monotonic;
-        if (0..3).all(|signal| heard(draws, signal, j).is_none()) {
+    for (i, look) in looks.iter().enumerate() {
+        let now = look.sample.at.monotonic;
+        if votes.iter().all(|votes| votes[i].is_none()) {
             (set, justified, released) = Default::default();
             output.push(Level::Unknown);
             continue;
         }
-        for l in 0..3 {
-            let voted = (0..3).any(|signal| votes(config, draws, signal, LEVELS[l], j));
-            if voted || (draws[j].gap && set[l]) {
+        let gap = draws[look.place].gap && !look.again;
+        for (l, level) in LEVELS.into_iter().enumerate() {
+            let voted = votes.iter().any(|votes| votes[i] >= Some(level));
+            if voted || (gap && set[l]) {
                 justified[l].push(now);
             }
             set[l] |= voted;
         }
-        if let Some(top) = set.iter().rposition(|set| *set)
+        if !look.again
+            && let Some(top) = set.iter().rposition(|set| *set)
             && let Some(last) = justified[top].last()
         {
+            let hold = look.config.pressure.hold;
             let quiet = now - *last;
             let above = released.get(top + 1).and_then(|times| times.last());
             let rested = above.is_none_or(|above| now - *above >= hold / 2);

@@ -113,8 +113,13 @@ impl Group {
         limit(&self.high)
     }
 
+    /// What is charged, in bytes.
+    pub(super) fn usage(&self) -> Reading<u64> {
+        one_number(&self.usage)
+    }
+
     pub(super) fn load(&self) -> Reading<Load> {
-        let usage = one_number(&self.usage)?;
+        let usage = self.usage()?;
         // v1 counts children in usage but only in the `total_` lines of the statistics.
         let key: &[u8] = match self.version {
             Version::V1 => b"total_inactive_file ",

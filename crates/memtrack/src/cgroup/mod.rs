@@ -194,7 +194,7 @@ impl Hierarchy {
     /// # Errors
     /// As [`Hierarchy::open`]; the hierarchy is then as it was.
     pub fn refresh(&mut self) -> Reading<bool> {
-        let removed = self.own().load().is_err_and(|why| why == Absent::Gone);
+        let removed = self.own().usage() == Err(Absent::Gone);
         if !removed && !self.moved()? {
             return Ok(false);
         }

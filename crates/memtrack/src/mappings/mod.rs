@@ -213,7 +213,8 @@ struct Slot {
 }
 
 impl MappingReadings {
-    /// Asks for one more reading. It is there some ticks later; who asks again until then is served by the same.
+    /// Asks for one more reading. It is there some ticks later; who asks again until then is served by the same. Nobody
+    /// is answered while nobody samples, as in the tier `disabled`; when the target has ended, the answer is that.
     ///
     /// How much later depends on the budget: at most [`PSS_SHARE`](crate::pss::PSS_SHARE) of a core in the long run,
     /// PSS included. After a reading of an 8 GiB process that is over a minute.

@@ -8,7 +8,7 @@ use crate::sample::ProcessMemory;
 use crate::text::Fields;
 
 /// Holds `status` whole, with room for the lines that later kernels add.
-const STATUS_BUFFER: usize = 4096;
+pub(super) const STATUS_BUFFER: usize = 4096;
 /// The pids of a process's children, some 500 of them; a scan finds the rest.
 const CHILDREN_BUFFER: usize = 4096;
 
@@ -66,11 +66,18 @@ impl Member {
     }
 
     /// Reads the process anew into `memory`; [`Absent::Gone`] when it has ended.
-    pub(crate) fn read(&mut self, proc: &Proc, detail: Detail, hold: bool) -> Reading<()> {
-        let mut buffer = [0; STATUS_BUFFER];
+    ///
+    /// `buffer` has room for `STATUS_BUFFER` bytes and is the same each time: clearing one would take as long as parsing.
+    pub(crate) fn read(
+        &mut self,
+        proc: &Proc,
+        detail: Detail,
+        hold: bool,
+        buffer: &mut [u8],
+    ) -> Reading<()> {
         let read = match &self.status {
-            Some(status) => status.read(&mut buffer),
-            None => self.read_unheld(proc, &mut buffer),
+            Some(status) => status.read(buffer),
+            None => self.read_unheld(proc, buffer),
         };
         match read {
             Ok(text) => {

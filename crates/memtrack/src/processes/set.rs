@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{OpenError, SourceError};
-use crate::processes::files::{Detail, Member};
+use crate::processes::files::{Detail, Member, STATUS_BUFFER};
 use crate::processes::find::{CgroupMembers, Descendants};
 use crate::processes::{ProcessId, ProcessRow};
 use crate::procfs::Proc;
@@ -30,6 +30,7 @@ pub struct Processes {
     /// Descriptors that may still be taken.
     pub(super) spare: usize,
     shares: DescriptorShare,
+    buffer: Box<[u8]>,
     finder: Finder,
     /// Page faults of members that have ended, so that the sum never goes back.
     ended_faults: (u64, u64),
@@ -85,6 +86,7 @@ impl Processes {
             members: Vec::new(),
             spare: shares.now,
             shares,
+            buffer: vec![0; STATUS_BUFFER].into(),
             finder,
             ended_faults: (0, 0),
         })
@@ -134,14 +136,14 @@ impl Processes {
     fn read_members(&mut self, detail: Detail) {
         let mut spare = self.shares.now;
         let mut ran_out = false;
-        let (proc, ended) = (&self.proc, &mut self.ended_faults);
+        let (proc, ended, buffer) = (&self.proc, &mut self.ended_faults, &mut self.buffer);
         self.members.retain_mut(|member| {
             let hold = spare >= DESCRIPTORS_EACH;
             if !hold {
                 member.release();
             }
             let (minor, major) = (member.memory.minor_faults, member.memory.major_faults);
-            if member.read(proc, detail, hold) == Err(Absent::Gone) {
+            if member.read(proc, detail, hold, buffer) == Err(Absent::Gone) {
                 ended.0 = ended.0.saturating_add(minor.unwrap_or(0));
                 ended.1 = ended.1.saturating_add(major.unwrap_or(0));
                 return false;
@@ -160,7 +162,7 @@ impl Processes {
         let hold = self.spare >= DESCRIPTORS_EACH;
         let mut index = known.min(self.members.len());
         while let Some(member) = self.members.get_mut(index) {
-            if member.read(&self.proc, detail, hold) == Err(Absent::Gone) {
+            if member.read(&self.proc, detail, hold, &mut self.buffer) == Err(Absent::Gone) {
                 self.members.remove(index);
             } else {
                 index += 1;

@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_kernel_reports_is_passed_on_and_the_thread_ends_all_the_same() {
+        // Urgent data polls as a pressure report does: with priority.
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        let trigger = Trigger::spawn(far.into()).unwrap();
+        assert!(trigger.reports().try_recv().is_err(), "calm so far");
+        rustix::net::send(&near, b"!", rustix::net::SendFlags::OOB).unwrap();
+        assert_eq!(trigger.reports().recv(), Ok(()));
+        let reports = trigger.reports().clone();
+        drop(trigger);
+        while reports.recv().is_ok() {}
+    }
+
+    #[test]
     fn a_trigger_that_is_taken_away_ends_its_reports_and_does_not_spin() {
         // The far end of a closed pipe polls as the descriptor of a removed cgroup does: with an error.
         let (reader, writer) = rustix::pipe::pipe().unwrap();

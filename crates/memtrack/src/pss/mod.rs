@@ -66,6 +66,13 @@ impl Pss {
         self.mappings = mappings;
     }
 
+    /// Whoever waits for mappings waits no longer: there are none to come.
+    pub(crate) fn turn_away(&self, why: Absent) {
+        if self.mappings.is_wanted() {
+            self.mappings.answer(Err(why));
+        }
+    }
+
     /// Whether somebody waits for mappings, or an answer is under way.
     pub(crate) fn is_busy(&self) -> bool {
         self.waiting || self.mappings.is_wanted()

@@ -3,6 +3,8 @@
 mod health;
 mod pace;
 mod plausible;
+#[cfg(feature = "history")]
+mod record;
 mod subscription;
 mod work;
 
@@ -22,6 +24,8 @@ use crate::source::Source;
 
 pub use health::{Health, State};
 pub use plausible::Absurd;
+#[cfg(feature = "history")]
+pub use record::{Figure, Record};
 pub use subscription::{ALL_CAPACITY, All, Newest, Update};
 
 /// Enough for the sampler's shallow calls, with room for a source of the caller's own.
@@ -68,6 +72,8 @@ struct Shared {
     latest: Mutex<Option<Sample>>,
     health: Mutex<Health>,
     subscribers: Mutex<subscription::Subscribers>,
+    #[cfg(feature = "history")]
+    records: Mutex<record::Records>,
     origin: Instant,
     /// When the present read began, in nanoseconds after `origin`; 0 between reads.
     reading_since: AtomicU64,
@@ -83,6 +89,8 @@ impl Sampler {
             latest: Mutex::default(),
             health: Mutex::default(),
             subscribers: Mutex::default(),
+            #[cfg(feature = "history")]
+            records: Mutex::default(),
             origin: Instant::now(),
             reading_since: AtomicU64::new(0),
         };
@@ -160,6 +168,29 @@ impl Sampler {
     #[must_use]
     pub fn newest(&self) -> Newest {
         lock(&self.shared.subscribers).newest(Arc::clone(&self.shared))
+    }
+
+    /// Keeps what `figure` was in every sample from now on, also across a stop and another start. At most 300 KiB.
+    ///
+    /// ```
+    /// # use memtrack::sampler::Sampler;
+    /// # use memtrack::source::{LinuxSource, Target};
+    /// # use memtrack::{Settings, TrackConfig};
+    /// # let source = LinuxSource::open(&Target::Own)?;
+    /// let mut sampler = Sampler::new(source, Settings::fixed(TrackConfig::default()));
+    /// let rss = sampler.record(|sample| sample.process.rss);
+    /// # let newest = sampler.newest();
+    /// sampler.start()?;
+    /// # newest.bell().recv()?;
+    /// // ... at any time later:
+    /// let statistics = rss.statistics().ok_or("no sample yet")?;
+    /// assert!(statistics.p50 <= statistics.max);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "history")]
+    #[must_use]
+    pub fn record(&self, figure: Figure) -> Record {
+        lock(&self.shared.records).add(figure)
     }
 
     /// The newest sample, for a reader without a subscription.
@@ -253,6 +284,28 @@ mod tests {
         sampler.stop();
         assert_eq!(sampler.health().state, State::Ended);
         assert_eq!(sampler.health().samples, 20);
+    }
+
+    #[cfg(feature = "history")]
+    #[test]
+    fn a_record_holds_every_sample_for_as_long_as_the_settings_say() {
+        let with_rss = |n: u64| {
+            let mut sample = sample(n);
+            sample.process.rss = if n == 7 { Err(Absent::Denied) } else { Ok((n + 1) << 20) };
+            sample
+        };
+        let retention = Duration::from_millis(50);
+        let settings = Settings::fixed(TrackConfig { retention, ..(*fast().load().value).clone() });
+        let mut sampler = Sampler::new(Script::of((0..20).map(with_rss)), settings);
+        let rss = sampler.record(|sample| sample.process.rss);
+        drop(sampler.record(|sample| sample.process.anon));
+        let all = sampler.all();
+        sampler.start().unwrap();
+        assert_eq!(all.receiver().iter().count(), 20);
+        sampler.stop();
+        let statistics = rss.statistics().unwrap();
+        assert_eq!((statistics.count, statistics.min, statistics.max), (19, 1 << 20, 20 << 20));
+        assert_eq!(rss.look(|history| history.recent().count()), 11, "50 ms at 5 ms");
     }
 
     #[test]

@@ -129,6 +129,8 @@ impl Shared {
     /// One load per change: every tick until the next ring works with this configuration.
     fn adopt(&self, settings: &Settings<TrackConfig>) -> Arc<TrackConfig> {
         let current = settings.load();
+        #[cfg(feature = "history")]
+        lock(&self.records).retain_for(current.value.retention);
         let mut health = lock(&self.health);
         health.generation = current.generation;
         health.state = match current.value.tier {
@@ -140,6 +142,8 @@ impl Shared {
 
     fn publish(&self, sample: Sample) {
         *lock(&self.latest) = Some(sample);
+        #[cfg(feature = "history")]
+        lock(&self.records).push(&sample);
         {
             let mut health = lock(&self.health);
             health.samples = health.samples.saturating_add(1);

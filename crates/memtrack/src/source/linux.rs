@@ -151,10 +151,17 @@ impl LinuxSource {
     }
 
     fn read_processes(&mut self, tier: Tier, now: Duration) -> Result<ProcessMemory, SourceError> {
-        let Some(processes) = &mut self.processes else { return Ok(ProcessMemory::default()) };
+        let Some(processes) = &mut self.processes else {
+            self.pss.turn_away(Absent::NotRead);
+            return Ok(ProcessMemory::default());
+        };
         let development = tier == Tier::Development;
         let detail = if development { Detail::Faults } else { Detail::Memory };
-        let mut memory = processes.read(Instant::now(), detail)?;
+        let read = processes.read(Instant::now(), detail);
+        if read == Err(SourceError::Ended) {
+            self.pss.turn_away(Absent::Gone);
+        }
+        let mut memory = read?;
         // Where processes share pages, RSS alone misleads in any tier.
         if development || memory.processes.is_ok_and(|count| count > 1) {
             self.pss.fill(&self.root, now, &mut memory, processes);

@@ -19,6 +19,8 @@ pub(crate) struct Machine {
     meminfo: Reading<Held>,
     zram: Vec<Held>,
     psi: Reading<Psi>,
+    /// The same each time: clearing one would take as long as parsing.
+    buffer: Box<[u8]>,
 }
 
 impl Machine {
@@ -28,13 +30,13 @@ impl Machine {
             meminfo: Held::open(root.join("proc/meminfo")),
             zram: (0..MAX_ZRAM).map_while(device).collect(),
             psi: Psi::open(root),
+            buffer: vec![0; BUFFER].into(),
         }
     }
 
-    pub(crate) fn memory(&self) -> SystemMemory {
-        let mut buffer = [0; BUFFER];
-        let text =
-            self.meminfo.as_ref().map_err(|why| *why).and_then(|file| file.read(&mut buffer));
+    pub(crate) fn memory(&mut self) -> SystemMemory {
+        let meminfo = self.meminfo.as_ref().map_err(|why| *why);
+        let text = meminfo.and_then(|file| file.read(&mut self.buffer));
         let mut system = match text {
             Ok(text) => parse_meminfo(text),
             Err(why) => SystemMemory::absent(why),

@@ -1,17 +1,18 @@
 #![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
 
 use std::hint::black_box;
+use std::io::{Read, Write};
 use std::time::Duration;
 
 use memtrack::processes::ProcessId;
-use memtrack::sampler::Sampler;
+use memtrack::sampler::{Sampler, Update};
 use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Settings, Tier, TrackConfig};
 
 const MIB: u64 = 1 << 20;
 
-/// Runs `child` in a fork of this process and fails unless it ends well.
-fn in_a_fork(child: impl FnOnce()) {
+/// Runs `child` in a fork of this process, which ends with it; gives its pid.
+fn fork(child: impl FnOnce()) -> i32 {
     // SAFETY: this program has no second thread that is in the middle of anything; the child panics or exits.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0);
@@ -20,10 +21,19 @@ fn in_a_fork(child: impl FnOnce()) {
         // SAFETY: ends this process at once, without what the parent has registered for its own end.
         unsafe { libc::_exit(i32::from(outcome.is_err())) };
     }
+    pid
+}
+
+/// Waits for a fork, which must not have failed.
+fn ends_well(pid: i32) {
     let mut status = 0;
     // SAFETY: `status` is a place for the answer.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
     assert_eq!(status, 0, "the child failed");
+}
+
+fn in_a_fork(child: impl FnOnce()) {
+    ends_well(fork(child));
 }
 
 fn a_source_shows_the_child_its_own_figures() {
@@ -83,7 +93,44 @@ fn a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child() {
     sampler.stop();
 }
 
+/// Here in place of the other suites, since it is the own process that is stopped.
+fn a_program_that_is_stopped_and_goes_on_sees_the_gap() {
+    let (mut heard, mut told) = std::io::pipe().unwrap();
+    let child = fork(|| {
+        let interval = Some(Duration::from_millis(5));
+        let config = TrackConfig { interval, ..TrackConfig::default() };
+        let source = LinuxSource::open(&Target::Own).unwrap();
+        let mut sampler = Sampler::new(source, Settings::fixed(config));
+        let all = sampler.all_within(100_000);
+        sampler.start().unwrap();
+        let mut before = Duration::ZERO;
+        loop {
+            let Update::Sample(sample) = all.receiver().recv().unwrap() else { continue };
+            assert!(sample.at.monotonic >= before, "time does not go back");
+            let passed = sample.at.monotonic - before;
+            before = sample.at.monotonic;
+            // From here on the parent may stop it.
+            told.write_all(b".").unwrap();
+            if passed >= Duration::from_millis(1000) {
+                assert!(sample.at.gap, "{passed:?} went by unwatched");
+                break;
+            }
+        }
+    });
+    let send = |signal| {
+        // SAFETY: a signal to a child that has not been waited for.
+        assert_eq!(unsafe { libc::kill(child, signal) }, 0);
+    };
+    heard.read_exact(&mut [0; 1]).unwrap();
+    send(libc::SIGSTOP);
+    // This is how long it is stopped, and nothing that anybody waits for.
+    std::thread::sleep(Duration::from_millis(1200));
+    send(libc::SIGCONT);
+    ends_well(child);
+}
+
 pub(crate) fn main() {
+    a_program_that_is_stopped_and_goes_on_sees_the_gap();
     a_source_shows_the_child_its_own_figures();
     a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child();
 }

@@ -1,0 +1,116 @@
+//! How long the memory lasts at the present growth.
+
+use std::time::Duration;
+
+use super::Vote;
+use crate::level::{Level, Measure};
+
+/// Below this many seconds to exhaustion the forecast votes [`Level::Warning`].
+pub const FORECAST_WARNING: f64 = 60.0;
+/// Below this many seconds to exhaustion the forecast votes [`Level::Critical`].
+pub const FORECAST_CRITICAL: f64 = 20.0;
+/// Below this many seconds to exhaustion the forecast votes [`Level::Emergency`].
+pub const FORECAST_EMERGENCY: f64 = 5.0;
+/// While less than this is used, growth is no reason to worry: a service that starts up grows.
+const FORECAST_FROM: f64 = 0.5;
+/// Samples in the window of the forecast. A count and not a time, so that the window follows the sampler,
+/// which samples faster when growth is faster.
+const FORECAST_SAMPLES: usize = 16;
+/// A slope says nothing about a time much longer than the one it was seen over.
+const FORECAST_REACH: f64 = 8.0;
+
+/// Time to exhaustion from the recent course of the highest ratio.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forecast {
+    points: [(f64, f64); FORECAST_SAMPLES],
+    /// Points seen since the window began; the newest is at `(count - 1) % FORECAST_SAMPLES`.
+    count: usize,
+    /// Which ratios the points are the highest of.
+    of: u8,
+}
+
+impl Default for Forecast {
+    fn default() -> Self {
+        Self { points: [(0.0, 0.0); FORECAST_SAMPLES], count: 0, of: 0 }
+    }
+}
+
+impl Forecast {
+    /// Adds the highest ratio at `now`. `of` tells which ratios reported: another set is another curve.
+    ///
+    /// What was `evicted` since the point before lowers all points before: it made room, and says nothing
+    /// about how fast the room fills.
+    pub(crate) fn push(&mut self, now: Duration, ratio: f64, of: u8, evicted: bool) {
+        if of != self.of {
+            self.of = of;
+            self.count = 0;
+        }
+        if evicted && self.count > 0 {
+            let newest = self.points[(self.count - 1) % FORECAST_SAMPLES].1;
+            let fall = (newest - ratio).max(0.0);
+            self.points.iter_mut().for_each(|point| point.1 -= fall);
+        }
+        self.points[self.count % FORECAST_SAMPLES] = (now.as_secs_f64(), ratio);
+        // Beyond two windows only the remainder matters; so the count never overflows.
+        self.count += 1;
+        if self.count == 2 * FORECAST_SAMPLES {
+            self.count = FORECAST_SAMPLES;
+        }
+    }
+
+    /// The vote of the window: `None` until it is full.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        if self.count < FORECAST_SAMPLES {
+            return None;
+        }
+        let ratio = self.at(FORECAST_SAMPLES - 1).1;
+        let seconds = if ratio >= FORECAST_FROM { self.seconds_left() } else { None };
+        let level = match seconds {
+            Some(left) if left < FORECAST_EMERGENCY => Level::Emergency,
+            Some(left) if left < FORECAST_CRITICAL => Level::Critical,
+            Some(left) if left < FORECAST_WARNING => Level::Warning,
+            _ => Level::Normal,
+        };
+        let threshold = forecast_threshold(level);
+        Some(Vote { level, value: seconds, measure: Measure::SecondsLeft, threshold })
+    }
+
+    /// (1 - ratio) / slope, where the slope is that of Theil's incomplete method: the median of the slopes
+    /// between each point of the older half and its partner in the newer one. (H. Theil, 1950; the complete
+    /// method takes all 120 pairs.) At most one of the eight may fail to rise: by the sign test a curve
+    /// without a trend does so with p = 9/256.
+    fn seconds_left(&self) -> Option<f64> {
+        const HALF: usize = FORECAST_SAMPLES / 2;
+        let pair = |i| (self.at(i), self.at(i + HALF));
+        // Told before anything is divided: on most samples there is no trend.
+        if (0..HALF).map(pair).filter(|((t0, u0), (t1, u1))| u1 <= u0 || t1 <= t0).count() > 1 {
+            return None;
+        }
+        let mut slopes = [0.0; HALF];
+        for (i, slope) in slopes.iter_mut().enumerate() {
+            let ((t0, u0), (t1, u1)) = pair(i);
+            // Samples are pushed with rising times; should two be equal, there is no slope to speak of.
+            *slope = if t1 > t0 { (u1 - u0) / (t1 - t0) } else { 0.0 };
+        }
+        slopes.sort_unstable_by(f64::total_cmp);
+        let slope = f64::midpoint(slopes[HALF / 2 - 1], slopes[HALF / 2]);
+        let (newest, ratio) = self.at(FORECAST_SAMPLES - 1);
+        let seen = newest - self.at(0).0;
+        let left = (1.0 - ratio).max(0.0) / slope;
+        (left.is_finite() && left <= seen * FORECAST_REACH).then_some(left)
+    }
+
+    /// The points in order of age, oldest first. Only for a full window.
+    fn at(&self, i: usize) -> (f64, f64) {
+        self.points[(self.count + i) % FORECAST_SAMPLES]
+    }
+}
+
+/// Seconds left below which `level` is voted for.
+pub(crate) fn forecast_threshold(level: Level) -> f64 {
+    match level {
+        Level::Unknown | Level::Normal | Level::Warning => FORECAST_WARNING,
+        Level::Critical => FORECAST_CRITICAL,
+        Level::Emergency => FORECAST_EMERGENCY,
+    }
+}
