@@ -23,12 +23,16 @@ pub struct Fit {
 
 impl Fit {
     /// The line of this recording's verdict: of a leak since it began, else over the whole. `None` when there is no slope,
-    /// or when a restart makes one line through everything meaningless.
+    /// when a restart makes one line through everything meaningless, or when nothing is decided.
     #[must_use]
     pub fn of(recording: &Recording) -> Option<Self> {
         let verdict = recording.verdict();
         let trend = verdict.trend()?;
         let (first, last) = recording.watched.span()?;
+        // Of what is not decided, a slope that may as well be none is no line to show.
+        if matches!(verdict, Verdict::Undecided { .. }) && trend.low <= 0.0 && trend.high >= 0.0 {
+            return None;
+        }
         let from = match &verdict {
             Verdict::Leak { since, .. } => (*since).clamp(first, last),
             other if other.evidence().restarts > 0 => return None,

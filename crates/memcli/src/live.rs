@@ -13,7 +13,7 @@ use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
 use memleak::LeakConfig;
 use mempressure::{PressureConfig, Signal};
-use memtrack::{Current, Settings, TrackConfig};
+use memtrack::{Current, Settings, Tier, TrackConfig};
 
 use crate::exit::{self, Failure};
 use crate::output::diagnostic;
@@ -28,6 +28,8 @@ pub struct Live {
     document: Arc<document::Live>,
     /// Time between samples when neither a flag nor a file sets one.
     interval: Duration,
+    /// PSS is read whatever the tier says.
+    pss: bool,
 }
 
 /// Where the document comes from: the usual files, or `explicit` in place of the global ones, and the environment.
@@ -84,16 +86,27 @@ impl Live {
         }
         let document =
             document::Live::start_with(sources, options).map_err(|problems| refused(&problems))?;
-        Ok(Self { document: Arc::new(document), interval })
+        Ok(Self { document: Arc::new(document), interval, pss: false })
+    }
+
+    /// Reads PSS of single processes too, when `needed`: a gate or a column asks for it. Of trees it is read in any case.
+    #[must_use]
+    pub fn with_pss(self, needed: bool) -> Self {
+        Self { pss: needed, ..self }
     }
 
     /// What the sampler runs on.
     #[must_use]
     pub fn track(&self) -> Settings<TrackConfig> {
-        let interval = self.interval;
+        let (interval, pss) = (self.interval, self.pss);
         follow(self.document.track(), move |track, _| {
             let interval = track.interval.or(Some(interval));
-            TrackConfig { interval, ..track.clone() }
+            // Only what is read: the rules of that tier stay out of it.
+            let tier = match track.tier {
+                Tier::Production if pss => Tier::Development,
+                tier => tier,
+            };
+            TrackConfig { interval, tier, ..track.clone() }
         })
     }
 

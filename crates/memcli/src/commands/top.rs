@@ -59,7 +59,7 @@ fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Fail
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
     let snapshot = source.snapshot();
     let interval = [("track.interval", format_duration(args.interval))];
-    let live = Live::start(config, &interval, args.interval, true)?;
+    let live = Live::start(config, &interval, args.interval, true)?.with_pss(true);
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
     let state = State::new(found.label.clone(), found.watched.clone(), args.interval, false);

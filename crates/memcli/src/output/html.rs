@@ -78,6 +78,7 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
     events(&mut out, run);
     evidence(&mut out, recording);
     spreads(&mut out, run);
+    processes(&mut out, run);
     out.push_str("</section>\n");
     out
 }
@@ -277,6 +278,27 @@ fn sentences(verdict: &Verdict) -> Vec<String> {
         ));
     }
     said
+}
+
+/// The processes of a tree when it was largest.
+fn processes(out: &mut String, run: &Run) {
+    let Some(tree) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) else { return };
+    let _ = writeln!(
+        out,
+        "<h2>Processes at {}, when they were largest</h2>\n<table class=\"numbers\">\n\
+         <tr><th>PID</th><th>RSS</th><th>PSS</th><th>anon</th><th>swap</th><th>command</th></tr>",
+        Span(seconds(tree.t))
+    );
+    for row in &tree.rows {
+        let _ = write!(out, "<tr><th>{}</th>", row.pid);
+        for bytes in [row.rss, row.pss, row.anon, row.swap.or(row.anon.map(|_| 0))] {
+            let shown = bytes.map_or("unknown".to_owned(), |bytes| Size(bytes).to_string());
+            let _ = write!(out, "<td>{shown}</td>");
+        }
+        let command = escape(row.command.as_deref().unwrap_or_default());
+        let _ = writeln!(out, "<td class=\"command\">{command}</td></tr>");
+    }
+    out.push_str("</table>\n");
 }
 
 fn spreads(out: &mut String, run: &Run) {

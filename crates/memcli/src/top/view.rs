@@ -439,7 +439,7 @@ fn help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
             Line::from(vec![Text::styled(format!(" {key:<12}"), bold), Text::raw(*what)])
         })
         .collect();
-    let (width, height) = (60, HELP.len() as u16 + 2);
+    let (width, height) = (66, HELP.len() as u16 + 2);
     let area = area.centered(Constraint::Length(width), Constraint::Length(height));
     frame.render_widget(Clear, area);
     let block = Block::bordered().border_set(theme.border()).title(" keys ");

@@ -143,6 +143,15 @@ fn abort_ends_the_command_once_a_gate_has_failed() {
 }
 
 #[test]
+fn the_pss_of_a_single_process_is_a_gate() {
+    for (limit, code) in [("1GiB", 0), ("1MiB", 99)] {
+        let (said, summary) = run_summed(&["demo", "leak", "--for", "2s", "--max-pss", limit]);
+        assert_eq!(said.code, code, "{}", said.stderr);
+        assert!(summary["gates"][0]["value"].as_u64().unwrap() > 1 << 20, "{summary}");
+    }
+}
+
+#[test]
 fn growth_and_time_to_the_limit_are_gates() {
     let (said, summary) = run_summed(&[
         "demo",
