@@ -118,7 +118,11 @@ fn watch(
         let mut port = None;
         let mut command = match program {
             "python" => script("python3", &sources.join("grow.py"), form),
-            "node" => script("node", &sources.join("grow.js"), form),
+            "node" => {
+                let mut command = Command::new("node");
+                command.arg("--expose-gc").arg(sources.join("grow.js")).arg(form);
+                command
+            }
             "java" => {
                 let mut command = Command::new("java");
                 command.args(["-Xms32m", "-Xmx512m", "-XX:+UseSerialGC"]);

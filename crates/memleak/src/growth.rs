@@ -215,7 +215,7 @@ pub(crate) fn stands_still(level: &[f64; POINTS]) -> bool {
             rest += 1;
         }
     }
-    rest > longest
+    rest > longest + 1
 }
 
 /// The mean growth from block to block over its own standard error: what wanders grows unevenly.
