@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures with their rivals in the same run, written into `docs/benchmarks.md`.
 
 mod layers;
+mod leak;
 mod meter;
 mod watch;
 
@@ -34,6 +35,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
         layers.iter().filter(|layer| all || options.only.iter().any(|name| layer.is_called(name)))
     {
         good &= layers::run(root, layer, &options)?;
+        if layer.name == "memleak" {
+            leak::run(root)?;
+        }
     }
     if all || options.only.iter().any(|name| name == "run") {
         good &= watch::run(root, &options)?;

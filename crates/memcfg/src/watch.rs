@@ -52,9 +52,10 @@ mod events {
         let (mut directories, mut interesting) = (BTreeSet::new(), BTreeSet::new());
         for path in paths {
             let chain = links::follow(path).map_err(|error| error.to_string())?;
-            for directory in &chain.directories {
-                directories.extend(nearest_existing(directory));
-            }
+            // One that does not exist is left to the polls. Watching what lies above it, `/etc` perhaps, would wake us
+            // whenever any program starts.
+            directories
+                .extend(chain.directories.into_iter().filter(|directory| directory.is_dir()));
             interesting.extend(chain.links);
             interesting.insert(chain.target);
         }
@@ -117,10 +118,6 @@ mod events {
     /// Whether an event at `path` is about one of the wanted files or a directory on the way to one.
     fn touches(path: &Path, wanted: &BTreeSet<PathBuf>) -> bool {
         wanted.iter().any(|wanted| wanted.starts_with(path))
-    }
-
-    fn nearest_existing(directory: &Path) -> Option<PathBuf> {
-        directory.ancestors().find(|at| at.is_dir()).map(Path::to_path_buf)
     }
 }
 

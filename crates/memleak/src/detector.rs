@@ -28,6 +28,8 @@ const HOLD_MOST: f64 = 1800.0;
 pub(crate) const CONFIRM: f64 = 0.45;
 /// for at least this many shortest windows: a heap between two collections, or a start, grows for one or two,
 const CONFIRM_LEAST: f64 = 1.6;
+/// (counted from this many seconds on, so that a run of seconds is judged in seconds)
+const CONFIRM_QUICK: f64 = 5.0;
 /// and need not for more than this many,
 const CONFIRM_MOST: f64 = 8.0;
 /// has gained this share of what its slope predicted,
@@ -37,7 +39,7 @@ const RECENT: f64 = 0.35;
 /// A confirmed leak is cleared when no window has shown growth for this share of the segment.
 const CLEAR: f64 = 0.08;
 /// At the end of a run there is no more to wait for: this share of the usual wait is enough.
-const ENDING: f64 = 0.4;
+const ENDING: f64 = 0.25;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
 /// After this many of them the cycle has shown itself.
@@ -292,7 +294,8 @@ impl Detector {
     /// Seconds that growth must go on after it was first seen.
     fn needs(&self, seen: &Candidate) -> f64 {
         let hold = self.hold();
-        (CONFIRM * seen.span).clamp(CONFIRM_LEAST * hold, CONFIRM_MOST * hold)
+        let least = CONFIRM_LEAST * (hold - CONFIRM_QUICK).max(0.0);
+        (CONFIRM * seen.span).clamp(least, CONFIRM_MOST * hold)
     }
 
     fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {

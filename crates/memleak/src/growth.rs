@@ -215,7 +215,7 @@ pub(crate) fn stands_still(level: &[f64; POINTS]) -> bool {
             rest += 1;
         }
     }
-    rest > longest
+    rest > longest + 1
 }
 
 /// The mean growth from block to block over its own standard error: what wanders grows unevenly.
@@ -257,4 +257,26 @@ fn spread_over_blocks(low: &[f64; POINTS]) -> Option<Finding> {
         return Some(Finding::Ending);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(f: impl Fn(f64) -> f64) -> [f64; POINTS] {
+        std::array::from_fn(|k| 100.0 * MIB + 40.0 * MIB * f(k as f64 / POINTS as f64))
+    }
+
+    #[test]
+    fn a_fill_that_has_just_ended_stands_still_and_steady_growth_does_not() {
+        assert!(stands_still(&level(|x| x.min(0.85))));
+        assert!(!stands_still(&level(|x| x)));
+    }
+
+    #[test]
+    fn a_rest_no_longer_than_those_before_is_no_standstill() {
+        let stairs = |x: f64| (x * 6.0).floor() / 6.0;
+        assert!(!stands_still(&level(stairs)));
+        assert!(stands_still(&level(|x| stairs(x.min(0.6)))));
+    }
 }

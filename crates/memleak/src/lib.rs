@@ -11,8 +11,8 @@
 //! and depends on nothing.
 //!
 //! It is not a heap profiler. It sees sizes, and growth of a size is no proof of a lost pointer: a cache that is still
-//! filling looks the same to anybody who sees no more than its size. The first rise of a daily cycle looks the same too,
-//! and a program restarted faster than a leak can be told from its warm-up is seen only by its rules.
+//! filling looks the same to anybody who sees no more than its size. The first rise of a large daily cycle may look the
+//! same too, and a program restarted faster than a leak can be told from its warm-up is seen only by its rules.
 //!
 //! ```
 //! use std::time::Duration;

@@ -256,3 +256,37 @@ pub(crate) fn bend(y: &Curve, effective: impl Fn(&Curve) -> f64) -> Option<(f64,
         .min_by(|a, b| a.1.total_cmp(&b.1))?;
     Some((at, effective(&left) * (straight / rest).ln()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: f64 = 86_400.0;
+    /// At which the detector stops waiting.
+    const ENOUGH: f64 = 2.0;
+
+    /// `hours` of a curve, with a little noise that has no trend.
+    fn window(hours: f64, f: impl Fn(f64) -> f64) -> Window {
+        let noise = |k: usize| f64::from(k as u32 * 7919 % 13) / 13.0 - 0.5;
+        let level: Curve = std::array::from_fn(|k| f(x(k) * hours) + 0.4 * noise(k));
+        Window { span: hours * 3600.0, filled: POINTS, level, low: level }
+    }
+
+    #[test]
+    fn the_rise_of_a_day_is_never_better_described_by_growth_without_a_bound() {
+        for hours in [2.0, 4.0, 6.0, 9.0, 12.0] {
+            for phase in 0..8 {
+                let start = f64::from(phase) / 8.0;
+                let rise = |t: f64| 20.0 * (std::f64::consts::TAU * (t / 24.0 + start)).sin();
+                let gain = beats_cycle(&window(hours, rise), DAY);
+                assert!(gain < ENOUGH, "{gain} after {hours} h from phase {start}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_straight_leak_is_told_from_a_day_within_half_of_one() {
+        let gain = beats_cycle(&window(10.0, |t| 4.0 * t), DAY);
+        assert!(gain > ENOUGH, "{gain}");
+    }
+}

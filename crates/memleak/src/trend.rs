@@ -117,3 +117,85 @@ pub(crate) fn robust_deviation(residuals: &[f64; POINTS]) -> f64 {
     let mut sizes = residuals.map(f64::abs);
     1.4826 * median(&mut sizes)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn points() -> impl Strategy<Value = [f64; POINTS]> {
+        prop::collection::vec(-1e9f64..1e9, POINTS).prop_map(|values| {
+            let mut points = [0.0; POINTS];
+            points.copy_from_slice(&values);
+            points
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_score_depends_on_ranks_only(y in points()) {
+            // Monotone and without overflow: the order stays, the distances do not.
+            let bent = y.map(|v| (v / 1e9).powi(3) + v / 1e9);
+            prop_assert_eq!(ranks(&y).score, ranks(&bent).score);
+        }
+
+        #[test]
+        fn time_run_backwards_turns_score_and_slope_round(y in points()) {
+            let mut back = y;
+            back.reverse();
+            let (there, here) = (ranks(&y), ranks(&back));
+            prop_assert_eq!(there.score, -here.score);
+            prop_assert!((there.slope + here.slope).abs() <= 1e-6 * there.slope.abs().max(1.0));
+        }
+
+        #[test]
+        fn the_slope_lies_between_the_least_and_the_greatest_of_two_points(y in points()) {
+            let (slopes, _) = pairs(&y);
+            let least = slopes.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = slopes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let slope = ranks(&y).slope;
+            prop_assert!(least <= slope && slope <= most);
+            let (middle, low, high) = slope_interval(&y, 1.0);
+            prop_assert_eq!(middle, slope);
+            prop_assert!(low <= middle && middle <= high);
+        }
+
+        /// Theil-Sen breaks down when more than 29 % of the points are wrong: with a quarter the slope stays near.
+        #[test]
+        fn a_quarter_of_wild_points_cannot_carry_the_slope_away(
+            slope in 1.0f64..1e6,
+            wild in prop::collection::vec(-1e12f64..1e12, POINTS / 4),
+            places in Just((0..POINTS).collect::<Vec<usize>>()).prop_shuffle(),
+        ) {
+            let mut y: [f64; POINTS] = std::array::from_fn(|k| slope * k as f64 / POINTS as f64);
+            for (place, wild) in places.iter().zip(wild) {
+                y[*place] = wild;
+            }
+            let found = ranks(&y).slope;
+            prop_assert!((found / slope - 1.0).abs() < 1e-6, "{found} for {slope}");
+        }
+    }
+
+    #[test]
+    fn shuffled_points_are_rejected_no_oftener_than_promised() {
+        // SplitMix64 of S. Vigna; ten thousand shuffles of the same points.
+        let mut state = 7u64;
+        let mut next = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        let mut y: [f64; POINTS] = std::array::from_fn(|k| (k as f64).powi(2));
+        let mut rejected = 0;
+        for _ in 0..10_000 {
+            for k in (1..POINTS).rev() {
+                y.swap(k, (next() % (k as u64 + 1)) as usize);
+            }
+            rejected += u32::from(ranks(&y).score > 1.645);
+        }
+        // One side at 5 %: 500 expected, with a standard deviation of 22.
+        assert!((400..=570).contains(&rejected), "{rejected}");
+    }
+}
