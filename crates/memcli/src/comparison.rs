@@ -314,7 +314,7 @@ mod tests {
             peak = peak.max(bytes);
         }
         let mut detector = memleak::Detector::new(&memleak::LeakConfig::default());
-        for bucket in watched.buckets() {
+        for bucket in watched.buckets().iter().step_by(2) {
             detector.push(bucket.to, bucket.last);
         }
         detector.conclude();

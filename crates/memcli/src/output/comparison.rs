@@ -10,7 +10,7 @@ use crate::output::human::{BAD, BOLD, GOOD, Painted, WARN, counted, signed};
 /// Columns that a row needs on one line.
 const WIDE: usize = 114;
 
-/// Two sides in a table; in fewer than [`WIDE`] columns each number takes two lines.
+/// Two sides in a table; where there is little room each number takes two lines.
 #[must_use]
 pub fn comparison(comparison: &Comparison, columns: usize) -> String {
     let wide = columns >= WIDE;
