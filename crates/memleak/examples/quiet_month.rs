@@ -11,7 +11,7 @@ use memleak::{Detector, LeakConfig};
 mod support;
 
 fn main() -> Result<(), std::num::ParseIntError> {
-    let each: u64 = std::env::args().nth(1).map_or(Ok(60), |text| text.parse())?;
+    let each: u64 = std::env::args().nth(1).map_or(Ok(300), |text| text.parse())?;
     println!("| process | series | with an alert | alerts | leak at the end |");
     println!("| --- | --- | --- | --- | --- |");
     for process in support::clean::PROCESSES {

@@ -48,7 +48,7 @@ const DAY_KNOWN: f64 = 1.1;
 const DAY_SWING: f64 = 0.15;
 /// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
 /// of the residuals).
-const DAY_GAIN: f64 = 2.0;
+const DAY_GAIN: f64 = 5.0;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
 /// A leak that ended in a restart stands until the new segment is this share of the old one's age.

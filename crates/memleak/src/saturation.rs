@@ -263,7 +263,7 @@ mod tests {
 
     const DAY: f64 = 86_400.0;
     /// At which the detector stops waiting.
-    const ENOUGH: f64 = 2.0;
+    const ENOUGH: f64 = 5.0;
 
     /// `hours` of a curve, with a little noise that has no trend.
     fn window(hours: f64, f: impl Fn(f64) -> f64) -> Window {
