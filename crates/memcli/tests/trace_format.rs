@@ -243,7 +243,7 @@ fn what_a_later_version_adds_is_passed_over() {
     let header =
         serde_json::to_string(&header()).unwrap().replace("\"writer\"", "\"new\":[],\"writer\"");
     let text = format!(
-        "{header}\n{{\"processes\":[{{\"pid\":1}}]}}\n{{\"sample\":{{\"t\":1,\"rss\":5,\"new\":{{}}}}}}\n\
+        "{header}\n{{\"of_a_later_version\":[{{\"pid\":1}}]}}\n{{\"sample\":{{\"t\":1,\"rss\":5,\"new\":{{}}}}}}\n\
          {{\"event\":{{\"t\":1,\"new\":1}}}}\n"
     );
     let mut reader = open(text.into_bytes()).unwrap();

@@ -106,7 +106,8 @@ fn a_spike_between_samples_is_in_the_exact_peak() {
     assert_eq!(said.code, 99, "{}", said.stderr);
     assert_eq!(summary["peak"]["exact"], true);
     let peak = number(&summary, "/peak/rss_bytes") / 1_048_576.0;
-    assert!((300.0..310.0).contains(&peak), "{peak} MiB");
+    // 300 MiB, and the program that takes them: a debug build of memcli.
+    assert!((300.0..330.0).contains(&peak), "{peak} MiB");
 }
 
 #[test]
