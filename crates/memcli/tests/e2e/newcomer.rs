@@ -93,7 +93,8 @@ fn the_first_minutes_of_a_newcomer() {
         0,
         &["demo leak: keeps 2.0 MiB/s", "(exact)", "leak", "limit"],
     );
-    assert!((20.0..30.0).contains(&mib(&text, "peak")), "{text}");
+    // 20 MiB, and the program that keeps them: a debug build of memcli.
+    assert!((20.0..40.0).contains(&mib(&text, "peak")), "{text}");
     assert!((1.9..=2.1).contains(&mib(&text, "growth")), "{text}");
 
     // 5: the same with gates.

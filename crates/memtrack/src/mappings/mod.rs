@@ -4,7 +4,7 @@
 //! The figures come from `/proc/PID/smaps`, for which the kernel walks the page tables as it does for PSS: some 10 us
 //! for each MiB that is resident and a few microseconds for each mapping. So they are not part of a
 //! [`Sample`](crate::Sample). Whoever wants them asks [`MappingReadings`], which a source fills within the budget of
-//! PSS, or takes one reading on the spot with [`read`].
+//! PSS, or takes one reading on the spot with [`read()`].
 //!
 //! What a class can tell and what it cannot: [`MappingClass`].
 
