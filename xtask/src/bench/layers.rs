@@ -11,7 +11,7 @@ use crate::shell::{self, cargo};
 use crate::workspace::{self, Member};
 
 /// Benches whose names say what they measure, beside those that begin with `bench`.
-const NAMED: [&str; 4] = ["figures", "flap", "push_cost", "quiet_month"];
+const NAMED: [&str; 5] = ["pressure_figures", "config_figures", "flap", "push_cost", "quiet_month"];
 
 /// Features beyond the default that a crate's benches measure too.
 const FEATURES: [(&str, &str); 1] = [("memtrack", "history,tracking")];

@@ -2,7 +2,7 @@
 //! whoever else is busy on the machine spoils some of them and not the middle one.
 //!
 //! ```text
-//! cargo run --release -p memcfg --example figures
+//! cargo run --release -p memcfg --example config_figures
 //! ```
 //!
 //! Ends with a failure when a promise is broken. The comparison with other crates is a program of its own, because of what

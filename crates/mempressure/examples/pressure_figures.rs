@@ -1,6 +1,6 @@
 //! Measures the figures that this layer promises, in one process, and ends with 1 when one is not kept.
 //!
-//! `cargo run --release -p mempressure --example figures`
+//! `cargo run --release -p mempressure --example pressure_figures`
 #![expect(clippy::print_stdout, reason = "a measurement that prints its results")]
 
 use std::error::Error;
