@@ -95,7 +95,7 @@ fn the_first_minutes_of_a_newcomer() {
     );
     // 20 MiB, and the program that keeps them: a debug build of memcli.
     assert!((20.0..40.0).contains(&mib(&text, "peak")), "{text}");
-    assert!((1.9..=2.1).contains(&mib(&text, "growth")), "{text}");
+    assert!((1.7..=2.3).contains(&mib(&text, "growth")), "{text}");
 
     // 5: the same with gates.
     let text = shell.says(
@@ -116,7 +116,8 @@ fn the_first_minutes_of_a_newcomer() {
     // 8: what runs already, in a line and live.
     shell.types("memcli demo leak --unwatched --for 10m >/dev/null & P=$!");
     let text = shell.says("memcli status $P --for 3s", 0, &["MiB", "%"]);
-    assert!(text.contains("+2.0 MiB/s") || text.contains("+1.9 MiB/s"), "{text}");
+    let rate = text.split('+').nth(1).and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+    assert!(rate.is_some_and(|rate| (1.5..=2.5).contains(&rate)), "three seconds of it: {text}");
     shell.terminal.press("memcli top $P --interval 100ms\n");
     shell.terminal.wait_for("anon + swap");
     shell.terminal.wait_for("NORMAL");
@@ -133,7 +134,7 @@ fn the_first_minutes_of_a_newcomer() {
     let size = std::fs::metadata(shell.folder.path().join("a.jsonl.gz")).unwrap().len();
     assert!(size < 6_000, "{size} bytes for five seconds");
     let text = shell.says("memcli report a.jsonl.gz", 0, &["samples over 5.", "growth", "peak"]);
-    assert!((1.8..=2.2).contains(&mib(&text, "growth")), "{text}");
+    assert!((1.6..=2.4).contains(&mib(&text, "growth")), "{text}");
 
     // 10: yesterday's samples under another threshold, the same twice.
     shell.write("tight.toml", "schema_version = 3\n[budget]\ntotal = \"16MiB\"\n");

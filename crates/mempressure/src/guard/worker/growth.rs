@@ -32,6 +32,12 @@ impl Growth {
         }
     }
 
+    /// A plan begins: what a sample sees while caches give memory back is not the growth of the process.
+    pub(super) fn hold(&mut self) {
+        self.paused = true;
+    }
+
+    /// A plan has freed something: the line begins anew after it.
     pub(super) fn pause(&mut self) {
         self.points.clear();
         self.paused = true;

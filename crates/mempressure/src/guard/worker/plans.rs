@@ -104,6 +104,7 @@ impl Worker {
             backed_off: Vec::new(),
         };
         let (began, before) = (Instant::now(), *sample);
+        self.growth.hold();
         self.in_flight = Some(InFlight { job, began, before, outcome, claims: Vec::new() });
     }
 
@@ -156,6 +157,7 @@ impl Worker {
         if plan.outcome.caches.is_empty() {
             // Nothing was touched: no cooldown, and no sample to wait for.
             self.pace.cancel();
+            self.growth.resume();
             if finish == Finish::Nothing && plan.job.level >= Level::Warning {
                 lock(&self.shared.status).counters.nothing_to_give += 1;
                 if self.told_nothing.replace(plan.job.level) != Some(plan.job.level) {
@@ -169,11 +171,11 @@ impl Worker {
         plan.outcome.took = at.saturating_duration_since(plan.began);
         lock(&self.shared.status).counters.plans += 1;
         if plan.outcome.dry_run {
+            self.growth.resume();
             self.publish(plan.outcome);
             return;
         }
         let growth = self.growth.rate().map_or(0.0, Rate::bytes_per_second).max(0.0);
-        // What falls by eviction is not the growth of the process.
         self.growth.pause();
         let until = Instant::now() + self.options.deadline;
         self.measuring = Some(Measuring { plan, ended, until, growth });
