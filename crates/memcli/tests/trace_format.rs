@@ -12,7 +12,8 @@ use memcli::trace::error::{Broken, TraceError};
 use memcli::trace::fields::{FIELDS, SHARES};
 use memcli::trace::{EventRow, Header, Reader, Row, Writer};
 use memtrack::source::Target;
-use memtrack::{Absent, Reading, Sample, Stamp};
+use memtrack::testing::{absent, reading};
+use memtrack::{Reading, Sample, Stamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -31,24 +32,8 @@ fn header() -> Header {
     )
 }
 
-fn absent() -> impl Strategy<Value = Absent> {
-    prop_oneof![
-        Just(Absent::NotRead),
-        Just(Absent::Unsupported),
-        Just(Absent::Denied),
-        Just(Absent::Gone),
-        Just(Absent::Unlimited),
-        Just(Absent::Malformed),
-        Just(Absent::Implausible),
-        any::<i32>().prop_map(Absent::Failed),
-    ]
-}
-
 fn whole() -> impl Strategy<Value = Reading<u64>> {
-    prop_oneof![
-        3 => prop_oneof![any::<u64>(), Just(4096), Just(u64::MAX)].prop_map(Ok),
-        1 => absent().prop_map(Err)
-    ]
+    reading(prop_oneof![any::<u64>(), Just(4096), Just(u64::MAX)])
 }
 
 fn share() -> impl Strategy<Value = Reading<f64>> {
