@@ -29,7 +29,7 @@ fn decisions(samples: &[Sample], budget: &BudgetConfig) -> String {
         let status = machine.status();
         let json = |value: Value| value.to_string();
         let told = json(serde_json::to_value(transition).unwrap());
-        writeln!(log, "{told} {}", json(serde_json::to_value(&status).unwrap())).unwrap();
+        writeln!(log, "{told} {}", json(serde_json::to_value(status).unwrap())).unwrap();
         let need = need(&rules, sample, &status);
         // The caches hold what the process does, as no callback runs in a replay.
         let held = sample.process.rss.unwrap_or(0);
