@@ -50,7 +50,7 @@ impl Session {
         command.env("XDG_CONFIG_HOME", home.join(".config"));
         command.env("XDG_STATE_HOME", home.join(".local/state"));
         command.env("COLUMNS", self.columns.to_string()).env("NO_COLOR", "1");
-        command.env("LANG", "C.UTF-8").env_remove("LC_ALL");
+        command.env("LANG", "C.UTF-8").env_remove("LC_ALL").env_remove("LC_CTYPE");
         command
     }
 
