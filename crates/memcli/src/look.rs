@@ -82,10 +82,8 @@ pub fn look(
             return targets.into_iter().map(|found| found.and(Err(not_opened(error)))).collect();
         }
     };
-    let mut open: Vec<_> = targets
-        .into_iter()
-        .map(|found| Watch::open(&mut machine, found?, document))
-        .collect();
+    let mut open: Vec<_> =
+        targets.into_iter().map(|found| Watch::open(&mut machine, found?, document)).collect();
     let each = INTERVAL_EACH.saturating_mul(u32::try_from(open.len()).unwrap_or(u32::MAX));
     let interval = INTERVAL.max(each);
     let started = Instant::now();
@@ -128,11 +126,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn open(
-        machine: &mut LinuxMachine,
-        found: Found,
-        document: &Still,
-    ) -> Result<Self, Failure> {
+    fn open(machine: &mut LinuxMachine, found: Found, document: &Still) -> Result<Self, Failure> {
         let target = machine.target(&found.watched).map_err(not_opened)?;
         let config = document.track().clone();
         let pipeline = Pipeline::new(&found.watched, document.policies());

@@ -116,15 +116,13 @@ fn one_that_ends_leaves_the_others_as_they_are() {
     let fixture = Fixture::new();
     fixture.group("/a", MIB, 4 * MIB);
     let mut machine = fixture.machine();
-    let mut targets =
-        [1, 2].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
+    let mut targets = [1, 2].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
     read(&mut machine, &mut targets);
     fixture.write("proc/1/status", "Name:\tx\nState:\tZ (zombie)\nThreads:\t1\n");
     let config = TrackConfig::default();
     let mut tick = machine.tick();
     assert_eq!(targets[0].read(&mut tick, &config), Err(SourceError::Ended));
     assert_eq!(targets[1].read(&mut tick, &config).unwrap().process.rss, Ok(100 << 10));
-    drop(tick);
     let gone = Target::Process(ProcessId { pid: 9, start: 1 });
     assert_eq!(machine.target(&gone).unwrap_err(), OpenError::NoSuchProcess { pid: 9 });
 }
@@ -153,8 +151,7 @@ fn a_process_that_was_moved_and_a_cgroup_that_was_made_anew_are_followed() {
         fixture.group(name, MIB, 4 * MIB);
     }
     let mut machine = fixture.machine();
-    let mut targets =
-        [1, 2, 3].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
+    let mut targets = [1, 2, 3].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
     read(&mut machine, &mut targets);
     fixture.group("/b", 2 * MIB, 4 * MIB);
     fixture.write("proc/2/cgroup", "0::/b\n");
@@ -162,9 +159,8 @@ fn a_process_that_was_moved_and_a_cgroup_that_was_made_anew_are_followed() {
     fixture.write("proc/3/cgroup", "0::/b\n");
     let stat = "3 (y) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 999 0 0\n";
     fixture.write("proc/3/stat", stat);
-    let samples = read_until(&mut machine, &mut targets, |samples| {
-        samples[1].cgroup.usage == Ok(2 * MIB)
-    });
+    let samples =
+        read_until(&mut machine, &mut targets, |samples| samples[1].cgroup.usage == Ok(2 * MIB));
     assert_eq!(samples[0].cgroup.usage, Ok(MIB));
     assert_eq!(samples[2].cgroup.usage, Ok(MIB), "not that of whoever has the pid now");
     assert_eq!(targets[1].cgroup_path(0), Some("/b"));
@@ -183,7 +179,7 @@ fn trees_that_are_read_together_keep_their_own_children() {
         std::io::BufRead::read_line(&mut actor.output, &mut line).unwrap();
         line.trim().parse().unwrap()
     }
-    let (mut one, mut other) = (start(), start());
+    let (one, mut other) = (start(), start());
     let mut machine = LinuxMachine::open().unwrap();
     let mut targets =
         [&one.0, &other.0].map(|top| machine.target(&Target::Tree(top.id())).unwrap());
@@ -222,7 +218,6 @@ fn trees_that_are_read_together_keep_their_own_children() {
     for pid in [one.1, other.1, later] {
         let _ = Command::new("kill").arg(pid.to_string()).status();
     }
-    one.0.tell("end");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A file of a cgroup: held open as long as there is room, opened for each read after that.
+//! A file of a cgroup, or the one that names a process's own: held open, or opened for each read where many are watched.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,12 +20,16 @@ impl File {
         Ok(if hold { Self::Held(held) } else { Self::At(path) })
     }
 
+    pub(super) fn is_held(&self) -> bool {
+        matches!(self, Self::Held(_))
+    }
+
     pub(super) fn read<'b>(&self, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
         match self {
             Self::Held(held) => held.read(buffer),
             Self::At(path) => {
                 let opened = Held::open(path).map_err(|why| match why {
-                    // It was there: the cgroup has gone.
+                    // It was there: the cgroup or the process has gone.
                     Absent::Unsupported => Absent::Gone,
                     why => why,
                 })?;

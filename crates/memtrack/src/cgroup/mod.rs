@@ -10,11 +10,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use crate::held::Held;
 use crate::reading::{Absent, Reading};
 use crate::sample::CgroupMemory;
 use chain::{Chain, Link};
 pub(crate) use chain::{Groups, Round};
+use file::File;
 use group::Load;
 use locate::Version;
 
@@ -34,8 +34,7 @@ pub struct Hierarchy {
 
 #[derive(Debug)]
 enum Target {
-    /// Without a held file it is opened for each look.
-    Process { pid: String, membership: Option<Held> },
+    Process { pid: String, membership: File },
     Path(PathBuf),
 }
 
@@ -61,13 +60,17 @@ impl Hierarchy {
 
     /// As [`Hierarchy::open`], among others. With `hold`, the file that names the cgroup is held open.
     pub(crate) fn of_process(groups: &mut Groups, pid: &str, hold: bool) -> Reading<Self> {
-        let membership = open_membership(groups.root(), pid)?;
+        let root = groups.root().to_owned();
+        let process = root.join("proc").join(pid);
+        let membership = File::open(process.join("cgroup"), hold).map_err(|why| match why {
+            Absent::Unsupported if root.join("proc").is_dir() && !process.is_dir() => Absent::Gone,
+            why => why,
+        })?;
         let mut buffer = [0; MEMBERSHIP_BUFFER];
         let (version, name) = memory_path(&membership, &mut buffer)?;
         let chain = groups.chain(version, name)?;
-        let membership = hold.then_some(membership);
         let target = Target::Process { pid: pid.to_owned(), membership };
-        Ok(Self { root: groups.root().to_owned(), target, chain })
+        Ok(Self { root, target, chain })
     }
 
     /// As [`Hierarchy::at`], among others.
@@ -182,12 +185,9 @@ impl Hierarchy {
     /// # Errors
     /// [`Absent::Gone`] when the process has ended.
     pub fn moved(&self) -> Reading<bool> {
-        let Target::Process { pid, membership } = &self.target else { return Ok(false) };
+        let Target::Process { membership, .. } = &self.target else { return Ok(false) };
         let mut buffer = [0; MEMBERSHIP_BUFFER];
-        let (version, name) = match membership {
-            Some(held) => memory_path(held, &mut buffer)?,
-            None => memory_path(&open_membership(&self.root, pid)?, &mut buffer)?,
-        };
+        let (version, name) = memory_path(membership, &mut buffer)?;
         let place = &self.chain.place;
         Ok(version != place.version || name != place.name.as_slice())
     }
@@ -213,7 +213,7 @@ impl Hierarchy {
         }
         *self = match &self.target {
             Target::Process { pid, membership } => {
-                let found = Self::of_process(groups, pid, membership.is_some())?;
+                let found = Self::of_process(groups, pid, membership.is_held())?;
                 if !is_same() {
                     return Err(Absent::Gone);
                 }
@@ -241,15 +241,7 @@ pub(crate) fn memory_cgroup(membership: &[u8]) -> Option<&[u8]> {
     locate::membership(membership).map(|(_, path)| path)
 }
 
-fn open_membership(root: &Path, pid: &str) -> Reading<Held> {
-    let process = root.join("proc").join(pid);
-    Held::open(process.join("cgroup")).map_err(|why| match why {
-        Absent::Unsupported if root.join("proc").is_dir() && !process.is_dir() => Absent::Gone,
-        why => why,
-    })
-}
-
-fn memory_path<'b>(membership: &Held, buffer: &'b mut [u8]) -> Reading<(Version, &'b [u8])> {
+fn memory_path<'b>(membership: &File, buffer: &'b mut [u8]) -> Reading<(Version, &'b [u8])> {
     locate::membership(membership.read(buffer)?).ok_or(Absent::Malformed)
 }
 

@@ -18,7 +18,7 @@ use crate::source::linux::machine::{LinuxMachine, Tick};
 /// How often to ask whether the target was moved to another cgroup: 2 to 7 us each time.
 pub(super) const REFRESH: Duration = Duration::from_secs(1);
 /// The same for each target where there are many, so that asking all of them stays within 0.1 % of a core.
-const REFRESH_EACH: Duration = Duration::from_millis(5);
+const REFRESH_EACH: Duration = Duration::from_millis(10);
 
 /// A target that was opened on a [`LinuxMachine`].
 #[derive(Debug)]
@@ -64,9 +64,16 @@ impl LinuxTarget {
     /// # Errors
     /// [`SourceError::Ended`] when there is nothing left to watch, [`SourceError::Failed`] when this read gave nothing
     /// at all but a later one may, and in a tick of another machine than the one that opened it.
-    pub fn read(&mut self, tick: &mut Tick<'_>, config: &TrackConfig) -> Result<Sample, SourceError> {
+    pub fn read(
+        &mut self,
+        tick: &mut Tick<'_>,
+        config: &TrackConfig,
+    ) -> Result<Sample, SourceError> {
         if !Arc::ptr_eq(&self.all, &tick.machine.targets) {
-            return Err(SourceError::Failed { what: "a tick of its machine", reason: Absent::NotRead });
+            return Err(SourceError::Failed {
+                what: "a tick of its machine",
+                reason: Absent::NotRead,
+            });
         }
         self.notice_fork(tick.machine)?;
         let at = tick.machine.clock().stamp();
@@ -212,7 +219,9 @@ fn open(
 ) -> Result<(Option<Set>, Reading<Hierarchy>), OpenError> {
     let LinuxMachine { table, groups, .. } = machine;
     Ok(match target {
-        Target::Own => (Some(Set::of(table, &[own(table.proc())?])?), cgroup(groups, target, alone)),
+        Target::Own => {
+            (Some(Set::of(table, &[own(table.proc())?])?), cgroup(groups, target, alone))
+        }
         Target::Process(id) => (Some(Set::of(table, &[*id])?), cgroup(groups, target, alone)),
         Target::Tree(id) => (Some(Set::tree(table, *id)?), cgroup(groups, target, alone)),
         Target::Cgroup(_) => {
