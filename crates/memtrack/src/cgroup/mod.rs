@@ -106,6 +106,10 @@ impl Hierarchy {
             match load {
                 Ok((limit, load)) => {
                     let used = load.working_set();
+                    if machine_total.is_ok_and(|total| load.usage > total) {
+                        // Garbage. Shown as it is, for whoever counts such readings, but no headroom of 0 comes of it.
+                        unread = Some(Absent::Implausible);
+                    }
                     let left = limit.saturating_sub(used);
                     headroom = Ok(headroom.map_or(left, |least: u64| least.min(left)));
                     let ratio = ratio(used, limit);

@@ -308,6 +308,48 @@ mod tests {
     }
 
     #[test]
+    fn whichever_read_fails_the_targets_that_are_read_together_lose_that_part_alone() {
+        use crate::held::faults::{Fault, arm, disarm};
+        let config = TrackConfig::default();
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        for fault in [Fault::Error(5), Fault::Error(2), Fault::Error(13), Fault::Short(3)] {
+            let mut k = 0;
+            loop {
+                let mut machine = LinuxMachine::open().unwrap();
+                let mut targets = [Target::Own, Target::Tree(id), Target::Process(id)]
+                    .map(|target| machine.target(&target).unwrap());
+                let mut read = || {
+                    let mut tick = machine.tick();
+                    targets.each_mut().map(|target| target.read(&mut tick, &config).unwrap())
+                };
+                let whole = read();
+                arm(k, fault);
+                let struck = read();
+                let passed_clean = disarm();
+                let lost = struck.iter().zip(&whole).map(|(now, whole)| parts_lost(whole, now));
+                let lost: Vec<_> = lost.filter(|lost| !lost.is_empty()).collect();
+                let process = vec!["process"];
+                assert!(lost.iter().all(|part| part.len() == 1), "{fault:?} {k}: {lost:?}");
+                // The machine and the cgroup are shared; a process is its own.
+                let of_one = lost.iter().filter(|part| **part == process).count();
+                assert!(of_one == 0 || lost.len() == 1, "{fault:?} {k}: {lost:?}");
+                read();
+                for (now, whole) in read().iter().zip(&whole) {
+                    assert_eq!(parts_lost(whole, now), Vec::<&str>::new(), "{fault:?} {k}");
+                }
+                if passed_clean {
+                    break;
+                }
+                k += 1;
+            }
+            assert!(k >= 5, "{k} reads were struck");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn whichever_step_of_opening_fails_is_an_error_or_an_absence() {
         use crate::held::faults::{Fault, arm, disarm};
         for fault in [Fault::Error(5), Fault::Error(2), Fault::Error(13), Fault::Short(3)] {
