@@ -39,6 +39,8 @@ pub struct LinuxSource {
     /// The kernel brings these figures up to date every 2 s (`PSI_FREQ`): reading them on each fast tick would tell nothing.
     stalls: PsiMemory,
     pss: Pss,
+    /// PSS of a single process is read in any tier.
+    always_pss: bool,
     /// Armed when a sampler first asks to be woken.
     trigger: Option<Trigger>,
     snapshot: Snapshot,
@@ -91,9 +93,17 @@ impl LinuxSource {
             unlimited: CgroupMemory::default(),
             stalls: PsiMemory::default(),
             pss: Pss::new(Duration::ZERO),
+            always_pss: false,
             trigger: None,
             snapshot: Snapshot::default(),
         })
+    }
+
+    /// The same source, which reads PSS of a single process too, in any tier, within its budget; of several it is read in
+    /// any case.
+    #[must_use]
+    pub fn with_pss(self) -> Self {
+        Self { always_pss: true, ..self }
     }
 
     /// The processes behind the newest sample. Take it before the source goes into a sampler.
@@ -140,11 +150,12 @@ impl LinuxSource {
     /// After a `fork` the held files of the own process still show the parent: the child opens its own.
     fn notice_fork(&mut self) -> Result<(), SourceError> {
         if self.target == Target::Own && std::process::id() != self.opened_by {
-            let (clock, snapshot) = (self.clock, self.snapshot.clone());
+            let (clock, snapshot, always_pss) =
+                (self.clock, self.snapshot.clone(), self.always_pss);
             let mappings = self.pss.mappings().clone();
             let reopened = Self::open_at(&self.root, &self.target);
             *self = reopened.map_err(|error| error.as_failed_read())?;
-            (self.clock, self.snapshot) = (clock, snapshot);
+            (self.clock, self.snapshot, self.always_pss) = (clock, snapshot, always_pss);
             self.pss.serve(mappings);
         }
         Ok(())
@@ -163,7 +174,8 @@ impl LinuxSource {
         }
         let mut memory = read?;
         // Where processes share pages, RSS alone misleads in any tier.
-        if development || memory.processes.is_ok_and(|count| count > 1) {
+        let wanted = development || self.always_pss;
+        if wanted || memory.processes.is_ok_and(|count| count > 1) {
             self.pss.fill(&self.root, now, &mut memory, processes);
         } else if self.pss.is_busy() {
             let ids = processes.rows().map(|row| row.id);
@@ -188,12 +200,12 @@ impl LinuxSource {
                 return Err(SourceError::Ended);
             }
         }
-        // Where nothing limits a process, usage and counters decide nothing: every so often is enough. The limits themselves
-        // are read each time, for one may be set at any moment.
+        // Where nothing limits a process, usage and counters decide nothing: every so often is enough, also to see that a limit
+        // was set.
         if !due
             && self.unlimited.limit == Err(Absent::Unlimited)
+            && self.unlimited.high.is_err()
             && !matches!(self.target, Target::Cgroup(_))
-            && cgroup.is_unlimited(machine_total)
         {
             return Ok(self.unlimited);
         }
