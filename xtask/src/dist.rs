@@ -36,6 +36,11 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     Ok(true)
 }
 
+/// The program as it is given out; built when it has to be.
+pub(crate) fn program(root: &Path) -> anyhow::Result<PathBuf> {
+    build(root, &host()?).map(|(program, _)| program)
+}
+
 fn host() -> anyhow::Result<String> {
     let version = shell::read(Command::new("rustc").arg("-vV"))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));

@@ -50,6 +50,14 @@ impl LinuxSource {
         Ok(Self { machine, target, trigger: None })
     }
 
+    /// The same source, which reads PSS of a single process too, in any tier, within its budget; of several it is read in
+    /// any case.
+    #[must_use]
+    pub fn with_pss(mut self) -> Self {
+        self.target.always_pss = true;
+        self
+    }
+
     /// The processes behind the newest sample. Take it before the source goes into a sampler.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

@@ -33,6 +33,8 @@ pub struct LinuxTarget {
     /// The last whole reading of the cgroup: it stands for up to [`REFRESH`] while nothing is limited.
     unlimited: CgroupMemory,
     pss: Pss,
+    /// PSS of a single process is read in any tier.
+    pub(super) always_pss: bool,
     snapshot: Snapshot,
     /// Counts this target among those of its machine.
     all: Arc<()>,
@@ -54,6 +56,7 @@ impl LinuxTarget {
             refreshed: None,
             unlimited: CgroupMemory::default(),
             pss: Pss::new(machine.clock().stamp().monotonic),
+            always_pss: false,
             snapshot: Snapshot::default(),
             all: Arc::clone(&machine.targets),
         })
@@ -149,7 +152,7 @@ impl LinuxTarget {
         let mut memory = read?;
         let LinuxMachine { root, account, .. } = machine;
         // Where processes share pages, RSS alone misleads in any tier.
-        if development || memory.processes.is_ok_and(|count| count > 1) {
+        if development || self.always_pss || memory.processes.is_ok_and(|count| count > 1) {
             self.pss.fill(root, now, account, &mut memory, set);
         } else if self.pss.is_busy() {
             let ids = set.rows().map(|row| row.id);
