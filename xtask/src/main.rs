@@ -11,6 +11,7 @@ mod dist;
 mod fuzz;
 mod generate;
 mod long;
+mod mutants;
 mod page;
 mod release;
 mod schema;
@@ -46,7 +47,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "book",
         usage: "book",
-        about: "run every command and check every document and link of the pages",
+        about: "run every command and check every document and link of the pages; make the book",
         run: book::run,
     },
     Command {
@@ -72,6 +73,12 @@ const COMMANDS: &[Command] = &[
         usage: "fuzz [TARGET].. [--seconds N]",
         about: "libFuzzer on every parser of outside bytes, 60 s each",
         run: fuzz::run,
+    },
+    Command {
+        name: "mutants",
+        usage: "mutants [CORE]..",
+        about: "change the pure cores in small ways: a test must notice, or a page say why not",
+        run: mutants::run,
     },
     Command {
         name: "release",
