@@ -13,6 +13,7 @@ mod generate;
 mod long;
 mod mutants;
 mod page;
+mod races;
 mod release;
 mod schema;
 mod shell;
@@ -79,6 +80,12 @@ const COMMANDS: &[Command] = &[
         usage: "mutants [CORE]..",
         about: "change the pure cores in small ways: a test must notice, or a page say why not",
         run: mutants::run,
+    },
+    Command {
+        name: "races",
+        usage: "races [miri|tsan]",
+        about: "concurrency and unsafe code under Miri and ThreadSanitizer: needs nightly",
+        run: races::run,
     },
     Command {
         name: "release",
