@@ -27,11 +27,15 @@ proptest! {
     fn what_is_kept_says_what_the_textbook_says(
         steps in prop::collection::vec((0.1f64..30.0, 0.0f64..1e9), 3..400),
         first in 0.0f64..1e6,
+        parts in prop::sample::select(vec![1.0, 40.0, PARTS as f64]),
     ) {
+        // All lies within the window, in one part of it or in many.
+        let span: f64 = steps.iter().map(|(step, _)| step).sum();
+        let window = (span + 1.0) * PARTS as f64 / parts;
         let (mut recent, mut samples, mut t) = (Recent::default(), Vec::new(), first);
         for (step, y) in steps {
             t += step;
-            recent.push(t, y, 1e9);
+            recent.push(t, y, window);
             samples.push((t, y));
         }
         let sums = recent.sums().expect("samples were pushed");

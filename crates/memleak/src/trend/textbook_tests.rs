@@ -93,6 +93,19 @@ proptest! {
     }
 }
 
+/// Sizes are large and what they vary by is small: no digit of that may drown in the products.
+#[test]
+fn a_correlation_of_large_sizes_is_that_of_their_noise() {
+    // A prime number of points, so that the mean of whole numbers is none and has to be rounded.
+    const N: usize = 47;
+    let noise = |k: usize, step: usize| ((k * step) % 101) as f64;
+    let a: [f64; N] = std::array::from_fn(|k| noise(k, 37));
+    let b: [f64; N] = std::array::from_fn(|k| noise(k, 37) + noise(k, 61));
+    let large = |y: [f64; N]| y.map(|y| y + 16.0 * 1024.0 * 1024.0 * 1024.0);
+    let (small, found) = (correlation(&a, &b), correlation(&large(a), &large(b)));
+    assert!(small > 0.5 && (found - small).abs() < 1e-7, "{found} for {small}");
+}
+
 #[test]
 fn the_interval_ends_at_the_outermost_slopes() {
     let y: [f64; POINTS] = std::array::from_fn(|k| ((k * 29) % 47) as f64);
