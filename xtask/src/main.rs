@@ -7,6 +7,7 @@
 
 mod bench;
 mod book;
+mod coverage;
 mod dist;
 mod fuzz;
 mod generate;
@@ -74,6 +75,12 @@ const COMMANDS: &[Command] = &[
         usage: "fuzz [TARGET].. [--seconds N]",
         about: "libFuzzer on every parser of outside bytes, 60 s each",
         run: fuzz::run,
+    },
+    Command {
+        name: "coverage",
+        usage: "coverage",
+        about: "which lines the tests run, for each crate",
+        run: coverage::run,
     },
     Command {
         name: "mutants",

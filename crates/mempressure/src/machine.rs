@@ -285,3 +285,5 @@ fn release_point(rules: &Rules<'_>, signal: Signal, level: Level) -> f64 {
 mod tests;
 #[cfg(test)]
 mod told_tests;
+#[cfg(test)]
+mod votes_tests;
