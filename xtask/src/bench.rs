@@ -3,6 +3,7 @@
 mod layers;
 mod leak;
 mod meter;
+mod system;
 mod watch;
 
 use std::path::Path;
@@ -15,8 +16,8 @@ struct Options {
     gate: bool,
     /// How often each rival runs; its row is the median.
     rounds: usize,
-    /// How long each one watches.
-    seconds: u64,
+    /// How long each one watches; unset, as long as its budget is stated for.
+    seconds: Option<u64>,
     /// The chosen benches; empty means all.
     only: Vec<String>,
 }
@@ -24,10 +25,12 @@ struct Options {
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let options = options(args)?;
     let layers = layers::all(root)?;
-    let known = |name: &String| name == "run" || layers.iter().any(|layer| layer.is_called(name));
+    let known = |name: &String| {
+        matches!(name.as_str(), "run" | "watch") || layers.iter().any(|layer| layer.is_called(name))
+    };
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        bail!("no bench `{unknown}`: there are run, {}", names.join(", "));
+        bail!("no bench `{unknown}`: there are run, watch, {}", names.join(", "));
     }
     let mut good = true;
     let all = options.only.is_empty();
@@ -42,11 +45,14 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     if all || options.only.iter().any(|name| name == "run") {
         good &= watch::run(root, &options)?;
     }
+    if all || options.only.iter().any(|name| name == "watch") {
+        good &= system::run(root, &options)?;
+    }
     Ok(good || !options.gate)
 }
 
 fn options(args: &[String]) -> anyhow::Result<Options> {
-    let mut options = Options { gate: false, rounds: 3, seconds: 30, only: Vec::new() };
+    let mut options = Options { gate: false, rounds: 3, seconds: None, only: Vec::new() };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || -> anyhow::Result<u64> {
@@ -61,7 +67,7 @@ fn options(args: &[String]) -> anyhow::Result<Options> {
         match arg.as_str() {
             "--gate" => options.gate = true,
             "--rounds" => options.rounds = usize::try_from(number()?)?,
-            "--seconds" => options.seconds = number()?,
+            "--seconds" => options.seconds = Some(number()?),
             name if !name.starts_with('-') => options.only.push(name.to_owned()),
             other => bail!("unknown option `{other}`"),
         }
@@ -80,7 +86,7 @@ mod tests {
     #[test]
     fn options_are_read_in_any_order() {
         let options = parse("run --seconds 5 --gate memleak").unwrap();
-        assert_eq!((options.seconds, options.gate, options.rounds), (5, true, 3));
+        assert_eq!((options.seconds, options.gate, options.rounds), (Some(5), true, 3));
         assert_eq!(options.only, ["run", "memleak"]);
     }
 

@@ -571,8 +571,8 @@ pub struct ImportArgs {
 /// What `config rollback` takes.
 #[derive(Clone, Debug, Args)]
 pub struct RollbackArgs {
-    /// The number that `config history` shows
-    pub number: u64,
+    /// The number that `config history` shows; without one, the newest backup
+    pub number: Option<u64>,
     /// Which file.
     #[command(flatten)]
     pub which: EditArgs,

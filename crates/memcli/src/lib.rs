@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod exit;
 pub mod fit;
 pub mod gate;
+pub mod intake;
 pub mod limit;
 pub mod live;
 pub mod look;

@@ -13,7 +13,7 @@ use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
 use memleak::LeakConfig;
 use mempressure::{PressureConfig, Signal};
-use memtrack::{Current, Settings, Tier, TrackConfig};
+use memtrack::{Current, Settings, TrackConfig};
 
 use crate::exit::{self, Failure};
 use crate::output::diagnostic;
@@ -21,6 +21,9 @@ use crate::pipeline::Policies;
 
 /// Time between looks at the files of a command that takes no events.
 pub const QUIET_POLL: Duration = Duration::from_secs(5);
+/// The same beside events. They tell of every edit, but for the first file of a directory that was not there; a look costs as
+/// much as a sample of the machine.
+pub const WATCHED_POLL: Duration = Duration::from_secs(10);
 
 /// The live document of one command.
 #[derive(Debug)]
@@ -28,8 +31,6 @@ pub struct Live {
     document: Arc<document::Live>,
     /// Time between samples when neither a flag nor a file sets one.
     interval: Duration,
-    /// PSS is read whatever the tier says.
-    pss: bool,
 }
 
 /// Where the document comes from: the usual files, or `explicit` in place of the global ones, and the environment.
@@ -63,7 +64,8 @@ pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
 
 impl Live {
     /// Loads the document and follows its files. `interval` holds when nobody sets another one. With `events` an edit is seen
-    /// at once, for the price of one more thread; without, within [`QUIET_POLL`].
+    /// at once where its directory was there from the start, for the price of one more thread, and else within
+    /// [`WATCHED_POLL`]; without events, within [`QUIET_POLL`].
     ///
     /// # Errors
     /// 78 when the document is not valid.
@@ -81,32 +83,19 @@ impl Live {
         let mut options = LiveOptions::default();
         // Without a state directory no copy of an earlier run steps in: whoever types a command sees that the file is bad.
         options.events = events;
-        if !events {
-            options.poll = QUIET_POLL;
-        }
+        options.poll = if events { WATCHED_POLL } else { QUIET_POLL };
         let document =
             document::Live::start_with(sources, options).map_err(|problems| refused(&problems))?;
-        Ok(Self { document: Arc::new(document), interval, pss: false })
-    }
-
-    /// Reads PSS of single processes too, when `needed`: a gate or a column asks for it. Of trees it is read in any case.
-    #[must_use]
-    pub fn with_pss(self, needed: bool) -> Self {
-        Self { pss: needed, ..self }
+        Ok(Self { document: Arc::new(document), interval })
     }
 
     /// What the sampler runs on.
     #[must_use]
     pub fn track(&self) -> Settings<TrackConfig> {
-        let (interval, pss) = (self.interval, self.pss);
+        let interval = self.interval;
         follow(self.document.track(), move |track, _| {
             let interval = track.interval.or(Some(interval));
-            // Only what is read: the rules of that tier stay out of it.
-            let tier = match track.tier {
-                Tier::Production if pss => Tier::Development,
-                tier => tier,
-            };
-            TrackConfig { interval, tier, ..track.clone() }
+            TrackConfig { interval, ..track.clone() }
         })
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, TryRecvError, after, never, select};
+use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
 use memtrack::Absent;
-use memtrack::sampler::{All, Sampler, Update};
+use memtrack::sampler::Update;
 use memtrack::source::LinuxSource;
 
 use crate::alert::Delivery;
@@ -15,6 +15,7 @@ use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates};
+use crate::intake::{Intake, LOOK};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
@@ -25,15 +26,11 @@ use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
 
-/// How often the samples that have come in are looked at. Waking up is what watching costs most: at 10 Hz, being woken
-/// by each sample would nearly double it, and nobody reads faster than this.
-const LOOK: Duration = Duration::from_millis(500);
+/// How long it takes until a watch does the same again and again, after its start and after an edit of the configuration.
+const SETTLES: Duration = Duration::from_secs(2);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
-const SAMPLES_WAITING: usize = 128;
 
 /// Alerts that a summary tells one by one.
 const MOST_TOLD: usize = 8;
@@ -154,7 +151,7 @@ impl Session<'_> {
             track.value.base_interval(),
             track.generation,
         );
-        let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?;
+        let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         let mut listeners = Listeners {
             screen,
             recorder: self.recorder.take(),
@@ -168,20 +165,20 @@ impl Session<'_> {
             recorder.begin(&header, source.snapshot());
         }
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
-        let mut sampler = Sampler::new(source, live.track());
-        let all = sampler.all_within(SAMPLES_WAITING);
-        sampler
-            .start()
-            .map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
-
-        let ended =
-            self.wait(&mut pipeline, &all, signals, live.reloads(), &mut listeners, started)?;
-        sampler.stop();
-        for update in all.receiver().try_iter() {
-            handle(&mut pipeline, &mut listeners, update);
-        }
-        if all.lost() > 0 {
-            listeners.event(&pipeline.number(Event::Lost(all.lost())));
+        // While a child has the streams, nobody watches the screen.
+        let look = if self.child.is_some() { LOOK * 2 } else { LOOK };
+        let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
+        let ended = self.wait(
+            &mut pipeline,
+            &mut intake,
+            signals,
+            live.reloads(),
+            &mut listeners,
+            started,
+        )?;
+        let lost = intake.stop(|update| handle(&mut pipeline, &mut listeners, update));
+        if lost > 0 {
+            listeners.event(&pipeline.number(Event::Lost(lost)));
         }
         pipeline.conclude(|event| listeners.event(event));
         listeners.problems(&mut pipeline, true);
@@ -197,7 +194,7 @@ impl Session<'_> {
             .baseline
             .zip(measured.as_ref())
             .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
-        let mut summary = self.sum_up(&pipeline, all.lost(), ended, started.elapsed(), compared);
+        let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), compared);
         summary.alerts = listeners.alerted;
         if listeners.grows {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
@@ -215,7 +212,7 @@ impl Session<'_> {
     fn wait(
         &self,
         pipeline: &mut Pipeline,
-        all: &All,
+        intake: &mut Intake,
         signals: &Receiver<Signal>,
         reloads: &Receiver<Reload>,
         listeners: &mut Listeners<'_>,
@@ -227,17 +224,21 @@ impl Session<'_> {
         let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
         // What the child was asked to end for, by us.
         let mut asked_to_end: Option<End> = None;
+        // When what the start needed is given back.
+        let mut settles = Some(SETTLES);
         loop {
-            while sampling {
-                match all.receiver().try_recv() {
-                    Ok(update) => handle(pipeline, listeners, update),
-                    Err(TryRecvError::Empty) => break,
-                    // The end of a child is on its way as a signal; that of another target shows only here.
-                    Err(TryRecvError::Disconnected) if self.child.is_some() => sampling = false,
-                    Err(TryRecvError::Disconnected) => {
-                        return Ok(Ended { end: End::TargetEnded, gone: None });
-                    }
+            // The end of a child is on its way as a signal; that of another target shows only here.
+            if sampling && !intake.take(|update| handle(pipeline, listeners, update)) {
+                if self.child.is_none() {
+                    return Ok(Ended { end: End::TargetEnded, gone: None });
                 }
+                sampling = false;
+            }
+            let latest = pipeline.latest().map(|sample| sample.at.monotonic);
+            if settles.zip(latest).is_some_and(|(settles, latest)| latest >= settles) {
+                // From here on it is the same few functions again and again.
+                sys::startup::give_back();
+                settles = None;
             }
             listeners.problems(pipeline, false);
             if listeners.screen.failed().is_some() && self.child.is_none() {
@@ -253,7 +254,12 @@ impl Session<'_> {
                 time_up = after(GRACE);
                 asked_to_end = Some(End::Aborted);
             }
+            let nothing = never();
+            let samples = if sampling { intake.samples() } else { &nothing };
             select! {
+                recv(samples) -> update => intake.arrived(update),
+                recv(intake.bell()) -> ring => intake.on_bell(ring),
+                recv(intake.wake()) -> ring => intake.on_wake(ring),
                 recv(signals) -> signal => {
                     let Ok(signal) = signal else {
                         return Err(Failure::new(exit::SOFTWARE, "the signal thread ended"));
@@ -263,7 +269,10 @@ impl Session<'_> {
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
+                    Ok(reload) => {
+                        listeners.event(&pipeline.number(Event::Config(reload)));
+                        settles = latest.map(|latest| latest.saturating_add(SETTLES));
+                    }
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {
@@ -274,7 +283,7 @@ impl Session<'_> {
                     time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
                     asked_to_end.get_or_insert(End::TimeUp);
                 }
-                default(LOOK) => {}
+                default(intake.pause()) => {}
             }
         }
     }

@@ -1,4 +1,7 @@
-//! The few system calls that no kept crate wraps: `wait4` with the child's figures, and who sent a signal.
+//! The few system calls that no kept crate wraps: `wait4` with the child's figures, who sent a signal, and giving back
+//! what only the start needed.
+
+pub mod startup;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;

@@ -53,7 +53,7 @@ impl Watching {
         let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
         let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
         let flags: Vec<_> = interval.into_iter().chain(limit).collect();
-        let live = Live::start(config, &flags, INTERVAL, events)?.with_pss(self.max_pss.is_some());
+        let live = Live::start(config, &flags, INTERVAL, events)?;
         for warning in live.warnings() {
             // A warning that cannot be written is no reason not to watch.
             let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));

@@ -56,10 +56,10 @@ pub fn top(args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
 
 /// The view of something that runs.
 fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
+    let source = LinuxSource::open(&found.watched).map_err(not_opened)?.with_pss();
     let snapshot = source.snapshot();
     let interval = [("track.interval", format_duration(args.interval))];
-    let live = Live::start(config, &interval, args.interval, true)?.with_pss(true);
+    let live = Live::start(config, &interval, args.interval, true)?;
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
     let state = State::new(found.label.clone(), found.watched.clone(), args.interval, false);
@@ -298,11 +298,16 @@ impl View {
         let mut updates = updates.clone();
         let mut reloads = reloads.clone();
         let mut drawn: Option<Instant> = None;
+        let mut settled = false;
         loop {
             let due = drawn.map_or(Duration::ZERO, |drawn| FRAME.saturating_sub(drawn.elapsed()));
             if self.changed && due == Duration::ZERO {
                 self.draw(&mut terminal)?;
                 drawn = Some(Instant::now());
+                if !settled && self.state.sample.is_some() {
+                    sys::startup::give_back();
+                    settled = true;
+                }
             }
             let frame = if self.changed { after(due) } else { never() };
             select! {

@@ -25,6 +25,11 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         text.push('\n');
         text.push_str(&Renderer::plain().render(&[group]).to_string());
     }
+    // What has no place in a text, such as a default, can be told all the same.
+    let unseen = diagnostic.labels.iter().skip(1).filter(|label| snippet(label, false).is_none());
+    for label in unseen.filter(|label| !label.text.is_empty()) {
+        text.push_str(&format!("\n  note: {} ({})", label.text, label.place()));
+    }
     if let Some(help) = &diagnostic.help {
         text.push_str("\n  help: ");
         text.push_str(help);

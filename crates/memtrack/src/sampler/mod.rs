@@ -27,6 +27,7 @@ pub use plausible::Absurd;
 #[cfg(feature = "history")]
 pub use record::{Figure, Record};
 pub use subscription::{ALL_CAPACITY, All, Newest, Update};
+pub use work::Driver;
 
 /// Enough for the sampler's shallow calls, with room for a source of the caller's own.
 const STACK_BYTES: usize = 256 * 1024;
@@ -122,6 +123,13 @@ impl Sampler {
         let process = std::process::id();
         self.running = Some(Running { stop, done, thread, process });
         Ok(())
+    }
+
+    /// Reads on the thread of the caller in place of one of its own, for as long as the [`Driver`] lives; `None` when it
+    /// runs already. Dropping that stops it, and subscriptions end.
+    #[must_use]
+    pub fn drive(&self) -> Option<Driver> {
+        Driver::new(Arc::clone(&self.shared))
     }
 
     /// Stops the thread and waits until it has; does nothing when it does not run. Subscriptions end.
@@ -228,6 +236,12 @@ impl Drop for Sampler {
 impl fmt::Debug for Sampler {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sampler").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

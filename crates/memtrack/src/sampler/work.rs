@@ -1,10 +1,10 @@
-//! The sampler's thread.
+//! What a sampler does, on its own thread or on that of its caller.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, never, select};
+use crossbeam_channel::{Receiver, RecvError, never, select};
 
 use crate::config::{Tier, TrackConfig};
 use crate::error::SourceError;
@@ -20,62 +20,147 @@ const HUNG: Duration = Duration::from_secs(1);
 /// The longest pause between reads that keep failing, unless the interval itself is longer.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-impl Shared {
-    /// The thread's whole life.
-    pub(super) fn work(&self, stopped: &Receiver<()>) {
-        // Dropped on every way out, a panic of the source included.
-        let _end = EndSubscriptions(self);
-        let Some(mut parts) = lock(&self.idle).take() else { return };
-        let state = self.sample_until_stopped(&mut parts, stopped);
-        lock(&self.health).state = state;
-        *lock(&self.idle) = Some(parts);
+/// Samples on the thread of its caller, who waits for what is due and for two bells: for a program in which one thread does
+/// all, and one wake-up each second is all there is to be.
+///
+/// While a read hangs, so does its caller: whoever must answer to something else meanwhile gives the sampler its own thread,
+/// with [`Sampler::start`](super::Sampler::start).
+///
+/// ```
+/// use crossbeam_channel::select;
+/// use memtrack::sampler::{Sampler, Update};
+/// use memtrack::source::{LinuxSource, Target};
+/// use memtrack::{Settings, TrackConfig};
+///
+/// let source = LinuxSource::open(&Target::System)?;
+/// let sampler = Sampler::new(source, Settings::fixed(TrackConfig::default()));
+/// let all = sampler.all();
+/// let mut driver = sampler.drive().ok_or("it runs already")?;
+/// select! {
+///     recv(driver.bell()) -> ring => driver.on_bell(ring),
+///     recv(driver.wake()) -> ring => driver.on_wake(ring),
+///     default(driver.due_in()) => {}
+/// }
+/// assert!(driver.step(), "the machine does not end");
+/// assert!(matches!(all.receiver().try_recv()?, Update::Sample(_)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Driver {
+    shared: Arc<Shared>,
+    /// Given back at the end, so that the sampler can start again.
+    parts: Option<Parts>,
+    bell: Receiver<()>,
+    wake: Receiver<()>,
+    config: Arc<TrackConfig>,
+    tick: Tick,
+    deadline: Instant,
+    state: State,
+}
+
+impl Driver {
+    /// `None` when somebody else drives it.
+    pub(super) fn new(shared: Arc<Shared>) -> Option<Self> {
+        let mut parts = lock(&shared.idle).take()?;
+        let (bell, wake) = (parts.settings.changed().clone(), parts.source.wake());
+        let config = shared.adopt(&parts.settings);
+        let (tick, deadline) = (Tick::default(), Instant::now());
+        let (parts, state) = (Some(parts), State::Stopped);
+        Some(Self { shared, parts, bell, wake, config, tick, deadline, state })
     }
 
-    fn sample_until_stopped(&self, parts: &mut Parts, stopped: &Receiver<()>) -> State {
-        let mut bell = parts.settings.changed().clone();
-        let mut wake = parts.source.wake();
-        let mut config = self.adopt(&parts.settings);
-        let mut tick = Tick::default();
-        let mut deadline = Instant::now();
+    /// The time until the next read.
+    #[must_use]
+    pub fn due_in(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Rings when the settings have changed.
+    #[must_use]
+    pub fn bell(&self) -> &Receiver<()> {
+        &self.bell
+    }
+
+    /// Rings when the source wants to be read at once.
+    #[must_use]
+    pub fn wake(&self) -> &Receiver<()> {
+        &self.wake
+    }
+
+    /// Takes up the settings that [`bell`](Driver::bell) told of.
+    pub fn on_bell(&mut self, ring: Result<(), RecvError>) {
+        if ring.is_err() {
+            // A disconnected bell is always ready: without this its reader would spin.
+            self.bell = never();
+        }
+        let Some(parts) = &self.parts else { return };
+        self.config = self.shared.adopt(&parts.settings);
+        let base = self.config.base_interval();
+        self.tick.planned = self.tick.planned.max(base);
+        self.deadline = self.deadline.min(Instant::now() + base);
+    }
+
+    /// Makes a read due when [`wake`](Driver::wake) asked for it, unless the settings forbid to read out of turn.
+    pub fn on_wake(&mut self, ring: Result<(), RecvError>) {
+        if ring.is_err() {
+            self.wake = never();
+        } else if self.config.adaptive {
+            self.tick.pace.stalled();
+            // The schedule starts anew from here.
+            self.deadline = Instant::now();
+        }
+    }
+
+    /// Reads when that is due, and tells every subscriber; false when the target has ended.
+    pub fn step(&mut self) -> bool {
+        let Some(parts) = &mut self.parts else { return false };
+        if Instant::now() < self.deadline {
+            return true;
+        }
+        let interval = match self.config.tier {
+            Tier::Disabled => self.config.base_interval(),
+            _ => match self.shared.take_sample(parts, &self.config, &mut self.tick) {
+                Some(interval) => interval,
+                None => {
+                    self.state = State::Ended;
+                    return false;
+                }
+            },
+        };
+        self.tick.planned = interval;
+        let (next, missed) = next_deadline(self.deadline, Instant::now(), interval);
+        self.deadline = next;
+        self.shared.beat(interval, missed);
+        true
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        // What a panic of the source left behind is not read again.
+        if !std::thread::panicking() {
+            lock(&self.shared.health).state = self.state;
+            *lock(&self.shared.idle) = self.parts.take();
+        }
+        // On every way out, so that nobody waits for a sample that will not come.
+        lock(&self.shared.subscribers).end();
+    }
+}
+
+impl Shared {
+    /// The thread's whole life.
+    pub(super) fn work(self: Arc<Self>, stopped: &Receiver<()>) {
+        let Some(mut driver) = Driver::new(self) else { return };
         loop {
             select! {
-                recv(stopped) -> _ => return State::Stopped,
-                recv(bell) -> ring => {
-                    if ring.is_err() {
-                        // A disconnected bell is always ready: without this the loop would spin.
-                        bell = never();
-                    }
-                    config = self.adopt(&parts.settings);
-                    let base = config.base_interval();
-                    tick.planned = tick.planned.max(base);
-                    deadline = deadline.min(Instant::now() + base);
-                    continue;
-                }
-                recv(wake) -> ring => {
-                    if ring.is_err() {
-                        wake = never();
-                        continue;
-                    }
-                    if !config.adaptive {
-                        continue;
-                    }
-                    tick.pace.stalled();
-                    // The schedule starts anew from here.
-                    deadline = Instant::now();
-                }
-                default(deadline.saturating_duration_since(Instant::now())) => {}
+                recv(stopped) -> _ => return,
+                recv(driver.bell) -> ring => driver.on_bell(ring),
+                recv(driver.wake) -> ring => driver.on_wake(ring),
+                default(driver.due_in()) => {}
             }
-            let interval = match config.tier {
-                Tier::Disabled => config.base_interval(),
-                _ => match self.take_sample(parts, &config, &mut tick) {
-                    Some(interval) => interval,
-                    None => return State::Ended,
-                },
-            };
-            tick.planned = interval;
-            let (next, missed) = next_deadline(deadline, Instant::now(), interval);
-            deadline = next;
-            self.beat(interval, missed);
+            if !driver.step() {
+                return;
+            }
         }
     }
 
@@ -180,15 +265,6 @@ struct Tick {
     failures_in_row: u32,
     pace: Pace,
     plausibility: Plausibility,
-}
-
-/// Ends all subscriptions, so that nobody waits for a sample that will not come.
-struct EndSubscriptions<'a>(&'a Shared);
-
-impl Drop for EndSubscriptions<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.subscribers).end();
-    }
 }
 
 /// The first deadline of the schedule after `now`, and how many passed by unused.

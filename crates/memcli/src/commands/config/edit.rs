@@ -8,7 +8,7 @@ use memcfg::Diagnostic;
 use memcfg::document;
 use memcfg::load::{Inputs, Text, assemble};
 use memcfg::origin::SourceKind;
-use memcfg::save::{Expected, SaveError, Saved};
+use memcfg::save::{Editor, Expected, SaveError, Saved};
 use memtrack::{Size, source};
 
 use super::{edited, read, say, version_line};
@@ -71,7 +71,10 @@ fn change(
         say(format_args!("{}: nothing to change", path.display()))?;
         return Ok(exit::OK);
     }
-    accept(&path, which.project, &new)?;
+    if which.project {
+        // As a global file it was tried already; a project may set less.
+        accept(&path, true, &new)?;
+    }
     let saved = editor.save(new.as_bytes(), expected).map_err(not_saved)?;
     say_saved(&path, &saved)?;
     Ok(exit::OK)
@@ -139,20 +142,40 @@ pub(super) fn history(which: &EditArgs, explicit: Option<&Path>) -> Result<u8, F
         say(format_args!("{}: no backups", path.display()))?;
     }
     for backup in backups {
-        say(format_args!("{:>6}  {}", backup.number, backup.path.display()))?;
+        let saved = std::fs::metadata(&backup.path).and_then(|file| file.modified());
+        let saved = saved.map_or_else(
+            |error| error.to_string(),
+            |time| humantime::format_rfc3339_seconds(time).to_string(),
+        );
+        say(format_args!("{:>6}  {saved}  {}", backup.number, backup.path.display()))?;
     }
     Ok(exit::OK)
 }
 
-/// Makes a backup the content of the file again.
+/// Makes a backup the content of the file again: the newest, unless one is named.
 pub(super) fn rollback(args: &RollbackArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
     let path = edited(explicit, args.which.project)?;
     let mut editor = document::editor(&path);
     let present = editor.read().map_err(not_saved)?;
     let expected = present.map_or(Expected::Absent, |(_, hash)| Expected::Content(hash));
-    let saved = editor.rollback(args.number, expected).map_err(not_saved)?;
+    let number = match args.number {
+        Some(number) => number,
+        None => newest(&editor, &path)?,
+    };
+    let saved = editor.rollback(number, expected).map_err(not_saved)?;
+    say(format_args!("backup {number} is in force again"))?;
     say_saved(&path, &saved)?;
     Ok(exit::OK)
+}
+
+/// The number of the newest backup.
+fn newest(editor: &Editor<'_>, path: &Path) -> Result<u64, Failure> {
+    let backups = editor.backups().map_err(not_saved)?;
+    let newest = backups.iter().map(|backup| backup.number).max();
+    newest.ok_or_else(|| {
+        Failure::new(exit::NO_INPUT, format!("`{}` has no backups", path.display()))
+            .help("an edit by `memcli config set`, `unset` or `migrate --write` makes one")
+    })
 }
 
 /// Prints a document as it is: it ends as it is to end in a file.
