@@ -1,5 +1,7 @@
 //! What the kernel writes, or something that pretends to be the kernel.
 
+use std::path::Path;
+
 use memtrack::cgroup::Hierarchy;
 use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxSource, Source, Target};
@@ -16,6 +18,21 @@ pub(crate) fn process(bytes: &[u8]) {
     for target in [Target::Process(id), Target::Tree(id)] {
         read_twice(&tree, &target);
     }
+}
+
+/// The mappings of one process: the whole input is its `smaps`.
+pub(crate) fn mappings(bytes: &[u8]) {
+    let tree = Tree::of("proc/7/stat", format!("7 (a) S 1{} 5 0\n", " 0".repeat(17)).as_bytes());
+    tree.plant(Path::new("proc/7/smaps"), bytes);
+    let id = ProcessId::read(tree.root(), PID).expect("the fixture's own line is read");
+    let Ok(mappings) = memtrack::mappings::read(tree.root(), &[id]) else { return };
+    let mut named = mappings.unlisted;
+    mappings.named.iter().for_each(|one| named.add(one.bytes));
+    let total = mappings.total();
+    assert!(named.rss <= total.rss && named.swap <= total.swap, "{mappings:?}");
+    // A process beside itself has twice as much of everything, or as much as fits.
+    let both = memtrack::mappings::read(tree.root(), &[id, id]).map(|both| both.total().rss);
+    assert_eq!(both, Ok(total.rss.saturating_mul(2)), "{mappings:?}");
 }
 
 /// The files of the machine.

@@ -10,6 +10,7 @@ mod cores;
 mod documents;
 mod kernel;
 mod recordings;
+mod state;
 mod text;
 mod tree;
 
@@ -25,6 +26,7 @@ pub struct Target {
 /// All of them.
 pub const TARGETS: &[Target] = &[
     Target { name: "units", run: text::units },
+    Target { name: "arguments", run: text::arguments },
     Target { name: "document", run: documents::document },
     Target { name: "overlays", run: documents::overlays },
     Target { name: "env", run: documents::env },
@@ -34,9 +36,11 @@ pub const TARGETS: &[Target] = &[
     Target { name: "trace", run: recordings::trace },
     Target { name: "import", run: recordings::import },
     Target { name: "process", run: kernel::process },
+    Target { name: "mappings", run: kernel::mappings },
     Target { name: "cgroup", run: kernel::cgroup },
     Target { name: "machine", run: kernel::machine },
     Target { name: "psi", run: kernel::psi },
+    Target { name: "baseline", run: state::baseline },
     Target { name: "level", run: cores::level },
     Target { name: "detector", run: cores::detector },
 ];

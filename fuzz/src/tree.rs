@@ -49,7 +49,7 @@ impl Tree {
     }
 
     /// A file whose place is taken by a folder, or the other way round, is left out.
-    fn plant(&self, path: &Path, content: &[u8]) {
+    pub(crate) fn plant(&self, path: &Path, content: &[u8]) {
         let path = self.root.join(path);
         let folder = path.parent().map(fs::create_dir_all);
         if matches!(folder, Some(Ok(()))) && !path.is_dir() {

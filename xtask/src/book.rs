@@ -4,11 +4,13 @@
 //! compared by place and not by value, since a measured figure differs each time, and so does where a line is wrapped; a line `...` stands for anything. `toml` blocks that state a
 //! `schema_version` are checked by `memcli config check`, `json` blocks are parsed, the calls
 //! of memcli in `sh` blocks are compared with its help, `rust` blocks are the doc tests of the crate in `docs`, links to
-//! files and headings must lead somewhere. `text` is for what is none of these.
+//! files and headings must lead somewhere. `text` is for what is none of these. Where mdBook is installed the book is made as well, and the links of its
+//! pages are followed.
 
 mod blocks;
 mod console;
 mod links;
+mod rendered;
 mod synopsis;
 
 use std::path::{Path, PathBuf};
@@ -58,7 +60,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     crate::no_arguments(args)?;
     let output = report(root)?;
     print!("{}", output.text);
-    Ok(output.good)
+    let dead = rendered::build(root)?.unwrap_or_default();
+    dead.iter().for_each(|dead| println!("{dead}"));
+    Ok(output.good && dead.is_empty())
 }
 
 /// Pages with Rust that the crate in `docs` does not run as doc tests.

@@ -1,4 +1,8 @@
-//! `cargo xtask dist`: the command line program as a tarball that runs on any Linux of the same processor.
+//! `cargo xtask dist`: the command line program as a tarball that runs on any Linux of the same processor, and with the tools for it as a Debian package
+//! and with a bill of materials.
+
+mod deb;
+mod sbom;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,10 +24,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let name = format!("memcli-{version}-{host}");
     let dist = root.join("target/dist");
     let folder = dist.join(&name);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("failed to clear `{}`", folder.display()))?;
-    }
+    clear(&folder)?;
     fill(root, &folder, &program)?;
     let archive = pack(&dist, &name)?;
     let bytes = std::fs::metadata(&archive)?.len();
@@ -33,6 +34,10 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
         archive.display(),
         bytes.div_ceil(1024)
     );
+    let made = [deb::make(root, &dist, &folder, &version)?, sbom::make(root, &dist, &host)?];
+    for file in made.iter().flatten() {
+        println!("{} ({} KiB)", file.display(), file.metadata()?.len().div_ceil(1024));
+    }
     Ok(true)
 }
 
@@ -144,26 +149,22 @@ fn pack(dist: &Path, name: &str) -> anyhow::Result<PathBuf> {
 
 /// Unpacks into an empty folder and starts it there, with an empty environment.
 fn try_it(archive: &Path, name: &str, version: &str) -> anyhow::Result<()> {
-    let empty = std::env::temp_dir().join(format!("memcli-dist-{}", std::process::id()));
-    std::fs::create_dir(&empty).with_context(|| format!("failed to make `{}`", empty.display()))?;
-    let tried = try_in(&empty, archive, name, version);
-    std::fs::remove_dir_all(&empty)
-        .with_context(|| format!("failed to remove `{}`", empty.display()))?;
-    tried
+    in_empty_folder("tar", |empty| {
+        let mut tar = Command::new("tar");
+        shell::read(tar.current_dir(empty).args(["--extract", "--file"]).arg(archive))?;
+        let folder = empty.join(name);
+        let mut sums = Command::new("sha256sum");
+        let check = ["--check", "--strict", "--quiet", "SHA256SUMS"];
+        shell::read(sums.current_dir(&folder).args(check))?;
+        try_program(&folder.join("memcli"), empty, version)
+    })
 }
 
-fn try_in(empty: &Path, archive: &Path, name: &str, version: &str) -> anyhow::Result<()> {
-    shell::read(Command::new("tar").current_dir(empty).args(["--extract", "--file"]).arg(archive))?;
-    let folder = empty.join(name);
-    shell::read(Command::new("sha256sum").current_dir(&folder).args([
-        "--check",
-        "--strict",
-        "--quiet",
-        "SHA256SUMS",
-    ]))?;
+/// Starts the program in `folder`: its version, and its main job.
+fn try_program(program: &Path, folder: &Path, version: &str) -> anyhow::Result<()> {
     let memcli = || {
-        let mut memcli = Command::new(folder.join("memcli"));
-        memcli.current_dir(empty).env_clear();
+        let mut memcli = Command::new(program);
+        memcli.current_dir(folder).env_clear();
         memcli
     };
     let said = shell::read(memcli().arg("--version"))?;
@@ -180,4 +181,26 @@ fn try_in(empty: &Path, archive: &Path, name: &str, version: &str) -> anyhow::Re
         bail!("`memcli run -- sh -c 'exit 7'` ended with {status}");
     }
     Ok(())
+}
+
+/// Does something in a folder that was empty before and is gone afterwards.
+fn in_empty_folder(
+    what: &str,
+    job: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let empty = std::env::temp_dir().join(format!("memcli-dist-{what}-{}", std::process::id()));
+    std::fs::create_dir(&empty).with_context(|| format!("failed to make `{}`", empty.display()))?;
+    let done = job(&empty);
+    clear(&empty)?;
+    done
+}
+
+/// Removes a folder, if it is there.
+fn clear(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("failed to remove `{}`", folder.display()))
+        }
+        _ => Ok(()),
+    }
 }

@@ -5,7 +5,7 @@
 
 mod faults;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
@@ -69,7 +69,7 @@ const SKIPPED: u8 = 77;
 
 /// Runs a suite in every crate that provides it; the worst end is ours. A suite that was skipped is never a success.
 ///
-/// The table of a whole run, one without arguments, goes into `docs/benchmarks.md`.
+/// The table of a whole run, one without arguments or with `--full`, goes into `docs/benchmarks.md`.
 pub(crate) fn run(
     root: &Path,
     members: &[Member],
@@ -80,7 +80,7 @@ pub(crate) fn run(
         Driver::Example(example) => examples(root, members, suite, example, args)?,
         Driver::Tests => faults::run(root, suite.providers(members), args)?,
     };
-    if args.is_empty() && worst != SKIPPED {
+    if is_whole(args) && worst != SKIPPED {
         page::write(root, suite.name, &tables)?;
     }
     Ok(ExitCode::from(worst))
@@ -101,14 +101,50 @@ fn examples(
         if !built.good {
             bail!("the examples of `{}` do not build:\n{}", member.name, built.text);
         }
-        let driver = root.join("target/release/examples").join(example);
+        let commit = commit(root);
+        let driver = set_aside(root, suite.name, &member.examples)?.join(example);
         let (status, table) = shell::echo(Command::new(driver).current_dir(root).args(args))?;
         let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
         println!("{}: {} ended with {status}", member.name, suite.name);
-        tables.push_str(&table);
+        let called = [&[example.to_owned()], args].concat().join(" ");
+        tables.push_str(&format!("From `{called}`{commit}:\n\n{}\n\n", block(&table)));
         worst = worse(worst, code);
     }
     Ok((worst, tables))
+}
+
+/// Whether everything that the suite promises was asked for.
+fn is_whole(args: &[String]) -> bool {
+    args.is_empty() || args == ["--full"]
+}
+
+/// The commit that is measured, in words; nothing outside a repository.
+fn commit(root: &Path) -> String {
+    let git = |args: &[&str]| shell::read(Command::new("git").current_dir(root).args(args));
+    let Ok(commit) = git(&["rev-parse", "--short", "HEAD"]) else { return String::new() };
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]);
+    let changed = changed.is_ok_and(|changed| !changed.trim().is_empty());
+    format!(", commit {}{}", commit.trim(), if changed { " with changes" } else { "" })
+}
+
+/// Copies the examples to where no build replaces them: a driver starts others of them for an hour. Gives the folder.
+fn set_aside(root: &Path, suite: &str, examples: &[String]) -> anyhow::Result<PathBuf> {
+    let (from, to) = (root.join("target/release/examples"), root.join("target/long").join(suite));
+    std::fs::create_dir_all(&to).context("failed to make a folder for the suite")?;
+    for example in examples {
+        // Removed first: what runs from there already keeps its own.
+        let _ = std::fs::remove_file(to.join(example));
+        std::fs::copy(from.join(example), to.join(example))
+            .with_context(|| format!("failed to copy the example `{example}`"))?;
+    }
+    Ok(to)
+}
+
+/// A table in Markdown as it is; plain lines as a block.
+fn block(text: &str) -> String {
+    let text = text.trim_end();
+    let is_markdown = text.lines().any(|line| line.starts_with('|'));
+    if is_markdown { text.to_owned() } else { format!("```text\n{text}\n```") }
 }
 
 /// What came of a suite that is part of the tests.
@@ -150,6 +186,19 @@ fn worse(one: u8, other: u8) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_whole_run_goes_on_the_page_and_a_part_of_one_does_not() {
+        let args = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        assert!(is_whole(&[]) && is_whole(&args("--full")));
+        assert!(!is_whole(&args("--short")) && !is_whole(&args("--full --runs 2")));
+    }
+
+    #[test]
+    fn a_plain_table_becomes_a_block_and_one_in_markdown_stays() {
+        assert_eq!(block("a  b\n1  2\n"), "```text\na  b\n1  2\n```");
+        assert_eq!(block("| a |\n| --- |\n"), "| a |\n| --- |");
+    }
 
     #[test]
     fn the_worst_end_wins() {

@@ -7,11 +7,14 @@
 
 mod bench;
 mod book;
+mod coverage;
 mod dist;
 mod fuzz;
 mod generate;
 mod long;
+mod mutants;
 mod page;
+mod races;
 mod release;
 mod schema;
 mod shell;
@@ -46,7 +49,7 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "book",
         usage: "book",
-        about: "run every command and check every document and link of the pages",
+        about: "run every command and check every document and link of the pages; make the book",
         run: book::run,
     },
     Command {
@@ -72,6 +75,24 @@ const COMMANDS: &[Command] = &[
         usage: "fuzz [TARGET].. [--seconds N]",
         about: "libFuzzer on every parser of outside bytes, 60 s each",
         run: fuzz::run,
+    },
+    Command {
+        name: "coverage",
+        usage: "coverage",
+        about: "which lines the tests run, for each crate",
+        run: coverage::run,
+    },
+    Command {
+        name: "mutants",
+        usage: "mutants [CORE]..",
+        about: "change the pure cores in small ways: a test must notice, or a page say why not",
+        run: mutants::run,
+    },
+    Command {
+        name: "races",
+        usage: "races [miri|tsan]",
+        about: "concurrency and unsafe code under Miri and ThreadSanitizer: needs nightly",
+        run: races::run,
     },
     Command {
         name: "release",

@@ -102,13 +102,15 @@ fn compare_api(root: &Path, dry: bool) -> anyhow::Result<bool> {
     describe.current_dir(root).args(["describe", "--tags", "--abbrev=0", "--match", "v*"]);
     let described = describe.output().context("failed to start `git`")?;
     if !described.status.success() {
-        println!("public API: no earlier release to compare with");
+        println!(
+            "public API: this is the first release, so there is none to compare with; the next is compared with its tag"
+        );
         return Ok(true);
     }
     let tag = String::from_utf8_lossy(&described.stdout).trim().to_owned();
     if !shell::exists("cargo-semver-checks", "--version") {
         println!(
-            "public API: SKIPPED the comparison with {tag}, cargo-semver-checks is not installed"
+            "public API: SKIPPED the comparison with {tag}, cargo-semver-checks is not installed: `cargo install cargo-semver-checks --locked`"
         );
         return Ok(false);
     }

@@ -5,6 +5,7 @@
 mod arrows;
 mod budgets;
 mod exit_codes;
+mod frozen;
 mod manifests;
 mod metrics;
 mod sources;
@@ -31,6 +32,7 @@ const RULES: &[Rule] = &[
     Rule { name: "no ignored test", check: sources::ignored },
     Rule { name: "exit codes have tests", check: exit_codes::check },
     Rule { name: "metrics have tests", check: metrics::check },
+    Rule { name: "released schemas are unchanged", check: frozen::check },
     Rule { name: "no machine in the tree", check: sources::machine },
     Rule { name: "dependency budgets", check: budgets::check },
     Rule { name: "dependencies' rust-version", check: budgets::rust_version },

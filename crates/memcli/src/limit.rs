@@ -94,7 +94,11 @@ pub fn recorded(sample: &Sample) -> Reading<Limit> {
     nearest(sample, |_| None)
 }
 
-fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading<Limit> {
+/// The same, with the name of the cgroup so many levels above the target's own from `path`.
+///
+/// # Errors
+/// Why the machine's memory is not known, when no limit is.
+pub fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading<Limit> {
     let cgroup = || -> Reading<Limit> {
         let (used, bytes) = (sample.cgroup.working_set()?, sample.cgroup.limit?);
         Ok(Limit { owner: Owner::Cgroup(sample.cgroup.depth.ok().and_then(path)), used, bytes })

@@ -6,17 +6,19 @@ use std::time::{Duration, Instant};
 use memleak::Verdict;
 use mempressure::Status;
 use memtrack::error::SourceError;
-use memtrack::source::{LinuxSource, Source, Target as Watched};
+use memtrack::source::{LinuxMachine, LinuxTarget, Target as Watched, Tick};
 use memtrack::{Absent, Reading, Sample, TrackConfig};
 
 use crate::exit::{self, Failure};
-use crate::limit::{Ancestors, Limit};
+use crate::limit::{Limit, nearest};
 use crate::live::Still;
 use crate::pipeline::Pipeline;
 use crate::target::{Found, not_opened};
 
 /// How often a target is read while its growth is watched.
 const INTERVAL: Duration = Duration::from_millis(100);
+/// The same for each target where there are many: a thousand are read once a second.
+const INTERVAL_EACH: Duration = Duration::from_millis(1);
 /// How long to wait for the PSS of a tree, and how often to ask in that time: 10 ms cover about 1 GiB.
 const PSS_PAUSE: Duration = Duration::from_millis(1);
 const PSS_TRIES: u32 = 10;
@@ -74,29 +76,34 @@ pub fn look(
     duration: Option<Duration>,
     document: &Still,
 ) -> Vec<Result<Look, Failure>> {
-    let mut open: Vec<_> = targets
-        .into_iter()
-        .map(|found| found.and_then(|found| Watch::open(found, document)))
-        .collect();
+    let mut machine = match LinuxMachine::open() {
+        Ok(machine) => machine,
+        Err(error) => {
+            return targets.into_iter().map(|found| found.and(Err(not_opened(error)))).collect();
+        }
+    };
+    let mut open: Vec<_> =
+        targets.into_iter().map(|found| Watch::open(&mut machine, found?, document)).collect();
+    let each = INTERVAL_EACH.saturating_mul(u32::try_from(open.len()).unwrap_or(u32::MAX));
+    let interval = INTERVAL.max(each);
     let started = Instant::now();
     let mut ticks = 0;
     loop {
-        for watch in open.iter_mut().flatten() {
-            watch.read();
-        }
+        let mut tick = machine.tick();
+        open.iter_mut().flatten().for_each(|watch| watch.read(&mut tick));
         ticks += 1;
-        let next = INTERVAL.saturating_mul(ticks);
+        let next = interval.saturating_mul(ticks);
         if duration.is_none_or(|duration| next > duration) {
             break;
         }
         thread::sleep(next.saturating_sub(started.elapsed()));
     }
-    wait_for_pss(&mut open);
+    wait_for_pss(&mut machine, &mut open);
     open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
 }
 
 /// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
-fn wait_for_pss(open: &mut [Result<Watch, Failure>]) {
+fn wait_for_pss(machine: &mut LinuxMachine, open: &mut [Result<Watch, Failure>]) {
     for _ in 0..PSS_TRIES {
         let mut waiting =
             open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
@@ -104,25 +111,26 @@ fn wait_for_pss(open: &mut [Result<Watch, Failure>]) {
             return;
         }
         thread::sleep(PSS_PAUSE);
-        waiting.for_each(Watch::read);
+        let mut tick = machine.tick();
+        waiting.for_each(|watch| watch.read(&mut tick));
     }
 }
 
 /// One target under a look.
 struct Watch {
     found: Found,
-    source: LinuxSource,
+    target: LinuxTarget,
     config: TrackConfig,
     pipeline: Pipeline,
     failure: Option<SourceError>,
 }
 
 impl Watch {
-    fn open(found: Found, document: &Still) -> Result<Self, Failure> {
-        let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
+    fn open(machine: &mut LinuxMachine, found: Found, document: &Still) -> Result<Self, Failure> {
+        let target = machine.target(&found.watched).map_err(not_opened)?;
         let config = document.track().clone();
         let pipeline = Pipeline::new(&found.watched, document.policies());
-        Ok(Self { found, source, config, pipeline, failure: None })
+        Ok(Self { found, target, config, pipeline, failure: None })
     }
 
     fn waits_for_pss(&self) -> bool {
@@ -133,11 +141,11 @@ impl Watch {
         })
     }
 
-    fn read(&mut self) {
+    fn read(&mut self, tick: &mut Tick<'_>) {
         if self.failure == Some(SourceError::Ended) {
             return;
         }
-        match self.source.read(&self.config) {
+        match self.target.read(tick, &self.config) {
             Ok(sample) => self.pipeline.push(&sample, |_| {}),
             Err(failure) => self.failure = Some(failure),
         }
@@ -161,7 +169,7 @@ impl Watch {
             watched: self.found.watched.clone(),
             sample,
             status: self.pipeline.pressure(),
-            limit: Ancestors::of(&self.found.watched).nearest(&sample),
+            limit: nearest(&sample, |depth| Some(self.target.cgroup_path(depth)?.to_owned())),
             verdict,
         })
     }

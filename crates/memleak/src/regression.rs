@@ -82,3 +82,6 @@ impl Recent {
         self.parts.len()
     }
 }
+
+#[cfg(test)]
+mod tests;

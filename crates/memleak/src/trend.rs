@@ -199,3 +199,6 @@ mod tests {
         assert!((400..=570).contains(&rejected), "{rejected}");
     }
 }
+
+#[cfg(test)]
+mod textbook_tests;

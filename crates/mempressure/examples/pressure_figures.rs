@@ -7,18 +7,19 @@ use std::error::Error;
 use std::fmt;
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mempressure::{
-    BudgetConfig, BudgetTotal, Caches, FnCache, Guard, GuardConfig, Level, Machine, Offer, Options,
+    BudgetConfig, Cache, Caches, FnCache, Guard, GuardConfig, Level, Machine, Offer, Options,
     PressureConfig, Priority, Registration, Request, Rules, Signal, plan,
 };
 use memtrack::error::SourceError;
 use memtrack::sampler::Sampler;
 use memtrack::source::Source;
-use memtrack::{Sample, Settings, Size, Stamp, TrackConfig};
+use memtrack::{Sample, Settings, Stamp, TrackConfig};
 
 const RUNS: usize = 11;
 const MIB: u64 = 1 << 20;
@@ -252,38 +253,37 @@ fn first_callback() -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(sorted(delays))
 }
 
-/// From the page that takes this process over the soft limit of its budget to the first callback, at 500 MiB/s of
-/// growth and samples 5 ms apart, the shortest interval there is. In microseconds, sorted.
+/// From the page that takes this process over the warning threshold of a limit to the first callback, in
+/// microseconds, sorted.
+///
+/// It grows at 500 MiB/s from standstill, with samples 100 ms apart until the sampler sees that the headroom will not
+/// last; each run begins somewhere else between two samples. The limit is made up, the memory and the samples are real.
 #[cfg(target_os = "linux")]
 fn real_pressure() -> Result<Vec<f64>, Box<dyn Error>> {
     use memtrack::source::{LinuxSource, Target};
-    const CALLBACKS: usize = 300;
-    let held = Arc::new(Growing::default());
-    let caches = Caches::new();
-    let (cache, evicting) = (Arc::clone(&held), Arc::clone(&held));
-    let evict = move |_| evicting.give_all();
-    let registration = Registration::new("growing");
-    let _registered = caches.register(registration, FnCache::new(move || Some(cache.len()), evict));
-    // The soft limit lies 80 MiB above what the process holds by itself; what it shares with others counts as well.
-    let soft = memtrack::rss()? + 80 * MIB;
+    const RUNS: u64 = 300;
+    /// Between the process at rest and the threshold: 240 ms of growth.
+    const ROOM: u64 = 120 * MIB;
+    let base = Duration::from_millis(100);
     let mut config = GuardConfig::default();
-    config.budget.total = BudgetTotal::Size(Size((soft as f64 / config.budget.warning) as u64));
-    config.pressure.signals = vec![Signal::Budget];
-    (config.pressure.hold, config.pressure.cooldown) = (Duration::ZERO, Duration::ZERO);
-    let track = TrackConfig { interval: Some(Duration::from_millis(5)), ..TrackConfig::default() };
-    let mut sampler = Sampler::new(LinuxSource::open(&Target::Own)?, Settings::fixed(track));
-    let options = Options { trim: None, ..Options::default() };
-    let mut guard = Guard::spawn(sampler.newest(), Settings::fixed(config), caches, options)?;
-    sampler.start()?;
+    config.pressure.signals = vec![Signal::Cgroup];
+    let track = TrackConfig { interval: Some(base), ..TrackConfig::default() };
     let mut delays = Vec::new();
-    while delays.len() < CALLBACKS {
-        delays.push(micros(held.grow_until_asked(soft)?));
-        // The level is left on the next sample; the one after it begins from normal.
-        while guard.advice().level() != Level::Normal {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    for run in 0..RUNS {
+        let threshold = memtrack::rss()? + ROOM;
+        let limit = (threshold as f64 / config.pressure.thresholds.warning) as u64;
+        let source = Limited { source: LinuxSource::open(&Target::Own)?, limit };
+        let mut sampler = Sampler::new(source, Settings::fixed(track.clone()));
+        let caches = Caches::new();
+        let (growing, cache) = Growing::new();
+        let _registered = caches.register(Registration::new("growing"), cache);
+        let (settings, options) = (Settings::fixed(config.clone()), Options::default());
+        let guard = Guard::spawn(sampler.newest(), settings, caches, options)?;
+        sampler.start()?;
+        std::thread::sleep(base + base.mul_f64((run * 37 % 100) as f64 / 100.0));
+        delays.push(micros(growing.until_asked(threshold)?));
+        drop((sampler, guard));
     }
-    guard.stop();
     Ok(sorted(delays))
 }
 
@@ -292,64 +292,75 @@ fn real_pressure() -> Result<Vec<f64>, Box<dyn Error>> {
     Ok(Vec::new())
 }
 
-/// A cache in one block, so large that the allocator maps it on its own: what it gives leaves the process at once.
-#[derive(Default)]
-struct Growing {
-    state: Mutex<State>,
+/// A source as it would be under a limit of so many bytes that nobody else shares.
+struct Limited<S> {
+    source: S,
+    limit: u64,
 }
 
-#[derive(Default)]
-struct State {
-    block: Vec<u8>,
-    crossed: Option<Instant>,
-    delay: Option<Duration>,
+impl<S: Source> Source for Limited<S> {
+    fn read(&mut self, config: &TrackConfig) -> Result<Sample, SourceError> {
+        let mut sample = self.source.read(config)?;
+        let used = sample.process.rss;
+        (sample.cgroup.limit, sample.cgroup.usage) = (Ok(self.limit), used);
+        sample.cgroup.inactive_file = Ok(0);
+        sample.cgroup.headroom = used.map(|used| self.limit.saturating_sub(used));
+        Ok(sample)
+    }
+}
+
+/// Owns what it caches and gives it up when asked, without a lock for which the guard would have to wait.
+struct Growing {
+    held: Arc<AtomicU64>,
+    asked: Receiver<Instant>,
+    given: Sender<u64>,
 }
 
 impl Growing {
-    /// Grows at 500 MiB/s, in steps of 64 KiB, until its bytes are taken away: how long that was after the step that
-    /// crossed `soft`. The kernel may map a huge page at its first touch, so it counts as crossed one such page early:
+    fn new() -> (Self, impl Cache) {
+        let held = Arc::new(AtomicU64::new(0));
+        let ((ask, asked), (given, gift)) = (bounded(1), bounded(1));
+        let evict = move |_| {
+            let _ = ask.try_send(Instant::now());
+            gift.recv().unwrap_or(0)
+        };
+        let shown = Arc::clone(&held);
+        let cache = FnCache::new(move || Some(shown.load(Ordering::Relaxed)), evict);
+        (Self { held, asked, given }, cache)
+    }
+
+    /// Grows at 500 MiB/s, in steps of 64 KiB, until it is asked to give: how long that was after the step that crossed
+    /// `threshold`. The kernel may map a huge page at its first touch, so it counts as crossed one such page early:
     /// delays come out long by 4 ms rather than short.
-    fn grow_until_asked(&self, soft: u64) -> Result<Duration, Box<dyn Error>> {
+    ///
+    /// One block, so large that the allocator maps it on its own: it leaves the process at once.
+    fn until_asked(self, threshold: u64) -> Result<Duration, Box<dyn Error>> {
         const STEP: usize = 64 << 10;
         const HUGE: u64 = 2 * MIB;
         let beside = memtrack::rss()?;
-        *self.lock() = State { block: Vec::with_capacity(400 << 20), ..State::default() };
+        let mut block: Vec<u8> = Vec::with_capacity(800 << 20);
+        let mut crossed = None;
         let began = Instant::now();
         loop {
-            let mut state = self.lock();
-            if let Some(delay) = state.delay {
-                return Ok(delay);
+            if let Ok(asked) = self.asked.try_recv() {
+                let crossed = crossed.ok_or("asked before the threshold")?;
+                drop(block);
+                let _ = self.given.try_send(self.held.load(Ordering::Relaxed));
+                return Ok(asked.saturating_duration_since(crossed));
             }
-            let grown = state.block.len();
-            if began.elapsed().as_secs_f64() * 500.0 * (MIB as f64) < grown as f64 {
-                drop(state);
-                // Not a spin: the lock is not fair, and the guard asks for it too.
+            if began.elapsed().as_secs_f64() * 500.0 * (MIB as f64) < block.len() as f64 {
                 std::thread::sleep(Duration::from_micros(100));
                 continue;
             }
-            if state.block.capacity() - grown < STEP {
-                return Err("nobody took anything".into());
+            if block.capacity() - block.len() < STEP {
+                return Err("nobody asked for anything".into());
             }
-            state.block.resize(grown + STEP, 1);
-            if beside + state.block.len() as u64 + HUGE >= soft {
-                state.crossed.get_or_insert_with(Instant::now);
+            block.resize(block.len() + STEP, 1);
+            let held = block.len() as u64;
+            self.held.store(held, Ordering::Relaxed);
+            if beside + held + HUGE >= threshold {
+                crossed.get_or_insert_with(Instant::now);
             }
         }
-    }
-
-    fn give_all(&self) -> u64 {
-        let mut state = self.lock();
-        if let Some(crossed) = state.crossed {
-            state.delay.get_or_insert(crossed.elapsed());
-        }
-        std::mem::take(&mut state.block).len() as u64
-    }
-
-    fn len(&self) -> u64 {
-        self.lock().block.len() as u64
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

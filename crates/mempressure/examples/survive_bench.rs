@@ -1,6 +1,7 @@
 //! Runs `survive` under a real cgroup limit, unguarded and guarded, and prints one table.
 //!
-//! `cargo build --release -p mempressure --examples && target/release/examples/survive_bench --short`
+//! `cargo xtask survive` starts it: `--short` for less than a minute, `--full` for 20 runs of 60 s at each rate, nothing
+//! for the same with eviction alone as well, which takes two hours.
 //!
 //! The table goes to standard output, how each run ended to standard error. Exits 0 when the kernel killed every
 //! unguarded run and no guarded one, 1 when not, and 77 with SKIPPED on standard output where no memory cgroup can be

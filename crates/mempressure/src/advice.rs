@@ -177,19 +177,20 @@ impl Advice {
         }
     }
 
-    /// Takes in a sample and what the machine made of it. `granted` is what the last call allowed (see the
-    /// return value): the difference to what is left of it was reserved since, and stands for one more interval.
+    /// Takes in a sample and what the machine made of it. The difference between what was granted at the last one and
+    /// what is left of it was reserved since, and stands for one more interval.
     pub(crate) fn update(
         &self,
         config: &Arc<GuardConfig>,
         generation: u64,
         sample: &Sample,
         status: &Status,
-        granted: i64,
-    ) -> i64 {
+        before: &mut Before,
+    ) {
         let rules = Rules { pressure: &config.pressure, budget: &config.budget, generation };
         let shared = &self.shared;
-        let room = Room::of(&rules, sample, status);
+        let room = Room::of(&rules, sample, status, &mut before.usages);
+        let granted = before.granted;
         shared.level.store(status.level as u8, Ordering::Relaxed);
         shared.scale.store(room.scale.to_bits(), Ordering::Relaxed);
         shared.headroom.store(headroom(sample).unwrap_or(UNKNOWN), Ordering::Relaxed);
@@ -206,10 +207,24 @@ impl Advice {
         // The closure always gives a value; with the newest epoch stored first, a permit that is dropped
         // meanwhile gives back too little rather than too much.
         shared.epoch.fetch_add(1, Ordering::AcqRel);
-        match shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, renew) {
-            Ok(left) => allowed.saturating_sub(granted.saturating_sub(left).max(0)),
-            Err(_) => allowed,
-        }
+        let left = shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, renew);
+        let reserved = left.map_or(0, |left| granted.saturating_sub(left).max(0));
+        before.granted = allowed.saturating_sub(reserved);
+    }
+}
+
+/// What one update of the advice leaves to the next.
+#[derive(Debug)]
+pub(crate) struct Before {
+    /// What could be reserved after it.
+    granted: i64,
+    /// What each ratio read: it stands as long as the vote that was made from it.
+    usages: [Option<Usage>; 3],
+}
+
+impl Default for Before {
+    fn default() -> Self {
+        Self { granted: i64::MAX, usages: [None; 3] }
     }
 }
 
@@ -226,7 +241,12 @@ struct Room {
 }
 
 impl Room {
-    fn of(rules: &Rules<'_>, sample: &Sample, status: &Status) -> Self {
+    fn of(
+        rules: &Rules<'_>,
+        sample: &Sample,
+        status: &Status,
+        before: &mut [Option<Usage>; 3],
+    ) -> Self {
         let budget = signal::budget_thresholds(rules.budget);
         let thresholds = &rules.pressure.thresholds;
         let ratios: [(Signal, Option<Usage>, &Thresholds); 3] = [
@@ -235,8 +255,10 @@ impl Room {
             (Signal::Budget, signal::budget(sample, rules.budget).ok(), &budget),
         ];
         let mut room = Self { scale: 1.0, left: u64::MAX, most: UNKNOWN };
-        for (signal, usage, thresholds) in ratios {
-            let Some(usage) = usage.filter(|_| status.of(signal).vote.is_some()) else { continue };
+        for ((signal, usage, thresholds), before) in ratios.into_iter().zip(before) {
+            // A reading that fails for a sample or two takes no limit away.
+            *before = usage.or(*before).filter(|_| status.of(signal).vote.is_some());
+            let Some(usage) = *before else { continue };
             let most = (usage.limit as f64 * thresholds.emergency) as u64;
             room.most = room.most.min(most);
             room.left = room.left.min(most.saturating_sub(usage.used));
@@ -284,7 +306,7 @@ mod tests {
         advice: Advice,
         machine: Machine,
         config: Arc<GuardConfig>,
-        granted: i64,
+        before: Before,
         second: u64,
     }
 
@@ -292,21 +314,27 @@ mod tests {
         fn new() -> Self {
             let advice = Advice::default();
             let config = Arc::default();
-            Self { advice, machine: Machine::new(), config, granted: i64::MAX, second: 0 }
+            let (machine, before) = (Machine::new(), Before::default());
+            Self { advice, machine, config, before, second: 0 }
         }
 
         /// A sample of a cgroup with a limit of 1000 MiB.
         fn sample(&mut self, used_mib: u64) {
-            self.second += 1;
-            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(self.second)));
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
             sample.cgroup.limit = Ok(1000 * MIB);
             sample.cgroup.usage = Ok(used_mib * MIB);
             sample.cgroup.headroom = Ok(1000 * MIB - used_mib * MIB);
+            self.take(sample);
+        }
+
+        fn take(&mut self, mut sample: Sample) {
+            self.second += 1;
+            sample.at = Stamp::synthetic(Duration::from_secs(self.second));
             let config = &self.config;
             let rules = Rules { pressure: &config.pressure, budget: &config.budget, generation: 0 };
             self.machine.step(&rules, &sample);
             let status = self.machine.status();
-            self.granted = self.advice.update(config, 0, &sample, &status, self.granted);
+            self.advice.update(config, 0, &sample, &status, &mut self.before);
         }
     }
 
@@ -335,6 +363,26 @@ mod tests {
         assert_eq!((workload.parallel_workers, workload.batch_size), (1, 10));
         assert_eq!((workload.max_file_size, workload.cache_enabled), (Size::kib(1), false));
         assert_eq!(workload.cache_ttl, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_reading_that_fails_does_not_open_the_gates_while_its_vote_stands() {
+        let mut world = World::new();
+        world.sample(949);
+        let scale = world.advice.scale();
+        let blind = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        for _ in 0..3 {
+            world.take(blind);
+            assert_eq!(
+                world.advice.level(),
+                Level::Critical,
+                "an old vote stands for three samples"
+            );
+            assert!((world.advice.scale() - scale).abs() < 1e-9, "{}", world.advice.scale());
+            assert!(world.advice.try_reserve(2 * MIB).is_err());
+        }
+        world.take(blind);
+        assert_eq!((world.advice.level(), world.advice.scale()), (Level::Unknown, 1.0));
     }
 
     #[test]

@@ -251,18 +251,14 @@ fn recommendations(status: &BudgetStatus, input: &BudgetInput<'_>) -> Vec<String
     let soft = (status.total_bytes as f64 * input.budget.warning) as u64;
     let over = status.used_bytes.saturating_sub(soft);
     let largest = status.breakdown.iter().find(|part| part.kind == PartKind::Cache);
-    match largest.filter(|cache| cache.bytes >= over / 4 && cache.bytes > 0) {
-        Some(cache) => lines.push(format!(
-            "{} must go to be below the soft limit; the cache `{}` holds {}.",
-            Size(over),
-            cache.name,
-            Size(cache.bytes)
-        )),
-        None => lines.push(format!(
-            "{} must go to be below the soft limit; no cache holds much of it.",
-            Size(over)
-        )),
-    }
+    let all_known = input.caches.iter().all(|cache| cache.used_bytes.is_some());
+    let where_to_look = match largest.filter(|cache| cache.bytes >= over / 4 && cache.bytes > 0) {
+        Some(cache) => format!("; the cache `{}` holds {}", cache.name, Size(cache.bytes)),
+        None if all_known && !input.caches.is_empty() => "; no cache holds much of it".into(),
+        // Nobody has asked the caches yet, or there are none that we know of.
+        None => String::new(),
+    };
+    lines.push(format!("{} must go to be below the soft limit{where_to_look}.", Size(over)));
     let swap = input.sample.process.swap.unwrap_or(0);
     if swap > status.used_bytes / 10 {
         lines.push(format!("{} of it is in swap, which is slow to come back.", Size(swap)));
@@ -388,6 +384,28 @@ mod tests {
              - Finish or drop running work before starting more; load less at once.\n\
              - At the present growth the hard limit is reached in 40.0 s.\n\
              - 140.0 MiB must go to be below the soft limit; the cache `thumbnails` holds 700.0 MiB.\n"
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_caches_that_nobody_has_asked() {
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        sample.process.rss = Ok(940 * MIB);
+        let total = crate::BudgetTotal::Size(Size::mib(1000));
+        let budget = BudgetConfig { total, ..BudgetConfig::default() };
+        let caches = crate::Caches::new();
+        let say = |held: Option<u64>| {
+            let _a = caches
+                .register(crate::Registration::new("a"), crate::FnCache::new(move || held, |_| 0));
+            let (band, before, growth) = (0.0, BudgetState::Healthy, None);
+            let (sample, budget, caches) = (&sample, &budget, &caches.status());
+            let input = BudgetInput { sample, budget, band, before, growth, caches };
+            BudgetStatus::new(&input).unwrap().recommendations.pop().unwrap()
+        };
+        assert_eq!(say(None), "140.0 MiB must go to be below the soft limit.");
+        assert_eq!(
+            say(Some(MIB)),
+            "140.0 MiB must go to be below the soft limit; no cache holds much of it."
         );
     }
 

@@ -28,6 +28,9 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(600);
 /// does not return within the deadline is left behind, and the cache is not called again until it returns.
 pub trait Cache: Send + Sync {
     /// Bytes held now; `None` while nobody knows, and then the estimate of the registration stands in.
+    ///
+    /// It should not wait: a plan asks all caches before it calls the first, so one that waits for the lock of a busy
+    /// cache here holds up all of them. Keep the figure in an atomic.
     fn used(&self) -> Option<u64>;
 
     /// Frees about `target` bytes and returns how many were freed as far as the cache can tell.

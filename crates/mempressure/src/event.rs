@@ -30,7 +30,8 @@ pub struct Event {
 pub enum EventKind {
     /// The level changed.
     Transition(Transition),
-    /// The process crossed the prompt threshold of its budget; see [`BudgetStatus::prompt_text`].
+    /// The process crossed the prompt threshold of its budget while the budget signal is switched on; see
+    /// [`BudgetStatus::prompt_text`].
     Prompt(BudgetStatus),
     /// A plan was carried out and measured.
     Outcome(Outcome),

@@ -283,3 +283,7 @@ fn release_point(rules: &Rules<'_>, signal: Signal, level: Level) -> f64 {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;
+#[cfg(test)]
+mod votes_tests;

@@ -492,3 +492,6 @@ mod tests {
         assert_eq!(pace.ask(Level::Emergency, true, &after_gap, cooldown), Ok(()));
     }
 }
+
+#[cfg(test)]
+mod edge_tests;

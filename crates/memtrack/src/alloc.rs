@@ -109,7 +109,21 @@ mod tests {
         assert!(with.held.unwrap() >= with.allocated.unwrap());
         drop(block);
         assert!(glibc().allocated.unwrap() < with.allocated.unwrap());
-        let _ = trim();
+    }
+
+    #[test]
+    fn what_small_blocks_left_behind_goes_back_when_it_is_trimmed() {
+        const BLOCKS: usize = 64 << 10;
+        // Each too small to be mapped on its own, and the last one keeps the heap from shrinking by itself.
+        let mut blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|_| vec![1u8; 1 << 10]).collect();
+        let last = std::hint::black_box(blocks.pop());
+        drop(std::hint::black_box(blocks));
+        let (free, before) = (glibc().free.unwrap(), crate::rss().unwrap());
+        assert!(free >= 60 << 20, "{free} bytes lie idle");
+        assert!(trim());
+        let given_back = before.saturating_sub(crate::rss().unwrap());
+        assert!(given_back >= 32 << 20, "{given_back} of {free}");
+        drop(last);
     }
 }
 
@@ -118,9 +132,32 @@ mod jemalloc_tests {
     use super::*;
 
     #[test]
-    fn jemalloc_answers_and_can_be_purged() {
-        let figures = jemalloc().unwrap();
-        assert!(figures.held.unwrap() >= figures.allocated.unwrap());
+    fn what_was_freed_in_jemalloc_goes_back_when_it_is_trimmed() {
+        const BLOCK: usize = 16 << 10;
+        // The test program itself lives on the system's allocator.
+        #[expect(unsafe_code, reason = "the allocator itself is what is tested")]
+        let blocks: Vec<_> = (0..4096)
+            .map(|_| {
+                // SAFETY: a block of its size, written to before it is freed below with the same flags.
+                unsafe {
+                    let block = tikv_jemalloc_sys::mallocx(BLOCK, 0).cast::<u8>();
+                    assert!(!block.is_null());
+                    block.write_bytes(1, BLOCK);
+                    block
+                }
+            })
+            .collect();
+        let with = jemalloc().unwrap();
+        assert!(with.allocated.unwrap() >= 64 << 20, "{with:?}");
+        for block in blocks {
+            #[expect(unsafe_code, reason = "as above")]
+            // SAFETY: allocated above and freed once.
+            unsafe {
+                tikv_jemalloc_sys::dallocx(block.cast(), 0);
+            }
+        }
         assert!(trim());
+        let after = jemalloc().unwrap();
+        assert!(after.held.unwrap() + (32 << 20) <= with.held.unwrap(), "{with:?} {after:?}");
     }
 }

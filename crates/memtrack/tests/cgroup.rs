@@ -129,6 +129,17 @@ fn inactive_file_is_of_the_same_ancestor_and_counts_as_free() {
 }
 
 #[test]
+fn a_usage_above_the_machine_is_garbage_and_no_headroom_of_zero() {
+    let machine = Machine::v2("/pod/app");
+    machine.group_v2("/pod/app", GIB, 0, &bytes(4 * GIB));
+    machine.group_v2("/pod", u64::MAX, 0, &bytes(8 * GIB));
+    let memory = machine.read();
+    assert_eq!((memory.usage, memory.headroom), (Ok(u64::MAX), Err(Absent::Implausible)));
+    machine.group_v2("/pod", 2 * GIB, 0, &bytes(8 * GIB));
+    assert_eq!(machine.read().headroom, Ok(3 * GIB));
+}
+
+#[test]
 fn of_two_ancestors_at_the_same_ratio_the_nearer_one_binds() {
     let machine = Machine::v2("/a/b");
     machine.group_v2("/a/b", 50, 0, "100");

@@ -1,12 +1,15 @@
 //! This machine: the oracle of another library, and a real cgroup with a limit of its own.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a panic here is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
+mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use common::cgroup::RealCgroup;
 use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Absent, TrackConfig};
@@ -41,52 +44,13 @@ fn sysinfo_and_the_kernel_files_agree_on_a_quiet_process() {
     assert!(ours.abs_diff(theirs) <= ours / 4, "{ours} and {theirs}");
 }
 
-/// A cgroup of this machine, made for a test and removed after it.
-struct RealCgroup {
-    directory: PathBuf,
-    name: String,
-    child: Child,
-}
-
-impl RealCgroup {
-    /// Below the own cgroup, where this process may make one; tells why not otherwise.
-    fn new(limit: u64) -> Option<Self> {
-        let own = memtrack::cgroup::Hierarchy::open(Path::new("/"), "self").ok();
-        let Some(own) = own.filter(|own| own.directory().join("memory.limit_in_bytes").exists())
-        else {
-            eprintln!("skipped: no cgroup v1 memory controller here");
-            return None;
-        };
-        let name = format!("memtrack-test-{}", std::process::id());
-        let directory = own.directory().join(&name);
-        if let Err(error) = fs::create_dir(&directory) {
-            eprintln!("skipped: no cgroup may be made here: {error}");
-            return None;
-        }
-        fs::write(directory.join("memory.limit_in_bytes"), limit.to_string()).unwrap();
-        let child = Command::new("sleep").arg("1000").stdout(Stdio::null()).spawn().unwrap();
-        fs::write(directory.join("cgroup.procs"), child.id().to_string()).unwrap();
-        let path = own.path(0).unwrap().trim_end_matches('/').to_owned();
-        Some(Self { directory, name: format!("{path}/{name}"), child })
-    }
-}
-
-impl Drop for RealCgroup {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        // A cgroup is busy for a moment after its last process has ended.
-        while fs::remove_dir(&self.directory).is_err_and(|error| error.raw_os_error() == Some(16)) {
-        }
-    }
-}
-
 #[test]
 fn the_limit_of_a_real_cgroup_is_found_followed_and_left() {
     const LIMIT: u64 = 64 << 20;
-    let Some(mut cgroup) = RealCgroup::new(LIMIT) else { return };
+    let Some(mut cgroup) = RealCgroup::new("limit", LIMIT) else { return };
     let config = TrackConfig::default();
-    let id = ProcessId::read(Path::new("/"), cgroup.child.id()).unwrap();
+    let pid = cgroup.run(Command::new("sleep").arg("1000"));
+    let id = ProcessId::read(Path::new("/"), pid).unwrap();
     let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
     let memory = source.read(&config).unwrap().cgroup;
     assert_eq!((memory.limit, memory.depth), (Ok(LIMIT), Ok(0)));
@@ -110,7 +74,6 @@ fn the_limit_of_a_real_cgroup_is_found_followed_and_left() {
         assert!(start.elapsed() < Duration::from_secs(30), "the move was not noticed");
     }
     assert_ne!(source.cgroup_path(0), Some(cgroup.name.as_str()));
-    cgroup.child.kill().unwrap();
 }
 
 #[test]

@@ -245,7 +245,8 @@ impl Chart<'_> {
     /// When something happened, along the upper edge.
     fn happened(&self, plot: Rect, buffer: &mut Buffer) {
         let (end, span) = (self.state.history.end(), self.state.history.span());
-        let start = end.saturating_sub(span).as_secs_f64();
+        // Before the watch began while there is less of it than the chart shows.
+        let start = end.as_secs_f64() - span.as_secs_f64();
         for (at, mark) in self.state.marks.iter().filter(|(at, _)| *at <= end) {
             let share = (at.as_secs_f64() - start) / span.as_secs_f64();
             if !(0.0..=1.0).contains(&share) {
@@ -283,6 +284,7 @@ mod tests {
     use super::*;
     use crate::top::state::tests::fed;
     use proptest::prelude::*;
+    use std::time::Duration;
 
     fn drawn(state: &State, width: u16, height: u16) -> Vec<String> {
         let theme = Theme { colour: false, unicode: true };
@@ -291,6 +293,21 @@ mod tests {
         Chart { state, theme }.render(area, &mut buffer);
         let row = |y| (0..width).map(|x| buffer[(x, y)].symbol().to_owned()).collect::<String>();
         (0..height).map(row).collect()
+    }
+
+    #[test]
+    fn a_mark_stands_over_its_sample_while_there_is_less_than_the_chart_shows() {
+        let mut state = fed(100, |second| (second + 1) << 20);
+        state.mark(Duration::ZERO, Mark::Alert);
+        state.mark(state.history.end(), Mark::Alert);
+        let rows = drawn(&state, 80, 10);
+        let on = |row: usize, wanted: fn(char) -> bool| {
+            let cells = rows[row].chars().enumerate().skip(usize::from(AXIS));
+            cells.filter(|(_, c)| wanted(*c)).map(|(x, _)| x).collect::<Vec<_>>()
+        };
+        let (marks, bars) = (on(0, |c| c == '▼'), on(9, |c| "▁▂▃▄▅▆▇█".contains(c)));
+        assert!(bars.len() < 40, "less than the chart shows: {rows:#?}");
+        assert_eq!(marks, [bars[0], bars[bars.len() - 1]], "{rows:#?}");
     }
 
     #[test]

@@ -118,20 +118,24 @@ fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let mut left = vec![
         Text::styled(format!(" {} ", state.label), Style::new().add_modifier(Modifier::BOLD)),
         Text::raw(format!(" {size}   ")),
-        Text::styled(every, theme.dim()),
     ];
+    // Before what may be cut off: nobody is to take it for live.
     if state.recorded || state.ended {
-        let word = if state.recorded { "   RECORDED" } else { "   ENDED" };
+        let word = if state.recorded { "RECORDED   " } else { "ENDED   " };
         left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
     }
     if let Some(file) = &state.saving {
         left.push(Text::styled(
-            format!("   {} {file}", theme.glyph("●", "*")),
+            format!("{} {file}   ", theme.glyph("●", "*")),
             theme.verdict("leak"),
         ));
     }
-    frame.render_widget(Line::from(left), area);
     let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
+    let taken: usize = left.iter().map(Text::width).sum();
+    if taken + every.len() + 2 + time.len() <= usize::from(area.width) {
+        left.push(Text::styled(every, theme.dim()));
+    }
+    frame.render_widget(Line::from(left), area);
     frame.render_widget(Line::styled(format!("{time} "), theme.dim()).right_aligned(), area);
 }
 
@@ -192,7 +196,8 @@ fn says(signal: &SignalStatus) -> String {
     }
     match (signal.value, signal.threshold) {
         (Some(value), Some(threshold)) => {
-            format!("{} (threshold {})", number(value), number(threshold))
+            // In 80 columns there is no room for a longer word.
+            format!("{} (from {})", number(value), number(threshold))
         }
         (Some(value), None) => number(value),
         _ => "quiet".into(),
@@ -426,7 +431,7 @@ fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let arrows = theme.glyph("← →", "left right");
     let pause = if state.history.is_stopped() { "esc back to now" } else { "space stop" };
     let keys = format!(
-        " q quit   {pause}   {arrows} look back   m number   z height   / filter   s save   ? keys"
+        " q quit   ? keys   {pause}   {arrows} look back   m number   z height   / filter   s save"
     );
     frame.render_widget(Line::styled(keys, theme.dim()), area);
 }

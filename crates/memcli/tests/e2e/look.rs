@@ -382,6 +382,40 @@ fn top_rests_between_samples() {
     assert_eq!(terminal.end().0.code(), Some(0));
 }
 
+/// What a terminal far away has to carry: the cells that changed, within a frame that is shown as a whole.
+#[test]
+fn top_writes_only_what_changed_and_never_clears_the_screen() {
+    const BEGIN: &str = "\x1b[?2026h";
+    const END: &str = "\x1b[?2026l";
+    let demo = Demo::start("leak", "4MiB/s");
+    let mut command = memcli(&["top", &demo.pid(), "--interval", "100ms"]);
+    let mut terminal = Terminal::start(&mut command, 120, 40);
+    // While it grows the chart is scaled anew: frames that change as much as frames do.
+    terminal.wait_whole("first sample", |text| text.contains("1 process"));
+    let from = terminal.written.len();
+    terminal.wait_frames(from, END, 20);
+    let text = String::from_utf8_lossy(&terminal.written).into_owned();
+    let steady = String::from_utf8_lossy(&terminal.written[from..]).into_owned();
+    terminal.press("q");
+    assert_eq!(terminal.end().0.code(), Some(0));
+
+    let (first, rest) = text.split_once(END).unwrap();
+    assert!(first.contains(BEGIN), "the first frame is one, too");
+    for clears in ["\x1b[2J", "\x1b[3J", "\x1b[J", "\x1b[0J", "\x1bc"] {
+        assert!(!rest.contains(clears), "{clears:?}");
+    }
+    let frames: Vec<&str> =
+        steady.split_inclusive(END).filter(|part| part.ends_with(END)).collect();
+    assert!(frames.len() >= 20);
+    for frame in &frames {
+        assert!(frame.starts_with(BEGIN), "drawn outside of a frame: {frame:?}");
+    }
+    // A whole screen is 4800 cells, and its curve and borders take three bytes a cell.
+    let mut sizes: Vec<usize> = frames.iter().map(|frame| frame.len()).collect();
+    sizes.sort_unstable();
+    assert!(sizes[sizes.len() / 2] <= 2048 && sizes[sizes.len() - 1] <= 4800, "{sizes:?}");
+}
+
 #[test]
 fn top_does_without_colour_and_without_unicode() {
     let mut command = memcli(&["top", "self", "--interval", "100ms"]);

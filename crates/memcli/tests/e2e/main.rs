@@ -16,5 +16,6 @@ mod newcomer;
 mod reference;
 mod runs;
 mod schemas;
+mod snapshots;
 mod support;
 mod terminal;

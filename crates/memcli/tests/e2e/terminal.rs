@@ -92,8 +92,37 @@ impl Terminal {
         }
     }
 
+    /// As [`Terminal::wait`], and no frame is half drawn.
+    pub(crate) fn wait_whole(&mut self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let text = self.screen.screen().contents();
+            // Each frame ends so; see `top::terminal`.
+            if self.written.ends_with(b"\x1b[?2026l") && wanted(&text) {
+                return text;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(_) => panic!("no {what} on the screen:\n{text}"),
+            }
+        }
+    }
+
     pub(crate) fn wait_for(&mut self, part: &str) -> String {
         self.wait(part, |text| text.contains(part))
+    }
+
+    /// Until `count` more frames, each of which ends with `end`, were written after the first `from` bytes.
+    pub(crate) fn wait_frames(&mut self, from: usize, end: &str, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while String::from_utf8_lossy(&self.written[from..]).matches(end).count() < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(_) => panic!("no {count} frames come"),
+            }
+        }
     }
 
     /// What was written after the first `from` bytes, without colours, once it is what `wanted` looks for.

@@ -10,6 +10,7 @@ use memtrack::sampler::Newest;
 use memtrack::{Current, Sample, Settings};
 
 use super::{Last, Options, ServiceManager, Shared, lock};
+use crate::advice::Before;
 use crate::budget::BudgetState;
 use crate::config::GuardConfig;
 use crate::event::EventKind;
@@ -44,8 +45,7 @@ pub(super) struct Worker {
     ticket: u64,
     in_flight: Option<InFlight>,
     measuring: Option<Measuring>,
-    /// What the advice granted at the last sample.
-    granted: i64,
+    advised: Before,
     ceilings_at: Option<Duration>,
     /// Of what was claimed last, less than half left: the allocator keeps it.
     claims_stay: bool,
@@ -92,7 +92,7 @@ impl Worker {
             ticket: 0,
             in_flight: None,
             measuring: None,
-            granted: i64::MAX,
+            advised: Before::default(),
             ceilings_at: None,
             claims_stay: false,
             told_nothing: None,
@@ -203,7 +203,7 @@ impl Worker {
         let status = self.machine.status();
         let shared = Arc::clone(&self.shared);
         shared.caches.set_level(status.level);
-        self.granted = shared.advice.update(&config, generation, sample, &status, self.granted);
+        shared.advice.update(&config, generation, sample, &status, &mut self.advised);
         if let Some(transition) = transition {
             self.told_nothing = None;
             shared.hub.tell(EventKind::Transition(transition));

@@ -1,9 +1,11 @@
 //! One cgroup of the chain: its held files and what they say.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use super::Round;
+use super::file::{File, Place, Room};
 use super::locate::Version;
-use crate::held::Held;
 use crate::reading::{Absent, Reading};
 use crate::sample::{CgroupEvents, CgroupMemory};
 use crate::text::{Fields, number};
@@ -11,24 +13,38 @@ use crate::text::{Fields, number};
 /// `memory.stat` is 2 to 4 KiB and the lines that matter are not its last.
 const BUFFER: usize = 4096;
 
+/// The files of a cgroup at most.
+const FILES: usize = 5;
+
 /// What v1 shows for "no limit" is `i64::MAX` rounded down to a page; nothing real comes near.
 const NO_LIMIT: u64 = 1 << 62;
 
 #[derive(Debug)]
 pub(super) struct Group {
     version: Version,
-    /// Levels above the target's own cgroup.
-    pub(super) depth: u64,
-    /// Ancestors exist that cannot be seen from here, and the limit of one of them may be tighter.
-    pub(super) hides_ancestors: bool,
-    usage: Reading<Held>,
-    stat: Reading<Held>,
-    limit: Reading<Held>,
-    high: Reading<Held>,
+    usage: Reading<File>,
+    stat: Reading<File>,
+    limit: Reading<File>,
+    high: Reading<File>,
     /// `memory.events`; on v1 `memory.oom_control`.
-    events: Reading<Held>,
+    events: Reading<File>,
     /// v1 only: `memory.failcnt`.
-    failures: Reading<Held>,
+    failures: Reading<File>,
+    memo: Mutex<Memo>,
+    /// For as long as the files are held.
+    _place: Option<Place>,
+}
+
+/// What was read in a round, for the others who ask in it.
+#[derive(Debug, Default)]
+struct Memo {
+    round: u64,
+    limit: Option<Reading<u64>>,
+    hidden_limit: Option<Reading<u64>>,
+    high: Option<Reading<u64>>,
+    usage: Option<Reading<u64>>,
+    inactive_file: Option<Reading<u64>>,
+    events: Option<CgroupEvents>,
 }
 
 /// How much is charged to a cgroup, in bytes.
@@ -48,87 +64,100 @@ impl Load {
 }
 
 impl Group {
-    /// Opens what is there. A cgroup without the memory controller, and the v2 root, have none of it.
-    pub(super) fn open(version: Version, depth: usize, dir: &Path) -> Reading<Self> {
-        let open = |name: &str| Held::open(dir.join(name));
-        let own = |name: &str| if depth == 0 { open(name) } else { Err(Absent::NotRead) };
+    /// Opens what is there. A cgroup without the memory controller, and the v2 root, have none of it. Of an ancestor, one
+    /// that is not the target's `own`, the counters are not wanted.
+    pub(super) fn open(version: Version, own: bool, dir: &Path, room: &Room) -> Reading<Self> {
+        let place = room.take(FILES);
+        let open = |name: &str| File::open(dir.join(name), place.is_some());
+        let of_own = |name: &str| if own { open(name) } else { Err(Absent::NotRead) };
         let (usage, limit, high, events, failures) = match version {
             Version::V1 => (
                 open("memory.usage_in_bytes"),
                 open("memory.limit_in_bytes"),
                 Err(Absent::Unsupported),
-                own("memory.oom_control"),
-                own("memory.failcnt"),
+                of_own("memory.oom_control"),
+                of_own("memory.failcnt"),
             ),
             Version::V2 => (
                 open("memory.current"),
                 open("memory.max"),
                 open("memory.high"),
-                own("memory.events"),
+                of_own("memory.events"),
                 Err(Absent::Unsupported),
             ),
         };
         if let (Err(why), Err(_)) = (&usage, &limit) {
             return Err(*why);
         }
-        if version == Version::V1 && depth > 0 && !charges_children(dir) {
+        if version == Version::V1 && !own && !charges_children(dir) {
             return Err(Absent::Unsupported);
         }
         let stat = open("memory.stat");
-        let depth = u64::try_from(depth).unwrap_or(u64::MAX);
-        Ok(Self {
-            version,
-            depth,
-            hides_ancestors: false,
-            usage,
-            stat,
-            limit,
-            high,
-            events,
-            failures,
-        })
+        let memo = Mutex::default();
+        Ok(Self { version, usage, stat, limit, high, events, failures, memo, _place: place })
+    }
+
+    /// Reads, unless somebody did in the same round.
+    fn once<T: Copy>(
+        &self,
+        round: Round,
+        slot: fn(&mut Memo) -> &mut Option<T>,
+        read: impl FnOnce() -> T,
+    ) -> T {
+        let Round::Shared(round) = round else { return read() };
+        let mut memo = self.memo.lock().unwrap_or_else(PoisonError::into_inner);
+        if memo.round != round {
+            *memo = Memo { round, ..Memo::default() };
+        }
+        *slot(&mut memo).get_or_insert_with(read)
     }
 
     /// The hard limit in bytes, as it is now.
-    pub(super) fn limit(&self, machine_total: Reading<u64>) -> Reading<u64> {
-        let mut limit = limit(&self.limit);
-        if self.hides_ancestors && self.version == Version::V1 {
-            let hidden = count(&self.stat, b"hierarchical_memory_limit ");
-            limit = match (limit, hidden) {
-                (Ok(own), Ok(hidden)) => Ok(own.min(hidden)),
-                (Err(Absent::Unlimited), Ok(hidden)) if hidden < NO_LIMIT => Ok(hidden),
-                (own, _) => own,
-            };
+    pub(super) fn limit(&self, round: Round) -> Reading<u64> {
+        self.once(round, |memo| &mut memo.limit, || limit(&self.limit))
+    }
+
+    /// The same, or a tighter one of an ancestor that cannot be seen from here: v1 says it, v2 does not.
+    pub(super) fn limit_with_hidden(&self, round: Round) -> Reading<u64> {
+        let limit = self.limit(round);
+        if self.version == Version::V2 {
+            return limit;
         }
-        let limit = limit?;
-        match machine_total {
-            // Inside a container that fakes /proc/meminfo, `MemTotal` is the limit: equal still limits.
-            Ok(total) if total > 0 && limit > total => Err(Absent::Unlimited),
-            _ => Ok(limit),
+        let read = || count(&self.stat, b"hierarchical_memory_limit ");
+        match (limit, self.once(round, |memo| &mut memo.hidden_limit, read)) {
+            (Ok(own), Ok(hidden)) => Ok(own.min(hidden)),
+            (Err(Absent::Unlimited), Ok(hidden)) if hidden < NO_LIMIT => Ok(hidden),
+            (own, _) => own,
         }
     }
 
     /// The throttling limit in bytes, as it is now.
-    pub(super) fn high(&self) -> Reading<u64> {
-        limit(&self.high)
+    pub(super) fn high(&self, round: Round) -> Reading<u64> {
+        self.once(round, |memo| &mut memo.high, || limit(&self.high))
     }
 
     /// What is charged, in bytes.
-    pub(super) fn usage(&self) -> Reading<u64> {
-        one_number(&self.usage)
+    pub(super) fn usage(&self, round: Round) -> Reading<u64> {
+        self.once(round, |memo| &mut memo.usage, || one_number(&self.usage))
     }
 
-    pub(super) fn load(&self) -> Reading<Load> {
-        let usage = self.usage()?;
+    pub(super) fn load(&self, round: Round) -> Reading<Load> {
+        let usage = self.usage(round)?;
         // v1 counts children in usage but only in the `total_` lines of the statistics.
         let key: &[u8] = match self.version {
             Version::V1 => b"total_inactive_file ",
             Version::V2 => b"inactive_file ",
         };
-        Ok(Load { usage, inactive_file: count(&self.stat, key) })
+        let inactive_file =
+            self.once(round, |memo| &mut memo.inactive_file, || count(&self.stat, key));
+        Ok(Load { usage, inactive_file })
     }
 
-    pub(super) fn events(&self) -> CgroupEvents {
+    pub(super) fn events(&self, round: Round) -> CgroupEvents {
+        self.once(round, |memo| &mut memo.events, || self.read_events())
+    }
+
+    fn read_events(&self) -> CgroupEvents {
         match self.version {
             Version::V1 => CgroupEvents {
                 max: one_number(&self.failures),
@@ -159,19 +188,19 @@ fn charges_children(dir: &Path) -> bool {
     !std::fs::read(dir.join("memory.use_hierarchy")).is_ok_and(|text| text.trim_ascii() == b"0")
 }
 
-fn read<'b>(file: &Reading<Held>, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
+fn read<'b>(file: &Reading<File>, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
     file.as_ref().map_err(|why| *why)?.read(buffer)
 }
 
-fn one_number(file: &Reading<Held>) -> Reading<u64> {
+fn one_number(file: &Reading<File>) -> Reading<u64> {
     number(read(file, &mut [0; 64])?)
 }
 
-fn count(file: &Reading<Held>, key: &[u8]) -> Reading<u64> {
+fn count(file: &Reading<File>, key: &[u8]) -> Reading<u64> {
     Fields::new(read(file, &mut [0; BUFFER])?).count(key)
 }
 
-fn limit(file: &Reading<Held>) -> Reading<u64> {
+fn limit(file: &Reading<File>) -> Reading<u64> {
     let mut buffer = [0; 64];
     match read(file, &mut buffer)?.trim_ascii() {
         b"max" | b"-1" => Err(Absent::Unlimited),

@@ -11,7 +11,7 @@ use crate::reading::{Absent, Reading};
 const MOUNTINFO_LIMIT: u64 = 16 << 20;
 
 /// The interface that the memory controller has. One system has it on one of the two, never on both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Version {
     V1,
     V2,

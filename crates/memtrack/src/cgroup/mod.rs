@@ -1,17 +1,22 @@
 //! The memory cgroup of a target and all its ancestors, on v1, v2 and hybrid systems.
 
+mod chain;
+mod file;
 mod group;
 mod locate;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
-use crate::held::Held;
 use crate::reading::{Absent, Reading};
 use crate::sample::CgroupMemory;
-use group::{Group, Load};
-use locate::{Place, Version};
+use chain::{Chain, Link};
+pub(crate) use chain::{Groups, Round};
+use file::File;
+use group::Load;
+use locate::Version;
 
 /// `/proc/PID/cgroup` has one line for each hierarchy, at most some 300 bytes long in practice.
 pub(crate) const MEMBERSHIP_BUFFER: usize = 8192;
@@ -24,13 +29,12 @@ pub(crate) const MEMBERSHIP_BUFFER: usize = 8192;
 pub struct Hierarchy {
     root: PathBuf,
     target: Target,
-    place: Place,
-    groups: Vec<Group>,
+    chain: Arc<Chain>,
 }
 
 #[derive(Debug)]
 enum Target {
-    Process { pid: String, membership: Held },
+    Process { pid: String, membership: File },
     Path(PathBuf),
 }
 
@@ -41,15 +45,7 @@ impl Hierarchy {
     /// [`Absent::Unsupported`] when no memory controller is visible, [`Absent::Gone`] when the process or its cgroup
     /// has ended, [`Absent::Denied`] when the kernel refuses.
     pub fn open(root: &Path, pid: &str) -> Reading<Self> {
-        let process = root.join("proc").join(pid);
-        let membership = Held::open(process.join("cgroup")).map_err(|why| match why {
-            Absent::Unsupported if root.join("proc").is_dir() && !process.is_dir() => Absent::Gone,
-            why => why,
-        })?;
-        let mut buffer = [0; MEMBERSHIP_BUFFER];
-        let (version, path) = memory_path(&membership, &mut buffer)?;
-        let place = locate::place(root, version, path)?;
-        Self::at_place(root, Target::Process { pid: pid.to_owned(), membership }, place)
+        Self::of_process(&mut Groups::of_one(root), pid, true)
     }
 
     /// The cgroup `path`, such as `/system.slice/db.service`, as `/proc/PID/cgroup` would name it.
@@ -59,55 +55,67 @@ impl Hierarchy {
     /// # Errors
     /// As [`Hierarchy::open`]; [`Absent::Gone`] when there is no such cgroup.
     pub fn at(root: &Path, path: impl AsRef<Path>) -> Reading<Self> {
-        let mut name = PathBuf::from("/");
-        name.extend(path.as_ref().components().filter(|part| !matches!(part, Component::RootDir)));
-        let name = name.into_os_string().into_vec();
-        let place = match locate::place(root, Version::V1, &name) {
-            Err(Absent::Unsupported) => locate::place(root, Version::V2, &name)?,
-            found => found?,
-        };
-        Self::at_place(root, Target::Path(PathBuf::from(OsString::from_vec(name))), place)
+        Self::of_path(&mut Groups::of_one(root), path.as_ref())
     }
 
-    fn at_place(root: &Path, target: Target, place: Place) -> Reading<Self> {
-        let mut groups = Vec::new();
-        let mut last = Absent::Unsupported;
-        for (depth, dir) in place.ancestors().enumerate() {
-            match Group::open(place.version, depth, &dir) {
-                Ok(group) => groups.push(group),
-                Err(why) => last = why,
-            }
-        }
-        if let Some(top) = groups.last_mut() {
-            top.hides_ancestors = place.hides_ancestors;
-        }
-        if groups.is_empty() {
-            return Err(last);
-        }
-        Ok(Self { root: root.to_owned(), target, place, groups })
+    /// As [`Hierarchy::open`], among others. With `hold`, the file that names the cgroup is held open.
+    pub(crate) fn of_process(groups: &mut Groups, pid: &str, hold: bool) -> Reading<Self> {
+        let root = groups.root().to_owned();
+        let process = root.join("proc").join(pid);
+        let membership = File::open(process.join("cgroup"), hold).map_err(|why| match why {
+            Absent::Unsupported if root.join("proc").is_dir() && !process.is_dir() => Absent::Gone,
+            why => why,
+        })?;
+        let mut buffer = [0; MEMBERSHIP_BUFFER];
+        let (version, name) = memory_path(&membership, &mut buffer)?;
+        let chain = groups.chain(version, name)?;
+        let target = Target::Process { pid: pid.to_owned(), membership };
+        Ok(Self { root, target, chain })
+    }
+
+    /// As [`Hierarchy::at`], among others.
+    pub(crate) fn of_path(groups: &mut Groups, path: &Path) -> Reading<Self> {
+        let mut name = PathBuf::from("/");
+        name.extend(path.components().filter(|part| !matches!(part, Component::RootDir)));
+        let name = name.into_os_string().into_vec();
+        let chain = match groups.chain(Version::V1, &name) {
+            Err(Absent::Unsupported) => groups.chain(Version::V2, &name)?,
+            found => found?,
+        };
+        let target = Target::Path(PathBuf::from(OsString::from_vec(name)));
+        Ok(Self { root: groups.root().to_owned(), target, chain })
     }
 
     /// All figures now. `machine_total` is `MemTotal` in bytes: a limit above it limits nothing.
     #[must_use]
     pub fn read(&self, machine_total: Reading<u64>) -> CgroupMemory {
-        let mut binding: Option<(f64, &Group, u64, Load)> = None;
+        self.read_in(Round::Alone, machine_total)
+    }
+
+    /// As [`Hierarchy::read`], together with others.
+    pub(crate) fn read_in(&self, round: Round, machine_total: Reading<u64>) -> CgroupMemory {
+        let mut binding: Option<(f64, &Link, u64, Load)> = None;
         let mut headroom = Err(Absent::Unlimited);
         let mut unread = None;
-        for group in &self.groups {
-            let load = match group.limit(machine_total) {
-                Ok(limit) => group.load().map(|load| (limit, load)),
+        for link in &self.chain.links {
+            let load = match link.limit(round, machine_total) {
+                Ok(limit) => link.group.load(round).map(|load| (limit, load)),
                 Err(Absent::Unlimited | Absent::Unsupported) => continue,
                 Err(why) => Err(why),
             };
             match load {
                 Ok((limit, load)) => {
                     let used = load.working_set();
+                    if machine_total.is_ok_and(|total| load.usage > total) {
+                        // Garbage. Shown as it is, for whoever counts such readings, but no headroom of 0 comes of it.
+                        unread = Some(Absent::Implausible);
+                    }
                     let left = limit.saturating_sub(used);
                     headroom = Ok(headroom.map_or(left, |least: u64| least.min(left)));
                     let ratio = ratio(used, limit);
                     // The nearest of equals: an ancestor without other children says nothing new.
                     if binding.as_ref().is_none_or(|(highest, ..)| ratio > *highest) {
-                        binding = Some((ratio, group, limit, load));
+                        binding = Some((ratio, link, limit, load));
                     }
                 }
                 Err(why) => unread = Some(why),
@@ -115,59 +123,61 @@ impl Hierarchy {
         }
         // A minimum over some of them could be too large by any amount.
         let headroom = unread.map_or(headroom, Err);
-        let (group, limit, load) = match binding {
-            Some((_, group, limit, load)) => (group, Ok(limit), Ok(load)),
+        let (link, limit, load) = match binding {
+            Some((_, link, limit, load)) => (link, Ok(limit), Ok(load)),
             None => {
-                let group = self.most_throttled();
-                (group, Err(unread.unwrap_or(Absent::Unlimited)), group.load())
+                let link = self.most_throttled(round);
+                (link, Err(unread.unwrap_or(Absent::Unlimited)), link.group.load(round))
             }
         };
         CgroupMemory {
             usage: load.map(|load| load.usage),
             inactive_file: load.and_then(|load| load.inactive_file),
             limit,
-            high: group.high(),
+            high: link.group.high(round),
             headroom,
-            depth: Ok(group.depth),
-            events: self.own().events(),
+            depth: Ok(link.depth),
+            events: self.chain.own().events(round),
         }
     }
 
     /// Whether neither the target's own cgroup nor any above it has a limit now, hard or throttling.
     #[must_use]
     pub fn is_unlimited(&self, machine_total: Reading<u64>) -> bool {
+        self.is_unlimited_in(Round::Alone, machine_total)
+    }
+
+    /// As [`Hierarchy::is_unlimited`], together with others.
+    pub(crate) fn is_unlimited_in(&self, round: Round, machine_total: Reading<u64>) -> bool {
         let none =
             |limit: Reading<u64>| matches!(limit, Err(Absent::Unlimited | Absent::Unsupported));
-        self.groups.iter().all(|group| none(group.limit(machine_total)) && none(group.high()))
+        let mut links = self.chain.links.iter();
+        links.all(|link| none(link.limit(round, machine_total)) && none(link.group.high(round)))
     }
 
     /// Without a hard limit: the group that runs nearest to its throttling limit, else the target's own.
-    fn most_throttled(&self) -> &Group {
-        let mut nearest = (f64::NEG_INFINITY, self.own());
-        for group in &self.groups {
-            let Ok(high) = group.high() else { continue };
-            let Ok(load) = group.load() else { continue };
+    fn most_throttled(&self, round: Round) -> &Link {
+        // A chain has at least its first link.
+        let mut nearest = (f64::NEG_INFINITY, &self.chain.links[0]);
+        for link in &self.chain.links {
+            let Ok(high) = link.group.high(round) else { continue };
+            let Ok(load) = link.group.load(round) else { continue };
             let ratio = ratio(load.working_set(), high);
             if ratio > nearest.0 {
-                nearest = (ratio, group);
+                nearest = (ratio, link);
             }
         }
         nearest.1
-    }
-
-    fn own(&self) -> &Group {
-        // `at_place` makes no hierarchy without a group.
-        &self.groups[0]
     }
 
     /// The name of the cgroup `depth` levels above the target's own, as `/proc/PID/cgroup` writes it.
     #[must_use]
     pub fn path(&self, depth: u64) -> Option<&str> {
         let depth = usize::try_from(depth).ok()?;
-        if depth > self.place.levels() {
+        if depth > self.chain.place.levels() {
             return None;
         }
-        let mut path = self.place.path.as_str();
+        let mut path = self.chain.place.path.as_str();
         for _ in 0..depth {
             path = path.rsplit_once('/')?.0;
         }
@@ -179,14 +189,11 @@ impl Hierarchy {
     /// # Errors
     /// [`Absent::Gone`] when the process has ended.
     pub fn moved(&self) -> Reading<bool> {
-        match &self.target {
-            Target::Path(_) => Ok(false),
-            Target::Process { membership, .. } => {
-                let mut buffer = [0; MEMBERSHIP_BUFFER];
-                let (version, path) = memory_path(membership, &mut buffer)?;
-                Ok(version != self.place.version || path != self.place.name.as_slice())
-            }
-        }
+        let Target::Process { membership, .. } = &self.target else { return Ok(false) };
+        let mut buffer = [0; MEMBERSHIP_BUFFER];
+        let (version, name) = memory_path(membership, &mut buffer)?;
+        let place = &self.chain.place;
+        Ok(version != place.version || name != place.name.as_slice())
     }
 
     /// Looks again when the process was moved, or when its cgroup was removed and made anew; true when it did.
@@ -194,26 +201,42 @@ impl Hierarchy {
     /// # Errors
     /// As [`Hierarchy::open`]; the hierarchy is then as it was.
     pub fn refresh(&mut self) -> Reading<bool> {
-        let removed = self.own().usage() == Err(Absent::Gone);
-        if !removed && !self.moved()? {
+        self.refresh_in(Round::Alone, &mut Groups::of_one(&self.root), || true)
+    }
+
+    /// As [`Hierarchy::refresh`], among others. `is_same` says whether the pid is still that of the target: asked when
+    /// something has changed, for without a held file it may by then be somebody else's.
+    pub(crate) fn refresh_in(
+        &mut self,
+        round: Round,
+        groups: &mut Groups,
+        is_same: impl FnOnce() -> bool,
+    ) -> Reading<bool> {
+        if !self.chain.is_gone(round) && !self.moved()? {
             return Ok(false);
         }
         *self = match &self.target {
-            Target::Process { pid, .. } => Self::open(&self.root, pid)?,
-            Target::Path(path) => Self::at(&self.root, path)?,
+            Target::Process { pid, membership } => {
+                let found = Self::of_process(groups, pid, membership.is_held())?;
+                if !is_same() {
+                    return Err(Absent::Gone);
+                }
+                found
+            }
+            Target::Path(path) => Self::of_path(groups, path)?,
         };
         Ok(true)
     }
 
     /// The target's own cgroup as `/proc/PID/cgroup` names it, byte for byte.
     pub(crate) fn name(&self) -> &[u8] {
-        &self.place.name
+        &self.chain.place.name
     }
 
     /// The directory of the target's own cgroup, as this process reaches it.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.place.directory
+        &self.chain.place.directory
     }
 }
 
@@ -222,7 +245,7 @@ pub(crate) fn memory_cgroup(membership: &[u8]) -> Option<&[u8]> {
     locate::membership(membership).map(|(_, path)| path)
 }
 
-fn memory_path<'b>(membership: &Held, buffer: &'b mut [u8]) -> Reading<(Version, &'b [u8])> {
+fn memory_path<'b>(membership: &File, buffer: &'b mut [u8]) -> Reading<(Version, &'b [u8])> {
     locate::membership(membership.read(buffer)?).ok_or(Absent::Malformed)
 }
 

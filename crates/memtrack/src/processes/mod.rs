@@ -1,11 +1,15 @@
 //! Which process is which, and the set of processes that a target is made of.
 
 #[cfg(target_os = "linux")]
+mod census;
+#[cfg(target_os = "linux")]
 mod files;
 #[cfg(target_os = "linux")]
 mod find;
 #[cfg(target_os = "linux")]
 mod set;
+#[cfg(target_os = "linux")]
+mod table;
 
 use std::fmt;
 #[cfg(target_os = "linux")]
@@ -16,6 +20,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub use files::Detail;
 #[cfg(target_os = "linux")]
 pub use set::Processes;
+#[cfg(target_os = "linux")]
+pub(crate) use set::Set;
+#[cfg(target_os = "linux")]
+pub(crate) use table::Table;
 
 #[cfg(target_os = "linux")]
 use crate::error::OpenError;

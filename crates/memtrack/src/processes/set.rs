@@ -3,18 +3,14 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::cgroup::Hierarchy;
 use crate::error::{OpenError, SourceError};
-use crate::processes::files::{Detail, Member, STATUS_BUFFER};
+use crate::processes::files::{Detail, Member};
 use crate::processes::find::{CgroupMembers, Descendants};
+use crate::processes::table::Table;
 use crate::processes::{ProcessId, ProcessRow};
-use crate::procfs::Proc;
 use crate::reading::{Absent, Reading};
 use crate::sample::ProcessMemory;
-
-/// A member holds up to three descriptors: `status`, `stat`, `children`.
-const DESCRIPTORS_EACH: usize = 3;
-/// Beyond this many descriptors, holding one more saves little against what it takes from the program around us.
-const MAX_DESCRIPTORS: usize = 1024;
 
 /// A set of processes, read together and summed.
 ///
@@ -25,12 +21,57 @@ const MAX_DESCRIPTORS: usize = 1024;
 /// takes them back bit by bit when there are files again.
 #[derive(Debug)]
 pub struct Processes {
-    pub(super) proc: Proc,
-    pub(super) members: Vec<Member>,
-    /// Descriptors that may still be taken.
-    pub(super) spare: usize,
-    shares: DescriptorShare,
-    buffer: Box<[u8]>,
+    table: Table,
+    set: Set,
+}
+
+impl Processes {
+    /// The processes `ids`, those of them that still run. `root` is `/`, or a fixture.
+    ///
+    /// # Errors
+    /// When none of them runs, or `/proc` cannot be read.
+    pub fn of(root: &Path, ids: &[ProcessId]) -> Result<Self, OpenError> {
+        let mut table = Table::open(root)?;
+        Ok(Self { set: Set::of(&mut table, ids)?, table })
+    }
+
+    /// The process `id` and all its descendants, also those whose parents end.
+    ///
+    /// # Errors
+    /// When it does not run any more, or `/proc` cannot be read.
+    pub fn tree(root: &Path, id: ProcessId) -> Result<Self, OpenError> {
+        let mut table = Table::open(root)?;
+        Ok(Self { set: Set::tree(&mut table, id)?, table })
+    }
+
+    /// The processes of the cgroup that `hierarchy` was opened at, and of the cgroups below.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub fn cgroup(root: &Path, hierarchy: &Hierarchy) -> Result<Self, OpenError> {
+        let table = Table::open(root)?;
+        Ok(Self { set: Set::cgroup(&table, hierarchy), table })
+    }
+
+    /// Reads all members, drops those that have ended, and finds new ones.
+    ///
+    /// # Errors
+    /// [`SourceError::Ended`] when no member is left and none can come.
+    pub fn read(&mut self, now: Instant, detail: Detail) -> Result<ProcessMemory, SourceError> {
+        self.table.begin(0);
+        self.set.read(&mut self.table, now, detail)
+    }
+
+    /// The members as read last.
+    pub fn rows(&self) -> impl Iterator<Item = ProcessRow> + Clone {
+        self.set.rows()
+    }
+}
+
+/// A set without what it shares with others: read with the table that it was made with.
+#[derive(Debug)]
+pub(crate) struct Set {
+    members: Vec<Member>,
     finder: Finder,
     /// Page faults of members that have ended, so that the sum never goes back.
     ended_faults: (u64, u64),
@@ -43,82 +84,55 @@ enum Finder {
     Cgroup(CgroupMembers),
 }
 
-impl Processes {
-    /// The processes `ids`, those of them that still run. `root` is `/`, or a fixture.
-    ///
-    /// # Errors
-    /// When none of them runs, or `/proc` cannot be read.
-    pub fn of(root: &Path, ids: &[ProcessId]) -> Result<Self, OpenError> {
-        let mut set = Self::empty(root, Finder::Fixed)?;
+impl Set {
+    /// As [`Processes::of`].
+    pub(crate) fn of(table: &mut Table, ids: &[ProcessId]) -> Result<Self, OpenError> {
+        let mut set = Self { members: Vec::new(), finder: Finder::Fixed, ended_faults: (0, 0) };
         let mut last = OpenError::NoSuchProcess { pid: ids.first().map_or(0, |id| id.pid) };
         for id in ids {
-            if let Err(why) = set.admit(id.pid, |stat| stat.start == id.start) {
-                last = OpenError::process(id.pid, why);
+            match table.member(id.pid, |stat| stat.start == id.start) {
+                Ok(member) => set.members.push(member),
+                Err(why) => last = OpenError::process(id.pid, why),
             }
         }
         if set.members.is_empty() { Err(last) } else { Ok(set) }
     }
 
-    /// The process `id` and all its descendants, also those whose parents end.
-    ///
-    /// # Errors
-    /// When it does not run any more, or `/proc` cannot be read.
-    pub fn tree(root: &Path, id: ProcessId) -> Result<Self, OpenError> {
-        let mut set = Self::of(root, &[id])?;
-        set.finder = Finder::Tree(Descendants::new(&set.proc));
-        Ok(set)
+    /// As [`Processes::tree`].
+    pub(crate) fn tree(table: &mut Table, id: ProcessId) -> Result<Self, OpenError> {
+        let set = Self::of(table, &[id])?;
+        Ok(Self { finder: Finder::Tree(Descendants::new(table)), ..set })
     }
 
-    /// The processes of the cgroup that `hierarchy` was opened at, and of the cgroups below.
-    ///
-    /// # Errors
-    /// When `/proc` cannot be read.
-    pub fn cgroup(root: &Path, hierarchy: &crate::cgroup::Hierarchy) -> Result<Self, OpenError> {
-        Self::empty(root, Finder::Cgroup(CgroupMembers::new(hierarchy)))
+    /// As [`Processes::cgroup`].
+    pub(crate) fn cgroup(table: &Table, hierarchy: &Hierarchy) -> Self {
+        let finder = Finder::Cgroup(CgroupMembers::new(table, hierarchy));
+        Self { members: Vec::new(), finder, ended_faults: (0, 0) }
     }
 
-    fn empty(root: &Path, finder: Finder) -> Result<Self, OpenError> {
-        let unreadable = |reason| OpenError::Unreadable { what: "`/proc`", reason };
-        let proc = Proc::open(root).map_err(unreadable)?;
-        let shares = DescriptorShare::of(descriptor_limit());
-        Ok(Self {
-            proc,
-            members: Vec::new(),
-            spare: shares.now,
-            shares,
-            buffer: vec![0; STATUS_BUFFER].into(),
-            finder,
-            ended_faults: (0, 0),
-        })
-    }
-
-    /// Reads all members, drops those that have ended, and finds new ones.
-    ///
-    /// # Errors
-    /// [`SourceError::Ended`] when no member is left and none can come.
-    pub fn read(&mut self, now: Instant, detail: Detail) -> Result<ProcessMemory, SourceError> {
-        self.read_members(detail);
+    /// As [`Processes::read`].
+    pub(crate) fn read(
+        &mut self,
+        table: &mut Table,
+        now: Instant,
+        detail: Detail,
+    ) -> Result<ProcessMemory, SourceError> {
+        self.read_members(table, detail);
         let known = self.members.len();
-        match std::mem::replace(&mut self.finder, Finder::Fixed) {
+        match &mut self.finder {
             Finder::Fixed => {}
-            Finder::Tree(mut descendants) => {
-                descendants.find(self, now);
-                self.finder = Finder::Tree(descendants);
-            }
-            Finder::Cgroup(mut members) => {
-                members.find(self, now);
-                self.finder = Finder::Cgroup(members);
-            }
+            Finder::Tree(descendants) => descendants.find(&mut self.members, table, now),
+            Finder::Cgroup(members) => members.find(&mut self.members, table, now),
         }
         if matches!(self.finder, Finder::Fixed | Finder::Tree(_)) && self.members.is_empty() {
             return Err(SourceError::Ended);
         }
-        self.read_new(known, detail);
+        self.read_new(table, known, detail);
         Ok(self.sum())
     }
 
     /// The members as read last.
-    pub fn rows(&self) -> impl Iterator<Item = ProcessRow> + Clone {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = ProcessRow> + Clone {
         let members = self.members.iter();
         members.map(|member| ProcessRow {
             id: member.id,
@@ -133,54 +147,37 @@ impl Processes {
         self.members.iter_mut().map(|member| (member.id, &mut member.memory))
     }
 
-    fn read_members(&mut self, detail: Detail) {
-        let mut spare = self.shares.now;
-        let mut ran_out = false;
-        let (proc, ended, buffer) = (&self.proc, &mut self.ended_faults, &mut self.buffer);
+    fn read_members(&mut self, table: &mut Table, detail: Detail) {
+        let ended = &mut self.ended_faults;
         self.members.retain_mut(|member| {
-            let hold = spare >= DESCRIPTORS_EACH;
+            let hold = table.may_hold();
             if !hold {
                 member.release();
             }
             let (minor, major) = (member.memory.minor_faults, member.memory.major_faults);
-            if member.read(proc, detail, hold, buffer) == Err(Absent::Gone) {
+            if member.read(&table.proc, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
                 ended.0 = ended.0.saturating_add(minor.unwrap_or(0));
                 ended.1 = ended.1.saturating_add(major.unwrap_or(0));
                 return false;
             }
-            ran_out |=
-                is_out_of_files(member.memory.rss) || is_out_of_files(member.memory.minor_faults);
-            spare = spare.saturating_sub(member.descriptors());
+            table.note(member.memory.rss);
+            table.note(member.memory.minor_faults);
+            table.take(member.descriptors());
             true
         });
-        self.spare = spare;
-        self.shares.after_a_tick(ran_out);
     }
 
     /// Members found on this tick are read on this tick.
-    fn read_new(&mut self, known: usize, detail: Detail) {
-        let hold = self.spare >= DESCRIPTORS_EACH;
+    fn read_new(&mut self, table: &mut Table, known: usize, detail: Detail) {
         let mut index = known.min(self.members.len());
         while let Some(member) = self.members.get_mut(index) {
-            if member.read(&self.proc, detail, hold, &mut self.buffer) == Err(Absent::Gone) {
+            let hold = table.may_hold();
+            if member.read(&table.proc, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
                 self.members.remove(index);
             } else {
                 index += 1;
             }
         }
-    }
-
-    /// Takes `pid` in, unless `accept` says no to what it is; fails with [`Absent::Gone`] then.
-    pub(super) fn admit(
-        &mut self,
-        pid: u32,
-        accept: impl FnOnce(&crate::procfs::Stat) -> bool,
-    ) -> Reading<()> {
-        let hold = self.spare >= DESCRIPTORS_EACH;
-        let member = Member::open(&self.proc, pid, hold, accept)?;
-        self.spare = self.spare.saturating_sub(member.descriptors());
-        self.members.push(member);
-        Ok(())
     }
 
     fn sum(&self) -> ProcessMemory {
@@ -225,39 +222,6 @@ fn combine(total: Reading<u64>, part: Reading<u64>, with: fn(u64, u64) -> u64) -
     }
 }
 
-fn is_out_of_files(reading: Reading<u64>) -> bool {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    matches!(reading, Err(Absent::Failed(EMFILE | ENFILE)))
-}
-
-/// How many descriptors to hold. Pure.
-#[derive(Clone, Copy, Debug)]
-struct DescriptorShare {
-    most: usize,
-    now: usize,
-}
-
-impl DescriptorShare {
-    /// A quarter of the files that this process may open: the rest is for the program around us.
-    fn of(limit: usize) -> Self {
-        let most = (limit / 4).min(MAX_DESCRIPTORS);
-        Self { most, now: most }
-    }
-
-    /// Halves when there were no files left, and otherwise grows by a sixteenth of the whole.
-    fn after_a_tick(&mut self, ran_out: bool) {
-        let step = (self.most / 16).max(DESCRIPTORS_EACH);
-        self.now =
-            if ran_out { self.now / 2 } else { self.now.saturating_add(step).min(self.most) };
-    }
-}
-
-fn descriptor_limit() -> usize {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,22 +239,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn the_share_of_descriptors_stays_within_its_bounds_and_comes_back(
-            limit: usize, ticks in prop::collection::vec(any::<bool>(), 0..40),
-        ) {
-            let mut share = DescriptorShare::of(limit);
-            for ran_out in ticks {
-                let before = share.now;
-                share.after_a_tick(ran_out);
-                prop_assert!(share.now <= share.most && share.most <= limit / 4);
-                let bound = if ran_out { share.now <= before / 2 } else { share.now >= before };
-                prop_assert!(bound, "{before} {share:?}");
-            }
-            (0..20).for_each(|_| share.after_a_tick(false));
-            prop_assert_eq!(share.now, share.most);
-        }
-
         #[test]
         fn a_sum_is_there_unless_a_part_failed_in_whatever_order(
             mut parts in prop::collection::vec(testing::reading(testing::bytes()), 0..9),

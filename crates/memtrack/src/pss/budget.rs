@@ -20,13 +20,45 @@ pub(crate) enum Kind {
     Mappings,
 }
 
-/// One account for both kinds; what each costs is learnt apart.
+/// What may be spent: one account for all targets that are read together, and for both kinds.
+#[derive(Clone, Debug)]
+pub(crate) struct Credit {
+    /// Seconds; negative after a reading that took longer than there was credit.
+    left: f64,
+    since: Duration,
+}
+
+impl Credit {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self { left: CREDIT.as_secs_f64(), since: now }
+    }
+
+    /// Takes so many seconds ahead of a reading, if they are there. Of what costs more than there ever is, full credit
+    /// is enough: it goes into debt.
+    fn take(&mut self, now: Duration, seconds: f64) -> bool {
+        let passed = now.saturating_sub(self.since).as_secs_f64();
+        self.left = (self.left + passed * PSS_SHARE).min(CREDIT.as_secs_f64());
+        self.since = now;
+        // An addition of many small steps may end a hair below the cap.
+        let enough = self.left >= seconds.min(CREDIT.as_secs_f64()) - 1e-9;
+        if enough {
+            self.left -= seconds;
+        }
+        enough
+    }
+
+    /// Gives seconds back that were taken ahead; below 0 takes what more a reading took.
+    pub(crate) fn give_back(&mut self, seconds: f64) {
+        self.left += seconds;
+    }
+}
+
+/// When one target was read last, and what that tells of the next time.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
-    /// Seconds that may be spent; negative after a reading that took longer than there was credit.
-    credit: f64,
-    since: Duration,
     not_before: Duration,
+    /// The last reading, as far as it counts for what fades.
+    read_at: Duration,
     costs: [Cost; 2],
 }
 
@@ -55,26 +87,21 @@ impl Cost {
 
 impl Budget {
     pub(crate) fn new(now: Duration) -> Self {
-        Self {
-            credit: CREDIT.as_secs_f64(),
-            since: now,
-            not_before: now,
-            costs: [Cost::UNKNOWN; 2],
-        }
+        Self { not_before: now, read_at: now, costs: [Cost::UNKNOWN; 2] }
     }
 
-    /// Whether a target of `rss` bytes may be read now.
-    pub(crate) fn affords(&mut self, now: Duration, kind: Kind, rss: u64) -> bool {
-        let passed = now.saturating_sub(self.since).as_secs_f64();
-        self.credit = (self.credit + passed * PSS_SHARE).min(CREDIT.as_secs_f64());
-        self.since = now;
+    /// Whether a target of `rss` bytes may be read now: gives the seconds that were taken from `credit` for it, as
+    /// many as the reading is predicted to take.
+    pub(crate) fn afford(
+        &self,
+        credit: &mut Credit,
+        now: Duration,
+        kind: Kind,
+        rss: u64,
+    ) -> Option<f64> {
         let predicted = self.predicted(now, kind, rss);
-        // What costs more than the credit ever gets starts from full credit and goes into debt.
-        let needed = predicted.min(CREDIT.as_secs_f64());
-        now >= self.not_before
-            && !self.is_too_dear(now, kind, rss)
-            // An addition of many small steps may end a hair below the cap.
-            && self.credit >= needed - 1e-9
+        let may = now >= self.not_before && !self.is_too_dear(now, kind, rss);
+        (may && credit.take(now, predicted)).then_some(predicted)
     }
 
     /// Whether it would take longer than any reading may. What was learnt fades, so this may change.
@@ -84,14 +111,23 @@ impl Budget {
 
     fn predicted(&self, now: Duration, kind: Kind, rss: u64) -> f64 {
         let Cost { per_byte, beyond } = self.costs[kind as usize];
-        let since_read = now.saturating_sub(self.not_before).as_secs_f64();
+        let since_read = now.saturating_sub(self.read_at).as_secs_f64();
         rss as f64 * per_byte + beyond * 0.5f64.powf(since_read / HALF_LIFE.as_secs_f64())
     }
 
-    /// Books a reading that ended `now`, took `cost` and covered `rss` bytes.
-    pub(crate) fn spend(&mut self, now: Duration, kind: Kind, cost: Duration, rss: u64) {
-        self.credit -= cost.as_secs_f64();
-        self.not_before = now.saturating_add(PSS_INTERVAL);
+    /// Books a reading that ended `now`, took `cost` and covered `rss` bytes. The next one of this target is at least
+    /// as far away as lets each of `targets` have its turn.
+    pub(crate) fn spent(
+        &mut self,
+        now: Duration,
+        kind: Kind,
+        cost: Duration,
+        rss: u64,
+        targets: usize,
+    ) {
+        let round = if targets > 1 { cost.as_secs_f64() * targets as f64 / PSS_SHARE } else { 0.0 };
+        let round = Duration::try_from_secs_f64(round).unwrap_or(Duration::MAX);
+        (self.read_at, self.not_before) = (now, now.saturating_add(PSS_INTERVAL.max(round)));
         if rss > 0 {
             self.costs[kind as usize] = Cost::learnt(cost.as_secs_f64(), rss as f64);
         }
@@ -105,22 +141,38 @@ mod tests {
 
     const GIB: u64 = 1 << 30;
 
-    /// Reads whenever affordable, every 100 ms for `seconds`, at `us_per_mib`, by turns the kinds that are wanted.
-    /// Total cost and number of readings.
-    fn spend_over(seconds: u64, rss: u64, us_per_mib: f64, kinds: &[Kind]) -> (Duration, u32) {
-        let mut budget = Budget::new(Duration::ZERO);
-        let (mut total, mut count) = (Duration::ZERO, 0);
+    /// Targets of `rss` bytes each, read whenever affordable, every 100 ms for `seconds`, at `us_per_mib`, by turns the
+    /// kinds that are wanted. Total cost and the number of readings of each target.
+    fn spend_together(
+        seconds: u64,
+        rss: &[u64],
+        us_per_mib: f64,
+        kinds: &[Kind],
+    ) -> (Duration, Vec<u32>) {
+        let targets = rss.len();
+        let mut credit = Credit::new(Duration::ZERO);
+        let mut budgets = vec![Budget::new(Duration::ZERO); rss.len()];
+        let (mut total, mut counts) = (Duration::ZERO, vec![0; rss.len()]);
         for tick in 0..seconds * 10 {
             let now = Duration::from_millis(tick * 100);
-            let kind = kinds[count as usize % kinds.len()];
-            if budget.affords(now, kind, rss) {
-                let cost = Duration::from_secs_f64(rss as f64 / 1_048_576.0 * us_per_mib * 1e-6);
-                budget.spend(now, kind, cost, rss);
-                total += cost;
-                count += 1;
+            for ((budget, rss), count) in budgets.iter_mut().zip(rss).zip(&mut counts) {
+                let kind = kinds[*count as usize % kinds.len()];
+                if let Some(taken) = budget.afford(&mut credit, now, kind, *rss) {
+                    let seconds = *rss as f64 / 1_048_576.0 * us_per_mib * 1e-6;
+                    let cost = Duration::from_secs_f64(seconds);
+                    credit.give_back(taken - cost.as_secs_f64());
+                    budget.spent(now, kind, cost, *rss, targets);
+                    total += cost;
+                    *count += 1;
+                }
             }
         }
-        (total, count)
+        (total, counts)
+    }
+
+    fn spend_over(seconds: u64, rss: u64, us_per_mib: f64, kinds: &[Kind]) -> (Duration, u32) {
+        let (cost, counts) = spend_together(seconds, &[rss], us_per_mib, kinds);
+        (cost, counts[0])
     }
 
     #[test]
@@ -140,10 +192,12 @@ mod tests {
     #[test]
     fn a_small_process_whose_mappings_were_dear_may_be_read_when_it_has_grown() {
         let mut budget = Budget::new(Duration::ZERO);
+        let mut credit = Credit::new(Duration::ZERO);
         // Measured: 246 us for 3 MiB, nearly all of it text.
-        budget.spend(Duration::ZERO, Kind::Mappings, Duration::from_micros(246), 3 << 20);
-        assert!(!budget.is_too_dear(Duration::from_secs(60), Kind::Mappings, 8 * GIB));
-        assert!(budget.affords(Duration::from_secs(60), Kind::Mappings, 2 * GIB));
+        budget.spent(Duration::ZERO, Kind::Mappings, Duration::from_micros(246), 3 << 20, 1);
+        let later = Duration::from_secs(60);
+        assert!(!budget.is_too_dear(later, Kind::Mappings, 8 * GIB));
+        assert!(budget.afford(&mut credit, later, Kind::Mappings, 2 * GIB).is_some());
     }
 
     #[test]
@@ -151,6 +205,14 @@ mod tests {
         let (_, alone) = spend_over(1000, 8 * GIB, 8.7, &[Kind::Sums]);
         let (_, both) = spend_over(1000, 8 * GIB, 8.7, &[Kind::Sums, Kind::Mappings]);
         assert_eq!(alone, both);
+    }
+
+    #[test]
+    fn many_targets_share_one_budget_and_each_has_its_turn() {
+        let rss: Vec<u64> = (1..=100).map(|n| (n % 10 + 1) * (64 << 20)).collect();
+        let (cost, counts) = spend_together(3600, &rss, 10.0, &[Kind::Sums]);
+        assert!(cost <= Duration::from_millis(3600 + 20), "{cost:?}");
+        assert!(counts.iter().all(|count| *count >= 4), "{counts:?}");
     }
 
     proptest! {

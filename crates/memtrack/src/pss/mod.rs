@@ -7,13 +7,16 @@ mod budget;
 mod worker;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
+
 use crate::mappings::{MappingReading, MappingReadings};
-use crate::processes::{ProcessId, Processes};
+use crate::processes::{ProcessId, Set};
 use crate::reading::{Absent, Reading};
 use crate::sample::ProcessMemory;
-use budget::{Budget, Kind};
+use budget::{Budget, Credit, Kind};
 use worker::{Answer, Part, Request, Worker};
 
 /// The share of one core that reading PSS and mappings may take in the long run, both together.
@@ -27,14 +30,32 @@ pub const PSS_LONGEST: Duration = Duration::from_millis(100);
 /// measure either: what they share is divided among others now.
 const STALE_SHARE: f64 = 0.1;
 
+/// What the targets that are read together share: one budget, one thread. A process that hangs there holds up the others,
+/// whose PSS grows old meanwhile, and says so.
+#[derive(Debug)]
+pub(crate) struct Account {
+    credit: Credit,
+    worker: Option<Worker>,
+    /// One for each target that has ever been measured, and one here.
+    targets: Arc<()>,
+}
+
+impl Account {
+    pub(crate) fn new(now: Duration) -> Self {
+        Self { credit: Credit::new(now), worker: None, targets: Arc::default() }
+    }
+}
+
 /// The PSS of a set of processes: measured when affordable, scaled from the last measurement in between. Their
 /// mappings, when somebody asks.
 #[derive(Debug)]
 pub(crate) struct Pss {
     budget: Budget,
-    worker: Option<Worker>,
-    waiting: bool,
-    asked_at: Duration,
+    asked: Option<Asked>,
+    /// Where the answer comes in: one at a time.
+    answers: (Sender<Answer>, Receiver<Answer>),
+    /// Counts this target among those of its account.
+    target: Option<Arc<()>>,
     /// Each process as measured last, in order; empty before.
     measured: Vec<Part>,
     measured_at: Reading<Duration>,
@@ -42,13 +63,21 @@ pub(crate) struct Pss {
     mappings: MappingReadings,
 }
 
+/// A question under way.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Duration,
+    /// Seconds that were taken from the account ahead.
+    taken: f64,
+}
+
 impl Pss {
     pub(crate) fn new(now: Duration) -> Self {
         Self {
             budget: Budget::new(now),
-            worker: None,
-            waiting: false,
-            asked_at: now,
+            asked: None,
+            answers: bounded(1),
+            target: None,
             measured: Vec::new(),
             measured_at: Err(Absent::NotRead),
             spare: Vec::new(),
@@ -56,14 +85,16 @@ impl Pss {
         }
     }
 
+    /// Begins anew after a `fork`: the thread stayed behind, and what was measured is the parent's. Whoever waits for
+    /// mappings is still served.
+    pub(crate) fn begin_anew(&mut self, now: Duration) {
+        let mappings = self.mappings.clone();
+        *self = Self { mappings, ..Self::new(now) };
+    }
+
     /// Where readings of mappings are asked for and found.
     pub(crate) fn mappings(&self) -> &MappingReadings {
         &self.mappings
-    }
-
-    /// Goes on answering whom an earlier one answered.
-    pub(crate) fn serve(&mut self, mappings: MappingReadings) {
-        self.mappings = mappings;
     }
 
     /// Whoever waits for mappings waits no longer: there are none to come.
@@ -75,7 +106,7 @@ impl Pss {
 
     /// Whether somebody waits for mappings, or an answer is under way.
     pub(crate) fn is_busy(&self) -> bool {
-        self.waiting || self.mappings.is_wanted()
+        self.asked.is_some() || self.mappings.is_wanted()
     }
 
     /// Takes the answer that has come, and asks for a reading when one is affordable: of the mappings when somebody
@@ -84,21 +115,25 @@ impl Pss {
         &mut self,
         root: &Path,
         now: Duration,
+        account: &mut Account,
         rss: Reading<u64>,
         ids: impl Iterator<Item = ProcessId>,
         always: bool,
     ) -> bool {
-        let fresh = self.take_answer(now);
+        let fresh = self.take_answer(now, account);
         let kind = if self.mappings.is_wanted() { Kind::Mappings } else { Kind::Sums };
-        if self.waiting || !always && kind == Kind::Sums {
+        if self.asked.is_some() || !always && kind == Kind::Sums {
             return fresh;
         }
         match rss {
-            Ok(rss) if self.budget.affords(now, kind, rss) => self.ask(root, now, kind, ids),
             Ok(rss) if self.budget.is_too_dear(now, kind, rss) => {
                 self.refuse(kind, Absent::TooDear);
             }
-            Ok(_) => {}
+            Ok(rss) => {
+                if let Some(taken) = self.budget.afford(&mut account.credit, now, kind, rss) {
+                    self.ask(root, now, account, kind, taken, ids);
+                }
+            }
             Err(why) => self.refuse(kind, why),
         }
         fresh
@@ -110,10 +145,12 @@ impl Pss {
         &mut self,
         root: &Path,
         now: Duration,
+        account: &mut Account,
         sum: &mut ProcessMemory,
-        processes: &mut Processes,
+        processes: &mut Set,
     ) {
-        let fresh = self.tick(root, now, sum.rss, processes.rows().map(|row| row.id), true);
+        let ids = processes.rows().map(|row| row.id);
+        let fresh = self.tick(root, now, account, sum.rss, ids, true);
         let age = self.measured_at.map(|at| now.saturating_sub(at));
         let estimate = estimate(&self.measured, fresh, age, processes.memory_mut());
         sum.pss = self.measured_at.and(estimate);
@@ -128,19 +165,20 @@ impl Pss {
         }
     }
 
-    fn take_answer(&mut self, now: Duration) -> bool {
-        let Some(Ok(answer)) = self.worker.as_ref().map(|worker| worker.answers.try_recv()) else {
-            return false;
-        };
-        self.waiting = false;
+    fn take_answer(&mut self, now: Duration, account: &mut Account) -> bool {
+        let Some(Asked { at, taken }) = self.asked else { return false };
+        let Ok(answer) = self.answers.1.try_recv() else { return false };
+        self.asked = None;
         let Answer { kind, parts, outcome, mappings, cost } = answer;
         let rss = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rss));
-        self.budget.spend(now, kind, cost, rss);
+        account.credit.give_back(taken - cost.as_secs_f64());
+        let targets = Arc::strong_count(&account.targets).saturating_sub(1);
+        self.budget.spent(now, kind, cost, rss, targets);
         self.spare = std::mem::replace(&mut self.measured, parts);
         self.measured.sort_unstable_by_key(|part| part.id);
         self.measured_at = outcome.map(|()| now);
         if kind == Kind::Mappings {
-            let (at, processes) = (self.asked_at, self.measured.len() as u64);
+            let processes = self.measured.len() as u64;
             self.mappings.answer(match (outcome, mappings) {
                 (Ok(()), Some(_)) if processes == 0 => Err(Absent::Gone),
                 (Ok(()), Some(mappings)) => Ok(MappingReading { at, cost, processes, mappings }),
@@ -155,21 +193,28 @@ impl Pss {
         &mut self,
         root: &Path,
         now: Duration,
+        account: &mut Account,
         kind: Kind,
+        taken: f64,
         ids: impl Iterator<Item = ProcessId>,
     ) {
-        if self.worker.is_none() {
+        if account.worker.is_none() {
             match Worker::start(root) {
-                Ok(worker) => self.worker = Some(worker),
+                Ok(worker) => account.worker = Some(worker),
                 Err(error) => self.refuse(kind, Absent::from(&error)),
             }
         }
-        let Some(worker) = &self.worker else { return };
+        self.target.get_or_insert_with(|| Arc::clone(&account.targets));
         let mut parts = std::mem::take(&mut self.spare);
         parts.clear();
         parts.extend(ids.map(|id| Part { id, pss: 0, rss: 0 }));
-        self.waiting = worker.requests.try_send(Request { kind, parts }).is_ok();
-        self.asked_at = now;
+        let request = Request { kind, parts, answer: self.answers.0.clone() };
+        let sent = account.worker.as_ref().map(|worker| worker.requests.try_send(request).is_ok());
+        if sent == Some(true) {
+            self.asked = Some(Asked { at: now, taken });
+        } else {
+            account.credit.give_back(taken);
+        }
     }
 }
 
@@ -220,7 +265,7 @@ fn scaled(value: u64, by: u64, of: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processes::Detail;
+    use crate::processes::{Detail, Table};
     use crate::testing;
     use proptest::prelude::*;
     use std::time::Instant;
@@ -273,12 +318,14 @@ mod tests {
     fn own_process_is_measured_and_then_estimated() {
         let root = Path::new("/");
         let own = ProcessId::own().unwrap();
-        let mut processes = Processes::of(root, &[own]).unwrap();
-        let mut pss = Pss::new(Duration::ZERO);
+        let mut table = Table::open(root).unwrap();
+        let mut set = Set::of(&mut table, &[own]).unwrap();
+        let (mut pss, mut account) = (Pss::new(Duration::ZERO), Account::new(Duration::ZERO));
         let mut fill = |ms| {
-            let mut memory = processes.read(Instant::now(), Detail::Memory).unwrap();
-            pss.fill(root, Duration::from_millis(ms), &mut memory, &mut processes);
-            (memory, processes.rows().next().unwrap())
+            table.begin(0);
+            let mut memory = set.read(&mut table, Instant::now(), Detail::Memory).unwrap();
+            pss.fill(root, Duration::from_millis(ms), &mut account, &mut memory, &mut set);
+            (memory, set.rows().next().unwrap())
         };
         assert_eq!(fill(0).0.pss, Err(Absent::NotRead), "nothing is waited for");
         let start = Instant::now();

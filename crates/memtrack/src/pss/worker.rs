@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 
 use super::budget::Kind;
 use crate::mappings::{Mappings, Reader};
@@ -22,11 +22,15 @@ pub(super) struct Part {
     pub(super) rss: u64,
 }
 
-/// What to read, and of whom.
+/// Requests that wait for the thread at most; those after them are made again on a later tick.
+const REQUESTS: usize = 64;
+
+/// What to read, of whom, and for whom.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) kind: Kind,
     pub(super) parts: Vec<Part>,
+    pub(super) answer: Sender<Answer>,
 }
 
 #[derive(Debug)]
@@ -43,29 +47,26 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) requests: Sender<Request>,
-    pub(super) answers: Receiver<Answer>,
 }
 
 impl Worker {
     /// The thread ends when its requests do. Nobody joins it: it may hang in the kernel with the target's lock.
     pub(super) fn start(root: &Path) -> io::Result<Self> {
         let proc = Proc::open(root).map_err(|why| io::Error::other(why.to_string()))?;
-        let (requests, received) = bounded::<Request>(1);
-        let (answer, answers) = bounded(1);
+        let (requests, received) = bounded::<Request>(REQUESTS);
         let thread = thread::Builder::new().name("memtrack-pss".into()).stack_size(128 * 1024);
         thread.spawn(move || {
-            for Request { kind, mut parts } in received {
+            for Request { kind, mut parts, answer } in received {
                 let before = processor_time();
                 let mut tally = (kind == Kind::Mappings).then(Reader::new);
                 let outcome = read_parts(&proc, &mut parts, tally.as_mut());
                 let mappings = tally.map(Reader::finish);
                 let cost = processor_time().saturating_sub(before);
-                if answer.send(Answer { kind, parts, outcome, mappings, cost }).is_err() {
-                    return;
-                }
+                // Whoever asked has room for the one answer, or has gone.
+                let _ = answer.try_send(Answer { kind, parts, outcome, mappings, cost });
             }
         })?;
-        Ok(Self { requests, answers })
+        Ok(Self { requests })
     }
 }
 

@@ -2,8 +2,6 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(target_os = "linux")]
-mod machine;
 mod replay;
 #[cfg(feature = "sysinfo")]
 mod sysinfo;
@@ -12,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(target_os = "linux")]
-pub use linux::LinuxSource;
+pub use linux::{LinuxMachine, LinuxSource, LinuxTarget, Tick};
 pub use replay::Replay;
 
 #[cfg(feature = "sysinfo")]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses some of it")]
 #![expect(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+pub(crate) mod cgroup;
 pub(crate) mod fixture;
 
 use std::io::{BufRead, BufReader, Write};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use memtrack::processes::ProcessId;
 use memtrack::sampler::Sampler;
-use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::source::{LinuxMachine, LinuxSource, Source, Target};
 use memtrack::{OwnRss, Settings, Tier, TrackConfig};
 
 struct Counting;
@@ -70,6 +70,18 @@ pub(crate) fn main() {
         });
         assert_eq!(count, 0, "{target:?}");
     }
+    let mut machine = LinuxMachine::open().unwrap();
+    let mut targets = [Target::Own, Target::Process(id), Target::Tree(id), Target::System]
+        .map(|target| machine.target(&target).unwrap());
+    let mut read_together = || {
+        let mut tick = machine.tick();
+        for target in &mut targets {
+            target.read(&mut tick, &config).unwrap();
+        }
+    };
+    (0..3).for_each(|_| read_together());
+    assert_eq!(allocations_of(|| (0..500).for_each(|_| read_together())), 0, "together");
+
     let development = TrackConfig { tier: Tier::Development, ..config.clone() };
     let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
     while source.read(&development).unwrap().process.pss.is_err() {}

@@ -1,6 +1,6 @@
 //! The verbs that only look: check, show, explain, path, schema.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use memcfg::Diagnostic;
@@ -8,13 +8,14 @@ use memcfg::document::{self, Config};
 use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
 use memcfg::overlay::Overlay;
+use memcfg::schema::Key;
 use serde_json::json;
 
 use super::{say, sources, version_line};
 use crate::cli::{CheckArgs, ExplainArgs, ShowArgs};
 use crate::exit::{self, Failure};
 use crate::live::refused;
-use crate::output::{diagnostic, screen};
+use crate::output::{diagnostic, page, screen};
 
 fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic>>, Failure> {
     Ok(document::load(&sources(explicit)?))
@@ -71,12 +72,15 @@ pub(super) fn show(args: &ShowArgs, explicit: Option<&Path>) -> Result<u8, Failu
 pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
     let loaded = load(explicit)?.map_err(|problems| refused(&problems))?;
     let path = memcfg::path::KeyPath::parse(&args.key);
+    let known = loaded.schema().key(&path);
     let Some(found) = loaded.explain(&args.key) else {
+        if let Some(key) = known.filter(|_| !args.json) {
+            say(format_args!("{} is not set", args.key))?;
+            return describe(key).map(|()| exit::OK);
+        }
         let failure = Failure::new(exit::USAGE, format!("nothing sets a key `{}`", args.key));
         return Err(match loaded.schema().suggest(&path) {
-            Some(meant) if loaded.schema().key(&path).is_none() => {
-                failure.help(format!("did you mean `{meant}`?"))
-            }
+            Some(meant) if known.is_none() => failure.help(format!("did you mean `{meant}`?")),
             _ => failure.help("`memcli config show` lists the keys that have a value"),
         });
     };
@@ -90,10 +94,18 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
     for hidden in &found.shadowed {
         say(format_args!("  hides  {} from {}", hidden.value, hidden.origin))?;
     }
-    if let Some(key) = loaded.schema().key(&path) {
-        say(format_args!("  is     {} ({})", key.about, key.kind.allowed()))?;
-    }
+    known.map_or(Ok(()), describe)?;
     Ok(exit::OK)
+}
+
+/// Says what a key is for and what it may be.
+fn describe(key: &Key) -> Result<(), Failure> {
+    let columns = page::columns(io::stdout(), 100);
+    for (name, value) in [("is", key.about.as_str()), ("takes", &key.kind.allowed())] {
+        let options = textwrap::Options::new(columns).subsequent_indent("         ");
+        say(format_args!("{}", textwrap::fill(&format!("  {name:<6} {value}"), options)))?;
+    }
+    Ok(())
 }
 
 /// Lists where files are looked for, the weakest first, and which are there.

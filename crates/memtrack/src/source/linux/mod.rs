@@ -1,49 +1,33 @@
 //! Samples from the kernel's own files, through descriptors that are held open.
 
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+mod machine;
+mod system;
+mod target;
+
+use std::path::Path;
 
 use crossbeam_channel::{Receiver, never};
 
-use crate::cgroup::Hierarchy;
-use crate::config::{Tier, TrackConfig};
+use crate::config::TrackConfig;
 use crate::error::{OpenError, SourceError};
 use crate::mappings::MappingReadings;
-use crate::processes::{Detail, ProcessId, Processes, Snapshot};
-use crate::procfs::Proc;
+use crate::processes::Snapshot;
 use crate::psi::Trigger;
-use crate::pss::Pss;
-use crate::reading::{Absent, Reading};
-use crate::sample::{CgroupMemory, ProcessMemory, PsiMemory, Sample};
-use crate::source::machine::Machine;
-use crate::source::{Clock, Source, Target};
+use crate::sample::Sample;
+use crate::source::{Source, Target};
 
-/// How often to ask whether the target was moved to another cgroup: about 2 us each time.
-const REFRESH: Duration = Duration::from_secs(1);
+pub use machine::{LinuxMachine, Tick};
+pub use target::LinuxTarget;
 
 /// A target on this machine, read from `/proc` and the cgroup file systems.
+///
+/// For many targets at once see [`LinuxMachine`].
 #[derive(Debug)]
 pub struct LinuxSource {
-    root: PathBuf,
-    target: Target,
-    clock: Clock,
-    /// Who opened the files: those of the own process stay with the parent across a `fork`.
-    opened_by: u32,
-    processes: Option<Processes>,
-    machine: Machine,
-    cgroup: Reading<Hierarchy>,
-    /// When what need not be read on each tick was read last.
-    refreshed: Option<Duration>,
-    /// The last whole reading of the cgroup: it stands for up to [`REFRESH`] while nothing is limited.
-    unlimited: CgroupMemory,
-    /// The kernel brings these figures up to date every 2 s (`PSI_FREQ`): reading them on each fast tick would tell nothing.
-    stalls: PsiMemory,
-    pss: Pss,
-    /// PSS of a single process is read in any tier.
-    always_pss: bool,
+    machine: LinuxMachine,
+    target: LinuxTarget,
     /// Armed when a sampler first asks to be woken.
     trigger: Option<Trigger>,
-    snapshot: Snapshot,
 }
 
 impl LinuxSource {
@@ -61,55 +45,23 @@ impl LinuxSource {
     /// # Errors
     /// As [`LinuxSource::open`].
     pub fn open_at(root: &Path, target: &Target) -> Result<Self, OpenError> {
-        let clock = Clock::start();
-        let (processes, cgroup) = match target {
-            Target::Own => {
-                let id = own(root)?;
-                (Some(Processes::of(root, &[id])?), Hierarchy::open(root, "self"))
-            }
-            Target::Process(id) => {
-                let processes = Processes::of(root, &[*id])?;
-                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
-            }
-            Target::Tree(id) => {
-                let processes = Processes::tree(root, *id)?;
-                (Some(processes), Hierarchy::open(root, &id.pid.to_string()))
-            }
-            Target::Cgroup(path) => {
-                let cgroup = Hierarchy::at(root, path).map_err(|_| OpenError::NoSuchCgroup)?;
-                (Some(Processes::cgroup(root, &cgroup)?), Ok(cgroup))
-            }
-            Target::System => (None, Err(Absent::NotRead)),
-        };
-        Ok(Self {
-            root: root.to_owned(),
-            target: target.clone(),
-            clock,
-            opened_by: std::process::id(),
-            processes,
-            machine: Machine::open(root),
-            cgroup,
-            refreshed: None,
-            unlimited: CgroupMemory::default(),
-            stalls: PsiMemory::default(),
-            pss: Pss::new(Duration::ZERO),
-            always_pss: false,
-            trigger: None,
-            snapshot: Snapshot::default(),
-        })
+        let mut machine = LinuxMachine::open_at(root)?;
+        let target = LinuxTarget::open(&mut machine, target, true)?;
+        Ok(Self { machine, target, trigger: None })
     }
 
     /// The same source, which reads PSS of a single process too, in any tier, within its budget; of several it is read in
     /// any case.
     #[must_use]
-    pub fn with_pss(self) -> Self {
-        Self { always_pss: true, ..self }
+    pub fn with_pss(mut self) -> Self {
+        self.target.always_pss = true;
+        self
     }
 
     /// The processes behind the newest sample. Take it before the source goes into a sampler.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.snapshot.clone()
+        self.target.snapshot()
     }
 
     /// Where the memory of the target lies: read when asked for, within the budget of PSS. Take it before the source
@@ -138,114 +90,31 @@ impl LinuxSource {
     /// ```
     #[must_use]
     pub fn mappings(&self) -> MappingReadings {
-        self.pss.mappings().clone()
+        self.target.mappings()
     }
 
-    /// The name of the cgroup `depth` levels above the target's own, as in [`CgroupMemory::depth`].
+    /// The name of the cgroup `depth` levels above the target's own, as in
+    /// [`CgroupMemory::depth`](crate::CgroupMemory::depth).
     #[must_use]
     pub fn cgroup_path(&self, depth: u64) -> Option<&str> {
-        self.cgroup.as_ref().ok()?.path(depth)
+        self.target.cgroup_path(depth)
     }
-
-    /// After a `fork` the held files of the own process still show the parent: the child opens its own.
-    fn notice_fork(&mut self) -> Result<(), SourceError> {
-        if self.target == Target::Own && std::process::id() != self.opened_by {
-            let (clock, snapshot, always_pss) =
-                (self.clock, self.snapshot.clone(), self.always_pss);
-            let mappings = self.pss.mappings().clone();
-            let reopened = Self::open_at(&self.root, &self.target);
-            *self = reopened.map_err(|error| error.as_failed_read())?;
-            (self.clock, self.snapshot, self.always_pss) = (clock, snapshot, always_pss);
-            self.pss.serve(mappings);
-        }
-        Ok(())
-    }
-
-    fn read_processes(&mut self, tier: Tier, now: Duration) -> Result<ProcessMemory, SourceError> {
-        let Some(processes) = &mut self.processes else {
-            self.pss.turn_away(Absent::NotRead);
-            return Ok(ProcessMemory::default());
-        };
-        let development = tier == Tier::Development;
-        let detail = if development { Detail::Faults } else { Detail::Memory };
-        let read = processes.read(Instant::now(), detail);
-        if read == Err(SourceError::Ended) {
-            self.pss.turn_away(Absent::Gone);
-        }
-        let mut memory = read?;
-        // Where processes share pages, RSS alone misleads in any tier.
-        let wanted = development || self.always_pss;
-        if wanted || memory.processes.is_ok_and(|count| count > 1) {
-            self.pss.fill(&self.root, now, &mut memory, processes);
-        } else if self.pss.is_busy() {
-            let ids = processes.rows().map(|row| row.id);
-            self.pss.tick(&self.root, now, memory.rss, ids, false);
-        }
-        self.snapshot.replace(processes.rows());
-        Ok(memory)
-    }
-
-    fn read_cgroup(
-        &mut self,
-        machine_total: Reading<u64>,
-        due: bool,
-    ) -> Result<CgroupMemory, SourceError> {
-        let cgroup = match &mut self.cgroup {
-            Ok(cgroup) => cgroup,
-            Err(why) => return Ok(CgroupMemory::absent(*why)),
-        };
-        if due {
-            let refreshed = cgroup.refresh();
-            if matches!(self.target, Target::Cgroup(_)) && refreshed == Err(Absent::Gone) {
-                return Err(SourceError::Ended);
-            }
-        }
-        // Where nothing limits a process, usage and counters decide nothing: every so often is enough, also to see that a limit
-        // was set.
-        if !due
-            && self.unlimited.limit == Err(Absent::Unlimited)
-            && self.unlimited.high.is_err()
-            && !matches!(self.target, Target::Cgroup(_))
-        {
-            return Ok(self.unlimited);
-        }
-        self.unlimited = cgroup.read(machine_total);
-        Ok(self.unlimited)
-    }
-}
-
-/// The own process under `root`. Asked of `/proc`, whose numbers may be those of another pid namespace.
-fn own(root: &Path) -> Result<ProcessId, OpenError> {
-    let stat = Proc::open(root).and_then(|proc| proc.own_stat());
-    let stat = stat.map_err(|reason| OpenError::process(std::process::id(), reason))?;
-    Ok(ProcessId { pid: stat.pid, start: stat.start })
 }
 
 impl Source for LinuxSource {
     fn read(&mut self, config: &TrackConfig) -> Result<Sample, SourceError> {
-        self.notice_fork()?;
-        let at = self.clock.stamp();
-        let mut sample = Sample::empty(at);
-        if config.tier == Tier::Disabled {
-            return Ok(sample);
+        let mut tick = self.machine.tick_alone();
+        if tick.is_in_a_fork() {
+            // Its thread stayed with the parent.
+            self.trigger = None;
         }
-        sample.process = self.read_processes(config.tier, at.monotonic)?;
-        sample.system = self.machine.memory();
-        let now = at.monotonic;
-        let due = self.refreshed.is_none_or(|last| now.saturating_sub(last) >= REFRESH);
-        if due {
-            self.refreshed = Some(now);
-            self.stalls = self.machine.pressure();
-        }
-        sample.cgroup = self.read_cgroup(sample.system.total, due)?;
-        sample.psi = self.stalls;
-        Ok(sample)
+        self.target.read(&mut tick, config)
     }
 
     /// Stalls of the whole machine, by a trigger of `/proc/pressure/memory` where the kernel grants one.
     fn wake(&mut self) -> Receiver<()> {
         if self.trigger.is_none() {
-            self.trigger = Trigger::arm(&self.root).ok();
+            self.trigger = Trigger::arm(&self.machine.root).ok();
         }
         self.trigger.as_ref().map_or_else(never, |trigger| trigger.reports().clone())
     }
@@ -254,6 +123,9 @@ impl Source for LinuxSource {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Tier;
+    use crate::processes::ProcessId;
+    use crate::reading::{Absent, Reading};
     use std::fs;
 
     const STAT: &str =
@@ -350,8 +222,7 @@ mod tests {
         // As if another process had opened them: these files show one that has ended.
         let mut child = sleeper().unwrap();
         let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
-        source.processes = Some(Processes::of(Path::new("/"), &[id]).unwrap());
-        source.opened_by = child.id();
+        source.target.show_parent(&mut source.machine, id);
         child.kill().unwrap();
         child.wait().unwrap();
         let sample = source.read(&TrackConfig::default()).unwrap();
@@ -439,6 +310,48 @@ mod tests {
                 }
                 assert!(k >= 5, "{target:?}: {k} reads were struck");
             }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn whichever_read_fails_the_targets_that_are_read_together_lose_that_part_alone() {
+        use crate::held::faults::{Fault, arm, disarm};
+        let config = TrackConfig::default();
+        let mut child = sleeper().unwrap();
+        let id = ProcessId::read(Path::new("/"), child.id()).unwrap();
+        for fault in [Fault::Error(5), Fault::Error(2), Fault::Error(13), Fault::Short(3)] {
+            let mut k = 0;
+            loop {
+                let mut machine = LinuxMachine::open().unwrap();
+                let mut targets = [Target::Own, Target::Tree(id), Target::Process(id)]
+                    .map(|target| machine.target(&target).unwrap());
+                let mut read = || {
+                    let mut tick = machine.tick();
+                    targets.each_mut().map(|target| target.read(&mut tick, &config).unwrap())
+                };
+                let whole = read();
+                arm(k, fault);
+                let struck = read();
+                let passed_clean = disarm();
+                let lost = struck.iter().zip(&whole).map(|(now, whole)| parts_lost(whole, now));
+                let lost: Vec<_> = lost.filter(|lost| !lost.is_empty()).collect();
+                let process = vec!["process"];
+                assert!(lost.iter().all(|part| part.len() == 1), "{fault:?} {k}: {lost:?}");
+                // The machine and the cgroup are shared; a process is its own.
+                let of_one = lost.iter().filter(|part| **part == process).count();
+                assert!(of_one == 0 || lost.len() == 1, "{fault:?} {k}: {lost:?}");
+                read();
+                for (now, whole) in read().iter().zip(&whole) {
+                    assert_eq!(parts_lost(whole, now), Vec::<&str>::new(), "{fault:?} {k}");
+                }
+                if passed_clean {
+                    break;
+                }
+                k += 1;
+            }
+            assert!(k >= 5, "{k} reads were struck");
         }
         child.kill().unwrap();
         child.wait().unwrap();

@@ -13,9 +13,9 @@ const BUFFER: usize = 4096;
 /// More zram devices than this are not looked for.
 const MAX_ZRAM: usize = 8;
 
-/// The files of the machine, held open.
+/// The files of the machine as a whole, held open.
 #[derive(Debug)]
-pub(crate) struct Machine {
+pub(super) struct System {
     meminfo: Reading<Held>,
     zram: Vec<Held>,
     psi: Reading<Psi>,
@@ -23,8 +23,8 @@ pub(crate) struct Machine {
     buffer: Box<[u8]>,
 }
 
-impl Machine {
-    pub(crate) fn open(root: &Path) -> Self {
+impl System {
+    pub(super) fn open(root: &Path) -> Self {
         let device = |n| Held::open(root.join(format!("sys/block/zram{n}/mm_stat"))).ok();
         Self {
             meminfo: Held::open(root.join("proc/meminfo")),
@@ -34,7 +34,7 @@ impl Machine {
         }
     }
 
-    pub(crate) fn memory(&mut self) -> SystemMemory {
+    pub(super) fn memory(&mut self) -> SystemMemory {
         let meminfo = self.meminfo.as_ref().map_err(|why| *why);
         let text = meminfo.and_then(|file| file.read(&mut self.buffer));
         let mut system = match text {
@@ -47,7 +47,7 @@ impl Machine {
         system
     }
 
-    pub(crate) fn pressure(&self) -> PsiMemory {
+    pub(super) fn pressure(&self) -> PsiMemory {
         self.psi.as_ref().map_or_else(|why| PsiMemory::absent(*why), Psi::read)
     }
 
@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn compressed_swap_is_summed_over_its_devices() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(Machine::open(root.path()).memory().zram, Err(Absent::Unsupported));
+        assert_eq!(System::open(root.path()).memory().zram, Err(Absent::Unsupported));
         for (n, used) in [(0, 4096), (1, 8192)] {
             let dir = root.path().join(format!("sys/block/zram{n}"));
             std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join("mm_stat"), format!(" 100 50 {used} 0 9 0 0 0 0\n")).unwrap();
         }
-        assert_eq!(Machine::open(root.path()).memory().zram, Ok(12288));
+        assert_eq!(System::open(root.path()).memory().zram, Ok(12288));
     }
 
     proptest! {

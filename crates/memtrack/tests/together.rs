@@ -1,0 +1,260 @@
+//! Many targets on one machine, read together.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "a panic here is a failed test")]
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::Actor;
+use memtrack::error::{OpenError, SourceError};
+use memtrack::processes::ProcessId;
+use memtrack::source::{LinuxMachine, LinuxTarget, Target};
+use memtrack::{Absent, Sample, TrackConfig};
+
+const MIB: u64 = 1 << 20;
+
+/// A machine as files, with processes in cgroups of v2.
+struct Fixture(tempfile::TempDir);
+
+impl Fixture {
+    fn new() -> Self {
+        let fixture = Self(tempfile::tempdir().unwrap());
+        fixture.write("proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 500 kB\n");
+        fixture.write(
+            "proc/self/mountinfo",
+            "30 22 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
+        );
+        fixture.write("sys/fs/cgroup/cgroup.controllers", "memory\n");
+        fixture
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.0.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn group(&self, name: &str, usage: u64, limit: u64) {
+        let dir = format!("sys/fs/cgroup{name}");
+        self.write(&format!("{dir}/memory.current"), &format!("{usage}\n"));
+        self.write(&format!("{dir}/memory.max"), &format!("{limit}\n"));
+        self.write(&format!("{dir}/memory.stat"), "inactive_file 0\n");
+        self.write(&format!("{dir}/memory.events"), "high 0\nmax 1\noom 0\noom_kill 0\n");
+    }
+
+    fn process(&self, pid: u32, cgroup: &str) -> Target {
+        let stat = format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0\n");
+        self.write(&format!("proc/{pid}/stat"), &stat);
+        let status = "Name:\tx\nState:\tS (sleeping)\nVmRSS:\t100 kB\nThreads:\t1\n";
+        self.write(&format!("proc/{pid}/status"), status);
+        self.write(&format!("proc/{pid}/cgroup"), &format!("0::{cgroup}\n"));
+        Target::Process(ProcessId::read(self.0.path(), pid).unwrap())
+    }
+
+    fn machine(&self) -> LinuxMachine {
+        LinuxMachine::open_at(self.0.path()).unwrap()
+    }
+}
+
+fn read(machine: &mut LinuxMachine, targets: &mut [LinuxTarget]) -> Vec<Sample> {
+    let mut tick = machine.tick();
+    let config = TrackConfig::default();
+    targets.iter_mut().map(|target| target.read(&mut tick, &config).unwrap()).collect()
+}
+
+#[test]
+fn in_one_tick_the_machine_and_each_cgroup_are_read_once() {
+    let fixture = Fixture::new();
+    fixture.group("/pod", 80 * MIB, 100 * MIB);
+    fixture.group("/pod/a", 10 * MIB, 40 * MIB);
+    fixture.group("/pod/b", 20 * MIB, 40 * MIB);
+    let mut machine = fixture.machine();
+    let mut targets = [(1, "/pod/a"), (2, "/pod/a"), (3, "/pod/b")]
+        .map(|(pid, cgroup)| machine.target(&fixture.process(pid, cgroup)).unwrap());
+    read(&mut machine, &mut targets);
+
+    let config = TrackConfig::default();
+    let mut tick = machine.tick();
+    let first = targets[0].read(&mut tick, &config).unwrap();
+    assert_eq!((first.cgroup.usage, first.cgroup.depth), (Ok(80 * MIB), Ok(1)));
+    assert_eq!(first.system.available, Ok(500 << 10));
+    // From here on, what this tick has read stands, whatever becomes of the files.
+    fixture.group("/pod", 95 * MIB, 100 * MIB);
+    fixture.group("/pod/a", 39 * MIB, 40 * MIB);
+    fixture.group("/pod/b", 36 * MIB, 40 * MIB);
+    fixture.write("proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 400 kB\n");
+    let second = targets[1].read(&mut tick, &config).unwrap();
+    assert_eq!((second.cgroup, second.system), (first.cgroup, first.system));
+    let third = targets[2].read(&mut tick, &config).unwrap();
+    assert_eq!(third.system, first.system);
+    let own = (third.cgroup.usage, third.cgroup.limit, third.cgroup.depth);
+    assert_eq!(own, (Ok(36 * MIB), Ok(40 * MIB), Ok(0)), "its own was not read yet");
+    assert_eq!(third.cgroup.headroom, Ok(4 * MIB));
+
+    let later = read(&mut machine, &mut targets);
+    let usage = later.iter().map(|sample| sample.cgroup.usage);
+    assert_eq!(usage.collect::<Vec<_>>(), [Ok(39 * MIB), Ok(39 * MIB), Ok(95 * MIB)]);
+    assert!(later.iter().all(|sample| sample.system.available == Ok(400 << 10)));
+}
+
+#[test]
+fn a_target_is_read_in_ticks_of_its_own_machine_only() {
+    let fixture = Fixture::new();
+    let (mut one, mut other) = (fixture.machine(), fixture.machine());
+    let mut target = one.target(&Target::System).unwrap();
+    let config = TrackConfig::default();
+    assert!(target.read(&mut one.tick(), &config).is_ok());
+    let refused = target.read(&mut other.tick(), &config).unwrap_err();
+    assert!(matches!(refused, SourceError::Failed { .. }), "{refused}");
+}
+
+#[test]
+fn one_that_ends_leaves_the_others_as_they_are() {
+    let fixture = Fixture::new();
+    fixture.group("/a", MIB, 4 * MIB);
+    let mut machine = fixture.machine();
+    let mut targets = [1, 2].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
+    read(&mut machine, &mut targets);
+    fixture.write("proc/1/status", "Name:\tx\nState:\tZ (zombie)\nThreads:\t1\n");
+    let config = TrackConfig::default();
+    let mut tick = machine.tick();
+    assert_eq!(targets[0].read(&mut tick, &config), Err(SourceError::Ended));
+    assert_eq!(targets[1].read(&mut tick, &config).unwrap().process.rss, Ok(100 << 10));
+    let gone = Target::Process(ProcessId { pid: 9, start: 1 });
+    assert_eq!(machine.target(&gone).unwrap_err(), OpenError::NoSuchProcess { pid: 9 });
+}
+
+/// Reads in ticks until `enough` is content with the samples; fails after a time that no machine needs.
+fn read_until(
+    machine: &mut LinuxMachine,
+    targets: &mut [LinuxTarget],
+    mut enough: impl FnMut(&[Sample]) -> bool,
+) -> Vec<Sample> {
+    let start = Instant::now();
+    loop {
+        let samples = read(machine, targets);
+        if enough(&samples) {
+            return samples;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{samples:?}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_process_that_was_moved_and_a_cgroup_that_was_made_anew_are_followed() {
+    let fixture = Fixture::new();
+    for name in ["/a", "/b"] {
+        fixture.group(name, MIB, 4 * MIB);
+    }
+    let mut machine = fixture.machine();
+    let mut targets = [1, 2, 3].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
+    read(&mut machine, &mut targets);
+    fixture.group("/b", 2 * MIB, 4 * MIB);
+    fixture.write("proc/2/cgroup", "0::/b\n");
+    // This pid is somebody else's by now, though its old status is still there to be read.
+    fixture.write("proc/3/cgroup", "0::/b\n");
+    let stat = "3 (y) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 999 0 0\n";
+    fixture.write("proc/3/stat", stat);
+    let samples =
+        read_until(&mut machine, &mut targets, |samples| samples[1].cgroup.usage == Ok(2 * MIB));
+    assert_eq!(samples[0].cgroup.usage, Ok(MIB));
+    assert_eq!(samples[2].cgroup.usage, Ok(MIB), "not that of whoever has the pid now");
+    assert_eq!(targets[1].cgroup_path(0), Some("/b"));
+}
+
+#[test]
+fn trees_that_are_read_together_keep_their_own_children() {
+    let script = "sleep 1000 & echo $!; read line; sleep 1000 & echo $!; wait";
+    let start = || {
+        let mut top = Actor::spawn(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()));
+        let child = pid(&mut top);
+        (top, child)
+    };
+    fn pid(actor: &mut Actor) -> u32 {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut actor.output, &mut line).unwrap();
+        line.trim().parse().unwrap()
+    }
+    let (one, mut other) = (start(), start());
+    let mut machine = LinuxMachine::open().unwrap();
+    let mut targets =
+        [&one.0, &other.0].map(|top| machine.target(&Target::Tree(top.id())).unwrap());
+    let pids = |target: &LinuxTarget| {
+        let mut pids: Vec<u32> = target.snapshot().rows().iter().map(|row| row.id.pid).collect();
+        pids.sort_unstable();
+        pids
+    };
+    let family = |top: &Actor, children: &[u32]| {
+        let mut pids = [&[top.child.id()], children].concat();
+        pids.sort_unstable();
+        pids
+    };
+    let samples = read(&mut machine, &mut targets);
+    assert!(samples.iter().all(|sample| sample.process.processes == Ok(2)), "{samples:?}");
+    assert_eq!(pids(&targets[0]), family(&one.0, &[one.1]));
+    assert_eq!(pids(&targets[1]), family(&other.0, &[other.1]));
+
+    other.0.tell("another");
+    let later = pid(&mut other.0);
+    read(&mut machine, &mut targets);
+    assert_eq!(pids(&targets[0]), family(&one.0, &[one.1]));
+    assert_eq!(pids(&targets[1]), family(&other.0, &[other.1, later]), "found on the next tick");
+
+    // The one thread that reads PSS serves both.
+    let samples = read_until(&mut machine, &mut targets, |samples| {
+        samples.iter().all(|sample| sample.process.pss.is_ok())
+    });
+    for sample in &samples {
+        assert!(sample.process.pss.unwrap() <= sample.process.rss.unwrap(), "{sample:?}");
+    }
+    let readers = fs::read_dir("/proc/self/task").unwrap().flatten().filter(|task| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.trim() == "memtrack-pss")
+    });
+    assert_eq!(readers.count(), 1);
+    for pid in [one.1, other.1, later] {
+        let _ = Command::new("kill").arg(pid.to_string()).status();
+    }
+}
+
+#[test]
+fn cgroups_beyond_the_room_for_their_files_are_read_all_the_same() {
+    let held = || fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = held();
+    let fixture = Fixture::new();
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let narrowed = rustix::process::Rlimit { current: Some(256), ..limit };
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, narrowed).unwrap();
+    let mut machine = fixture.machine();
+    let mut targets: Vec<_> = (1..300)
+        .map(|n| {
+            let name = format!("/pod/{n}");
+            fixture.group(&name, n * MIB, 512 * MIB);
+            machine.target(&Target::Cgroup(name.into())).unwrap()
+        })
+        .collect();
+    for more in [0, 1] {
+        for n in 1..300 {
+            fixture.group(&format!("/pod/{n}"), (n + more) * MIB, 512 * MIB);
+        }
+        let samples = read(&mut machine, &mut targets);
+        for (n, sample) in (1..300).zip(&samples) {
+            assert_eq!(sample.cgroup.usage, Ok((n + more) * MIB), "{n}");
+            assert_eq!(sample.cgroup.events.max, Ok(1));
+        }
+        let held = held() - before;
+        assert!(held <= 80, "{held} descriptors");
+    }
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
+    fs::remove_dir_all(fixture.0.path().join("sys/fs/cgroup/pod/7")).unwrap();
+    let mut tick = machine.tick();
+    let read = targets[6].read(&mut tick, &TrackConfig::default());
+    assert!(
+        read == Err(SourceError::Ended)
+            || read.is_ok_and(|sample| sample.cgroup.usage == Err(Absent::Gone)),
+        "{read:?}"
+    );
+}
