@@ -149,7 +149,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     fn who_may_not_have_one_second_is_given_two() {
         use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
         let ordinary = thread::spawn(|| {
