@@ -6,7 +6,7 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::cgroup::RealCgroup;
@@ -17,6 +17,8 @@ use memtrack::{Absent, TrackConfig};
 #[cfg(feature = "sysinfo")]
 #[test]
 fn sysinfo_and_the_kernel_files_agree_on_a_quiet_process() {
+    use std::process::Stdio;
+
     use memtrack::source::SysinfoSource;
     // Started up: it has read what it was sent.
     let mut child =
