@@ -4,7 +4,7 @@ use std::path::Path;
 
 use memtrack::cgroup::Hierarchy;
 use memtrack::processes::ProcessId;
-use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::source::{LinuxMachine, LinuxSource, Source, Target};
 use memtrack::{Tier, TrackConfig};
 
 use crate::tree::Tree;
@@ -15,9 +15,11 @@ const PID: u32 = 7;
 pub(crate) fn process(bytes: &[u8]) {
     let tree = Tree::grow(bytes);
     let Ok(id) = ProcessId::read(tree.root(), PID) else { return };
-    for target in [Target::Process(id), Target::Tree(id)] {
-        read_twice(&tree, &target);
+    let targets = [Target::Process(id), Target::Tree(id)];
+    for target in &targets {
+        read_twice(&tree, target);
     }
+    read_together(&tree, &targets);
 }
 
 /// The mappings of one process: the whole input is its `smaps`.
@@ -72,5 +74,18 @@ fn read_twice(tree: &Tree, target: &Target) {
     for tier in [Tier::Production, Tier::Development] {
         let config = TrackConfig { tier, ..TrackConfig::default() };
         let _ = source.read(&config);
+    }
+}
+
+/// The same by way of a machine: files that are shared, and some that are opened each time.
+fn read_together(tree: &Tree, targets: &[Target]) {
+    let Ok(mut machine) = LinuxMachine::open_at(tree.root()) else { return };
+    let mut open: Vec<_> =
+        targets.iter().filter_map(|target| machine.target(target).ok()).collect();
+    for _ in 0..2 {
+        let mut tick = machine.tick();
+        for target in &mut open {
+            let _ = target.read(&mut tick, &TrackConfig::default());
+        }
     }
 }

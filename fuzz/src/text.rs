@@ -1,8 +1,8 @@
 //! What people write.
 
+use clap::Parser;
 use memcli::cli::Cli;
 use memcli::target::{Subject, Target};
-use clap::Parser;
 use mempressure::config::BudgetTotal;
 use memtrack::units::{format_duration, parse_duration};
 use memtrack::{Rate, Size};

@@ -21,7 +21,9 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const INTERVAL_EACH: Duration = Duration::from_millis(1);
 /// How long to wait for the PSS of a tree, and how often to ask in that time: 10 ms cover about 1 GiB.
 const PSS_PAUSE: Duration = Duration::from_millis(1);
-const PSS_TRIES: u32 = 10;
+const PSS_TRIES: usize = 10;
+/// One after the other, so for several trees longer, but not for ever.
+const PSS_TREES: usize = 10;
 
 /// What a look saw.
 #[derive(Debug)]
@@ -104,7 +106,8 @@ pub fn look(
 
 /// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
 fn wait_for_pss(machine: &mut LinuxMachine, open: &mut [Result<Watch, Failure>]) {
-    for _ in 0..PSS_TRIES {
+    let trees = open.iter().flatten().filter(|watch| watch.waits_for_pss()).count();
+    for _ in 0..PSS_TRIES * trees.min(PSS_TREES) {
         let mut waiting =
             open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
         if waiting.peek().is_none() {

@@ -469,6 +469,26 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
+        /// The scale is that of the last reading for as long as its vote stands: three samples.
+        #[test]
+        fn the_scale_follows_the_last_reading_as_long_as_its_vote_stands(
+            readings in prop::collection::vec(prop::option::weighted(0.6, 0..1000u64), 1..60),
+        ) {
+            let mut world = World::new();
+            for (i, reading) in readings.iter().enumerate() {
+                match reading {
+                    Some(used) => world.sample(*used),
+                    None => world.take(Sample::empty(Stamp::synthetic(Duration::ZERO))),
+                }
+                let heard = readings[..=i].iter().rev().take(4).find_map(|reading| *reading);
+                let scale = heard.map_or(1.0, |used| (950.0 - used as f64) / 250.0).clamp(0.0, 1.0);
+                prop_assert!((world.advice.scale() - scale).abs() < 1e-9);
+                let room = heard.map_or(u64::MAX / 4, |used| 950u64.saturating_sub(used) * MIB);
+                prop_assert!(world.advice.try_reserve(room).is_ok());
+                prop_assert_eq!(world.advice.try_reserve(room + 1).is_ok(), heard.is_none());
+            }
+        }
+
         #[test]
         fn reservations_are_granted_as_a_plain_ledger_would(moves in prop::collection::vec(moves(), 1..80)) {
             let mut world = World::new();

@@ -9,8 +9,9 @@
 //! levels, leaks and alerts are the business of the layers above.
 //!
 //! A [`source::LinuxSource`] takes one [`Sample`] when asked; a [`sampler::Sampler`] asks it on time, on a thread of its
-//! own, and hands the samples on. [`rss`] and [`peak`] are for programs that want one number. [`mappings`] tell, of two
-//! readings some minutes apart, where the memory grew.
+//! own, and hands the samples on. A [`source::LinuxMachine`] reads many targets together, each thing that they share once.
+//! [`rss`] and [`peak`] are for programs that want one number. [`mappings`] tell, of two readings some minutes apart, where
+//! the memory grew.
 //!
 //! ```
 //! use memtrack::sampler::Sampler;

@@ -245,6 +245,19 @@ fn v1_rounded_i64_max_is_no_limit_whatever_the_page_size() {
 }
 
 #[test]
+fn the_root_of_v1_has_no_limit_that_is_worth_reading() {
+    let machine = Machine::v1("/app");
+    machine.group_v1("/app", 10 * MIB, 0, &bytes(40 * MIB), NO_LIMIT);
+    machine.group_v1("", 60 * MIB, 0, &bytes(61 * MIB), NO_LIMIT);
+    assert_eq!(machine.read().depth, Ok(1), "the top of a mount need not be the root");
+    machine.write("sys/fs/cgroup/memory/release_agent", "");
+    assert_eq!((machine.read().depth, machine.read().limit), (Ok(0), Ok(40 * MIB)));
+    machine.write("proc/self/cgroup", "4:memory:/\n");
+    let root = machine.read();
+    assert_eq!((root.usage, root.limit), (Ok(60 * MIB), Err(Absent::Unlimited)));
+}
+
+#[test]
 fn v1_without_hierarchy_the_parents_limit_is_its_own() {
     let machine = Machine::v1("/old/one");
     machine.group_v1("/old/one", MIB, 0, &bytes(100 * MIB), NO_LIMIT);

@@ -43,6 +43,10 @@ fn snippet<'a>(
     primary: bool,
 ) -> Option<Snippet<'a, annotate_snippets::Annotation<'a>>> {
     let source = &label.origin.source;
+    if !source.is_file() {
+        // A flag or a variable is one value, which the message tells.
+        return None;
+    }
     let span = label.span.clone().filter(|span| source.text.get(span.clone()).is_some())?;
     let kind = if primary { AnnotationKind::Primary } else { AnnotationKind::Context };
     let mut annotation = kind.span(span);

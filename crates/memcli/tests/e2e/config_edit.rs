@@ -162,12 +162,15 @@ fn a_plan_says_what_recorded_samples_would_come_to() {
 
     let shown = home.good(&["plan", candidate, "--trace", trace]);
     assert!(shown.contains("budget.total: \"64GiB\" -> \"16MiB\", tightened"), "{shown}");
-    assert!(shown.contains("emergency would have been reached"), "{shown}");
     assert_eq!(home.good(&["plan", candidate, "--trace", trace]), shown, "the same twice");
     let document: Value =
         serde_json::from_str(&home.good(&["plan", "--json", candidate, "--trace", trace])).unwrap();
     assert_eq!(document["effects"][0]["then"]["highest"], "emergency");
-    assert!(shown.contains("a critical alert would have gone out"), "{shown}");
+    // Wherever the line is broken.
+    let words: Vec<_> = shown.split_whitespace().collect();
+    let words = words.join(" ");
+    assert!(words.contains("emergency would have been reached"), "{shown}");
+    assert!(words.contains("a critical alert would have gone out"), "{shown}");
 
     // Without a trace it takes what a running watch records.
     let live = home.0.path().join("live.jsonl.gz");

@@ -50,7 +50,7 @@ impl Session {
         command.env("XDG_CONFIG_HOME", home.join(".config"));
         command.env("XDG_STATE_HOME", home.join(".local/state"));
         command.env("COLUMNS", self.columns.to_string()).env("NO_COLOR", "1");
-        command.env("LANG", "C.UTF-8").env_remove("LC_ALL");
+        command.env("LANG", "C.UTF-8").env_remove("LC_ALL").env_remove("LC_CTYPE");
         command
     }
 
@@ -137,7 +137,7 @@ fn the_configuration_as_it_is_edited() {
         session.types("config set pressure.band 0.9").types("config set pressure.bnad 0.1");
         session.types("config set pressure.band 0.04").types("config unset budget.total");
         session.types("config unset budget.total").types("config history");
-        session.types("config rollback 1").types("config rollback 99").types("config path");
+        session.types("config rollback").types("config rollback 99").types("config path");
         session.writes("new.toml", "schema_version = 3\n[budget]\ntotal = \"1GiB\"\n");
         session.types("config diff new.toml").types("config init");
         is_kept("config-edit", columns, &session.text);

@@ -73,7 +73,7 @@ impl Group {
         let (usage, limit, high, events, failures) = match version {
             Version::V1 => (
                 open("memory.usage_in_bytes"),
-                open("memory.limit_in_bytes"),
+                if is_root(dir) { Err(Absent::Unsupported) } else { open("memory.limit_in_bytes") },
                 Err(Absent::Unsupported),
                 of_own("memory.oom_control"),
                 of_own("memory.failcnt"),
@@ -181,6 +181,13 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether this is the root of a v1 hierarchy, on which the kernel takes no limit (`mem_cgroup_write`): there is nothing
+/// to read on each tick. Only the root has this file (`CFTYPE_ONLY_ON_ROOT`), be the mount point what it may; on v2 the
+/// root has no limit to read.
+fn is_root(dir: &Path) -> bool {
+    dir.join("release_agent").exists()
 }
 
 /// Whether a v1 cgroup counts what its children use. With `use_hierarchy` 0, possible before 5.11, its limit is its own.

@@ -1,6 +1,6 @@
 //! The verbs that only look: check, show, explain, path, schema.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use memcfg::Diagnostic;
@@ -11,11 +11,11 @@ use memcfg::overlay::Overlay;
 use memcfg::schema::Key;
 use serde_json::json;
 
-use super::{say, sources, version_line};
+use super::{say, say_row, sources, version_line};
 use crate::cli::{CheckArgs, ExplainArgs, ShowArgs};
 use crate::exit::{self, Failure};
 use crate::live::refused;
-use crate::output::{diagnostic, page, screen};
+use crate::output::{diagnostic, screen};
 
 fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic>>, Failure> {
     Ok(document::load(&sources(explicit)?))
@@ -90,9 +90,9 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
         return Ok(exit::OK);
     }
     say(format_args!("{} = {}", found.key, found.effective.value))?;
-    say(format_args!("  from   {}", found.effective.origin))?;
+    say_row("from", &found.effective.origin.to_string())?;
     for hidden in &found.shadowed {
-        say(format_args!("  hides  {} from {}", hidden.value, hidden.origin))?;
+        say_row("hides", &format!("{} from {}", hidden.value, hidden.origin))?;
     }
     known.map_or(Ok(()), describe)?;
     Ok(exit::OK)
@@ -100,12 +100,8 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
 
 /// Says what a key is for and what it may be.
 fn describe(key: &Key) -> Result<(), Failure> {
-    let columns = page::columns(io::stdout(), 100);
-    for (name, value) in [("is", key.about.as_str()), ("takes", &key.kind.allowed())] {
-        let options = textwrap::Options::new(columns).subsequent_indent("         ");
-        say(format_args!("{}", textwrap::fill(&format!("  {name:<6} {value}"), options)))?;
-    }
-    Ok(())
+    say_row("is", &key.about)?;
+    say_row("takes", &key.kind.allowed())
 }
 
 /// Lists where files are looked for, the weakest first, and which are there.

@@ -14,7 +14,7 @@ use memcfg::files::Sources;
 use crate::cli::ConfigCommand;
 use crate::exit::{self, Failure};
 use crate::live::places;
-use crate::output::screen;
+use crate::output::{page, screen};
 
 /// Does what was asked.
 ///
@@ -72,6 +72,13 @@ fn say(line: fmt::Arguments<'_>) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// Says a row under its name, broken at words.
+fn say_row(name: &str, value: &str) -> Result<(), Failure> {
+    let columns = page::columns(io::stdout(), 100);
+    let options = textwrap::Options::new(columns).subsequent_indent("         ");
+    say(format_args!("{}", textwrap::fill(&format!("  {name:<6} {value}"), options)))
 }
 
 /// The schema version of what this program writes, as the first line of every document.

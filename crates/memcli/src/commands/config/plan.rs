@@ -12,7 +12,7 @@ use mempressure::Level;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{edited, read, say, sources};
+use super::{edited, read, say, say_row, sources};
 use crate::alert;
 use crate::cli::{CandidateArgs, PlanArgs};
 use crate::exit::{self, Failure};
@@ -56,9 +56,9 @@ pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failu
     say_changes(&changes)?;
     for effect in &effects {
         say(format_args!("{}: {} samples", effect.trace, effect.now.samples))?;
-        say(format_args!("  now   {}", effect.now.words()))?;
-        say(format_args!("  then  {}", effect.then.words()))?;
-        say(format_args!("  so    {}", effect.words()))?;
+        say_row("now", &effect.now.words())?;
+        say_row("then", &effect.then.words())?;
+        say_row("so", &effect.words())?;
     }
     if effects.is_empty() {
         say(format_args!(
