@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     if let Some(unknown) = args.iter().find(|name| !CORES.iter().any(|core| core.name == **name)) {
         bail!("no core `{unknown}`: there are {}", CORES.map(|core| core.name).join(", "));
     }
-    if !shell::exists("cargo-mutants", "--version") {
+    if !shell::has_subcommand(root, "mutants") {
         bail!("cargo-mutants is not installed: `{INSTALL}`");
     }
     let page = std::fs::read_to_string(root.join(PAGE))
