@@ -2,6 +2,7 @@
 //! and with a bill of materials.
 
 mod deb;
+mod order;
 mod sbom;
 
 use std::path::{Path, PathBuf};
@@ -52,20 +53,42 @@ fn host() -> anyhow::Result<String> {
     Ok(host.context("rustc names no host")?.to_owned())
 }
 
-/// Builds with the C library linked in, or else, and saying so, with the system's.
+/// Builds with the C library linked in and in the order that takes the least memory, or else, and saying so, without the one
+/// or the other.
 fn build(root: &Path, host: &str) -> anyhow::Result<(PathBuf, &'static str)> {
-    // Naming the target keeps the flag away from build scripts and procedural macros.
-    let arguments = ["build", "--release", "--locked", "--package=memcli", "--target", host];
     let own = root.join("target/dist-build");
     let program = own.join(host).join("release/memcli");
-    let build = |flags: &str| {
-        shell::capture(cargo(root, arguments).env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &own))
+    let build = |flags: &str, strip: &str, link: &[String]| {
+        // Naming the target keeps the flags away from build scripts and procedural macros.
+        let arguments = ["rustc", "--release", "--locked", "--package=memcli", "--bin=memcli"];
+        let mut cargo = cargo(root, arguments);
+        cargo.args(["--target", host, "--"]);
+        cargo.args(
+            link.iter().flat_map(|argument| ["-C".to_owned(), format!("link-arg={argument}")]),
+        );
+        cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &own);
+        shell::capture(cargo.env("CARGO_PROFILE_RELEASE_STRIP", strip))
     };
-    if build("-C target-feature=+crt-static")?.good {
-        return Ok((program, "static"));
+    const STATIC: &str = "-C target-feature=+crt-static";
+    // With its symbols, for the order.
+    if build(STATIC, "none", &[])?.good {
+        if let Some(order) = order::write(&program, &own)? {
+            let order = format!("-Wl,--symbol-ordering-file={}", order.display());
+            // An address that a symbol has no say in is no mistake of the list.
+            let link = [order, "-Wl,--no-warn-symbol-ordering".to_owned()];
+            if build(STATIC, "symbols", &link)?.good {
+                return Ok((program, "static, ordered"));
+            }
+        }
+        println!(
+            "the linker here takes no order of functions: the program takes more memory than it need"
+        );
+        if build(STATIC, "symbols", &[])?.good {
+            return Ok((program, "static"));
+        }
     }
     println!("a static program cannot be linked here; linking with the system's C library");
-    let output = build("")?;
+    let output = build("", "symbols", &[])?;
     if !output.good {
         bail!("the build failed:\n{}", output.text);
     }

@@ -20,7 +20,12 @@ pub fn command(root: &Path, row: &ProcessRow) -> String {
         Some(program) => format!("{program} {}", arguments.replace('\0', " ")),
     };
     let command = command.trim_end();
-    command.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect()
+    let shown = |c: char| match c {
+        '\n' | '\t' => ' ',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    command.chars().map(shown).take(200).collect()
 }
 
 #[cfg(test)]

@@ -399,8 +399,10 @@ impl EndRow {
     }
 }
 
+/// Nothing in a file may steer a terminal. The lines of a script stay apart.
 pub(super) fn clean(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
+    let blank = |c| if matches!(c, '\n' | '\t') { ' ' } else { c };
+    text.chars().map(blank).filter(|c| !c.is_control()).collect()
 }
 
 mod rfc3339 {
