@@ -62,12 +62,11 @@ fn build(root: &Path, host: &str) -> anyhow::Result<(PathBuf, &'static str)> {
         // Naming the target keeps the flags away from build scripts and procedural macros.
         let arguments = ["rustc", "--release", "--locked", "--package=memcli", "--bin=memcli"];
         let mut cargo = cargo(root, arguments);
-        cargo.args(["--target", host, "--"]);
+        cargo.args(["--target", host, "--", "-C", &format!("strip={strip}")]);
         cargo.args(
             link.iter().flat_map(|argument| ["-C".to_owned(), format!("link-arg={argument}")]),
         );
-        cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &own);
-        shell::capture(cargo.env("CARGO_PROFILE_RELEASE_STRIP", strip))
+        shell::capture(cargo.env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &own))
     };
     const STATIC: &str = "-C target-feature=+crt-static";
     // With its symbols, for the order.
