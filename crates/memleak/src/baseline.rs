@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 
-/// The version of the file's form.
-pub const VERSION: u32 = 1;
+/// The version of the file's form. 2: segments keep their slopes and floors, and the profile of a steady life is kept.
+pub const VERSION: u32 = 2;
 /// A file larger than this is not ours: a full history is below 100 KiB.
 const MOST_BYTES: u64 = 1 << 20;
 

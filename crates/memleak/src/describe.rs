@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::detector::{CONFIRM, Detector, FIRST_LOOK, State};
+use crate::detector::{Detector, FIRST_LOOK, State};
 use crate::growth::{Growth, LEAST_GROWTH, growth};
 use crate::rate::{Now, rate_now};
 use crate::saturation::power;
@@ -18,7 +18,7 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
     let window = history.window(detector.hit.map_or(later, |hit| hit.from));
-    let found = window.as_ref().map(growth);
+    let found = window.as_ref().map(|window| growth(window, &detector.tuning));
     let mut evidence = evidence(detector, now, window.as_ref().zip(found));
     match detector.state {
         State::Early => Verdict::Undecided {
@@ -32,17 +32,17 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
             Verdict::Steady { plateau, evidence }
         }
         State::Undecided(why) => {
-            let watch_for = seconds(wait_of_rise(why, history, found.as_ref()));
+            let watch_for = seconds(wait_of_rise(why, detector, found.as_ref()));
             Verdict::Undecided { why, watch_for, evidence }
         }
         State::Growing => {
-            let rate = rate(detector, now);
+            let rate = detector.rate();
             evidence.trend = Some(rate);
             let watch_for = seconds(detector.wait()).unwrap_or_default();
             Verdict::Growing { rate, watch_for, evidence }
         }
         State::Leak => {
-            let rate = rate(detector, now);
+            let rate = detector.rate();
             evidence.trend = Some(rate);
             leak(detector, rate, window.as_ref(), found, evidence)
         }
@@ -113,21 +113,6 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
     out
 }
 
-fn rate(detector: &Detector, now: Option<Now>) -> Trend {
-    let flat = |rate: f64, half: f64| Trend {
-        bytes_per_second: rate,
-        low: rate - half,
-        high: rate + half,
-    };
-    let half = now.map_or(0.0, |now| (now.trend.high - now.trend.low) / 2.0);
-    match (detector.hit, detector.carried) {
-        (Some(Hit { season: Some((_, rate)), .. }), _) => flat(rate, half),
-        (Some(_), _) => now.map_or(Trend::default(), |now| now.trend),
-        (None, Some((rate, _))) => flat(rate, rate.abs() / 2.0),
-        (None, None) => now.map_or(Trend::default(), |now| now.trend),
-    }
-}
-
 /// The start of the window that grows, or the bend in it after which it began to.
 fn onset(history: &History, hit: &Hit) -> f64 {
     let Some(now) = rate_now(history, hit.from).filter(|now| now.from > hit.from) else {
@@ -190,11 +175,13 @@ fn wait_of_early(detector: &Detector) -> Option<f64> {
 }
 
 /// How long until growth of this speed would be told from this noise, or a rise that settles has settled.
-fn wait_of_rise(why: Why, history: &History, found: Option<&Growth>) -> Option<f64> {
-    let span = history.span();
+fn wait_of_rise(why: Why, detector: &Detector, found: Option<&Growth>) -> Option<f64> {
+    let span = detector.history.span();
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
-            let wait = (1.0 + CONFIRM) * found.needed.max(LEAST_GROWTH) / found.rate - span;
+            let wait = (1.0 + detector.tuning.confirm) * found.needed.max(LEAST_GROWTH)
+                / found.rate
+                - span;
             Some(wait.clamp(0.1 * span, 10.0 * span))
         }
         // What settles shows it within as long again: the hazard of an end is one over the age.

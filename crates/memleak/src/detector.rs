@@ -1,17 +1,19 @@
 //! The streaming detector: when to look, what a look concludes, and when a verdict is confirmed or cleared.
 
-use std::f64::consts::PI;
 use std::time::Duration;
 
 use crate::config::LeakConfig;
+use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, LEAST_GROWTH, stands_still};
+use crate::growth::{Finding, Growth, LEAST_GROWTH};
+use crate::pool::pooled;
+use crate::profile::Profile;
 use crate::rate::rate_now;
-use crate::saturation::{beats_cycle, prepare};
+use crate::saturation::prepare;
 use crate::search::{Hit, Search, grows_now};
 use crate::segment::{Fall, Falls, Past, pause};
-use crate::trend::ranks;
-use crate::verdict::{Change, Verdict, Why};
+use crate::tuning::Tuning;
+use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::History;
 
 /// A look is taken each time a segment's samples have grown by this share, so that a month has few chances to err.
@@ -24,55 +26,16 @@ const HOLD_SAMPLES: f64 = 50.0;
 const HOLD_LEAST: f64 = 4.0;
 /// and need not span more seconds than this.
 const HOLD_MOST: f64 = 1800.0;
-/// Growth is confirmed when it has gone on for this share of the window that showed it first,
-pub(crate) const CONFIRM: f64 = 0.45;
-/// for at least this many shortest windows: a heap between two collections, or a start, grows for one or two,
-const CONFIRM_LEAST: f64 = 1.6;
-/// (counted from this many seconds on, so that a run of seconds is judged in seconds)
-const CONFIRM_QUICK: f64 = 5.0;
-/// and need not for more than this many,
-const CONFIRM_MOST: f64 = 8.0;
-/// has gained this share of what its slope predicted,
-const CONTINUES: f64 = 0.5;
-/// and the new stretch alone has this share of the slope.
-const RECENT: f64 = 0.35;
 /// A confirmed leak is cleared when no window has shown growth for this share of the segment.
 const CLEAR: f64 = 0.08;
-/// At the end of a run there is no more to wait for: this share of the usual wait is enough.
-const ENDING: f64 = 0.25;
-/// Seconds of the cycle that most services have.
-const DAY: f64 = 86_400.0;
-/// After this many of them the cycle has shown itself.
-const DAY_KNOWN: f64 = 1.1;
-/// A daily cycle that swings by up to this share of the level is nothing unusual.
-const DAY_SWING: f64 = 0.15;
-/// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
-/// of the residuals).
-const DAY_GAIN: f64 = 5.0;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
 /// A leak that ended in a restart stands until the new segment is this share of the old one's age.
 const CARRY: f64 = 1.0;
-/// A leak is confirmed only while the newest part of the window grows by at least this share of the slope,
-const NOW: f64 = 0.5;
-/// and counts as stalled while that grows by less than this share.
+/// A leak counts as stalled while the newest part of its window grows by less than this share of the slope.
 const STALL: f64 = 0.1;
 /// Segments that are remembered.
 const PASTS: usize = 16;
-
-/// Growth that was seen and waits for confirmation.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-struct Candidate {
-    /// Seconds when it was first seen.
-    at: f64,
-    /// Seconds that the window spanned.
-    span: f64,
-    /// Bytes per second.
-    rate: f64,
-    /// Level then, in bytes.
-    level: f64,
-}
 
 /// What a detector says, without the figures that a [`Verdict`] computes when it is asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,21 +69,26 @@ pub struct Detector {
     falls: Falls,
     pub(crate) history: History,
     pub(crate) pasts: Vec<Past>,
+    /// What the last steady life has shown.
+    profile: Option<Profile>,
     pub(crate) restarts: u32,
     pub(crate) samples: u64,
     pub(crate) first: Option<f64>,
     next_look: u64,
     pub(crate) state: State,
     pub(crate) hit: Option<Hit>,
-    candidate: Option<Candidate>,
+    pub(crate) candidate: Option<Candidate>,
     /// Seconds since when no window has grown, while a leak stands.
     quiet_since: Option<f64>,
-    /// The last leaking segment's rate, and until when it still counts.
-    pub(crate) carried: Option<(f64, f64)>,
+    /// Seconds until which a leak that ended in a restart still counts.
+    pub(crate) carried: Option<f64>,
     /// Seconds of the last sample, repaired.
     pub(crate) last: f64,
     /// The verdict when its kind last changed.
     reported: Verdict,
+    /// The margins; those of this build, whatever build saved the rest.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) tuning: Tuning,
 }
 
 impl Detector {
@@ -137,6 +105,7 @@ impl Detector {
             falls: Falls::default(),
             history: History::default(),
             pasts: Vec::new(),
+            profile: None,
             restarts: 0,
             samples: 0,
             first: None,
@@ -148,6 +117,7 @@ impl Detector {
             carried: None,
             last: 0.0,
             reported: Verdict::unseen(),
+            tuning: Tuning::default(),
         };
         detector.set_config(config);
         detector
@@ -157,6 +127,12 @@ impl Detector {
     pub fn set_config(&mut self, config: &LeakConfig) {
         self.min_samples = u64::from(config.min_samples);
         self.baseline_window = config.baseline_window.as_secs_f64();
+    }
+
+    /// Replaces the margins, to measure what they are worth: see [`Tuning`].
+    #[doc(hidden)]
+    pub fn set_tuning(&mut self, tuning: Tuning) {
+        self.tuning = tuning;
     }
 
     /// The size, in bytes, at which the target would fail, for [`Verdict::Leak`]'s `time_to_limit`; `None`: not known.
@@ -223,6 +199,7 @@ impl Detector {
             && self.clock.is_sound()
             && self.falls.is_sound()
             && self.pasts.len() <= PASTS
+            && self.profile.is_none_or(|profile| profile.is_sound())
             && self.last.is_finite()
     }
 
@@ -261,11 +238,11 @@ impl Detector {
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
         let grew = matches!(self.state, State::Leak | State::Growing)
             && self.hit.is_some_and(|hit| hit.share >= 0.5);
-        if grew && span > 0.3 * whole {
-            let rate = self.rate();
-            self.carried = Some((rate, self.history.end() + CARRY * span));
-        } else if span > 0.3 * whole {
-            self.carried = None;
+        if span > 0.3 * whole {
+            self.carried = grew.then_some(self.history.end() + CARRY * span);
+        }
+        if self.state == State::Steady {
+            self.profile = Profile::learn(&self.history).or(self.profile);
         }
         if self.pasts.len() == PASTS {
             self.pasts.remove(0);
@@ -273,7 +250,17 @@ impl Detector {
         let top = self.history.level_since(self.history.end() - span / 48.0, 1.0).unwrap_or(0.0);
         let fell = (top - level).max(0.0);
         let stood = self.history.stood_above(level + 0.5 * fell);
-        self.pasts.push(Past { span, fell, stood, grew });
+        self.pasts.push(Past {
+            start: self.history.origin(),
+            span,
+            low: self
+                .history
+                .floor_between(self.history.origin(), self.history.end())
+                .unwrap_or(level),
+            fell,
+            stood,
+            grew: grew.then(|| self.slope()).flatten(),
+        });
         self.restarts = self.restarts.saturating_add(1);
         self.history = History::default();
         self.next_look = FIRST_LOOK;
@@ -281,21 +268,24 @@ impl Detector {
         self.hit = None;
     }
 
-    pub(crate) fn rate(&self) -> f64 {
+    /// The slope of the growth that stands, over all lives that show it.
+    pub(crate) fn rate(&self) -> Trend {
         match self.hit {
-            Some(Hit { season: Some((_, rate)), .. }) => rate,
-            Some(hit) => {
-                rate_now(&self.history, hit.from).map_or(0.0, |now| now.trend.bytes_per_second)
-            }
-            None => self.carried.map_or(0.0, |(rate, _)| rate),
+            Some(Hit { season: Some(_), .. }) => self.slope(),
+            Some(_) => pooled(&self.pasts, self.slope()),
+            None if self.carried.is_some() => pooled(&self.pasts, None),
+            None => self.slope(),
         }
+        .unwrap_or_default()
     }
 
-    /// Seconds that growth must go on after it was first seen.
-    fn needs(&self, seen: &Candidate) -> f64 {
-        let hold = self.hold();
-        let least = CONFIRM_LEAST * (hold - CONFIRM_QUICK).max(0.0);
-        (CONFIRM * seen.span).clamp(least, CONFIRM_MOST * hold)
+    /// The slope of the present life.
+    fn slope(&self) -> Option<Trend> {
+        let from = self.hit.map_or(self.history.origin(), |hit| hit.from);
+        let now = rate_now(&self.history, from).map(|now| now.trend);
+        let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
+        let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
+        Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
     }
 
     fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
@@ -310,9 +300,17 @@ impl Detector {
             history: &self.history,
             pasts: &self.pasts,
             hold,
-            leaking: self.state == State::Leak,
+            swing: self.profile.map_or(0.0, |profile| profile.swing),
+            tuning: &self.tuning,
         };
-        let (mut found, recent) = search.run();
+        let (mut found, mut recent) = search.run();
+        if self.state != State::Leak && self.is_start() {
+            // It rises as it did before it became steady last time.
+            recent = found
+                .take()
+                .map(|(_, found)| Growth { finding: Finding::Ending, ..found })
+                .or(recent);
+        }
         if self.state == State::Leak
             && let Some((hit, growth)) = &found
             && hit.season.is_none()
@@ -337,7 +335,7 @@ impl Detector {
                 self.candidate = None;
                 if self.state == State::Leak {
                     let since = *self.quiet_since.get_or_insert(now);
-                    let carried = self.carried.is_some_and(|(_, until)| now < until);
+                    let carried = self.carried.is_some_and(|until| now < until);
                     if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
                         self.state = quiet(recent);
                         self.quiet_since = None;
@@ -353,56 +351,13 @@ impl Detector {
         self.settle(at)
     }
 
-    /// Whether growth seen earlier has gone on long enough since.
-    fn confirms(&mut self, hit: &Hit, found: &Growth, ending: bool) -> bool {
-        let (now, span) = (self.history.end(), self.history.span());
-        let tail = now - (span / 60.0).max(5.0 * self.clock.interval());
-        let Some(level) = self.history.level_since(tail, 0.5) else { return false };
-        let fresh = Candidate { at: now, span: span * hit.share, rate: found.rate, level };
-        let Some(seen) = self.candidate else {
-            self.candidate = Some(fresh);
-            return false;
-        };
-        let waited = now - seen.at;
-        let needs = self.needs(&seen);
-        if waited < if ending { ENDING * needs } else { needs } {
-            return false;
-        }
-        let low = self.history.level_since(tail, 0.3).unwrap_or(level);
-        let recent = self.history.window(seen.at).map_or(seen.rate, |window| {
-            ranks(&window.level).slope.min(ranks(&window.low).slope) / window.span
-        });
-        let goes_on =
-            low - seen.level >= CONTINUES * seen.rate * waited && recent >= RECENT * seen.rate;
-        if !goes_on {
-            self.candidate = Some(fresh);
-        }
-        goes_on
-            && grows_now(&self.history, seen.rate, hit.share * span, NOW)
-            && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
-            && (ending || !self.may_be_a_day(seen.rate, level))
-    }
-
-    /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
-    fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
-        let span = self.history.span();
-        // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
-        if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
-            return false;
-        }
-        let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| beats_cycle(&window, DAY) < DAY_GAIN)
-    }
-
-    /// Seconds until growth that goes on is confirmed.
-    pub(crate) fn wait(&self) -> Option<f64> {
-        let seen = self.candidate?;
-        Some((seen.at + CONFIRM * seen.span - self.history.end()).max(self.clock.interval()))
-    }
-
-    /// Seconds of the window that first showed the growth.
-    pub(crate) fn seen_over(&self) -> f64 {
-        self.candidate.map_or(self.history.span(), |seen| seen.span)
+    /// Whether the present life does no more than start as one before did that became steady.
+    fn is_start(&self) -> bool {
+        let Some(profile) = self.profile.filter(|_| self.restarts > 0) else { return false };
+        let tail =
+            self.history.end() - (self.history.span() / 60.0).max(5.0 * self.clock.interval());
+        let level = self.history.level_since(tail, 0.5).unwrap_or(0.0);
+        profile.is_start(self.history.span(), level)
     }
 
     /// The median level over the baseline window of the present segment, in bytes.

@@ -2,13 +2,14 @@
 
 use crate::saturation::saturation;
 use crate::trend::{inflation, lag_one, ranks, residuals, robust_deviation};
+use crate::tuning::Tuning;
 use crate::window::{POINTS, Window, median, quantile};
 
 pub(crate) const MIB: f64 = 1_048_576.0;
 /// Growth below which nothing is called growing, in bytes: allocators and page caches move this much by themselves.
 pub(crate) const LEAST_GROWTH: f64 = 5.0 * MIB;
 /// Growth below this share of the level is not told from drift of the whole.
-const LEAST_SHARE: f64 = 0.006;
+pub(crate) const LEAST_SHARE: f64 = 0.006;
 /// Growth must be this many standard deviations of the change from one point to the next (times 0.7, the share of that
 /// deviation that independent noise puts into one point).
 const LEAST_DEVIATIONS: f64 = 3.5 * 0.7;
@@ -18,9 +19,7 @@ const LEAST_RANGE: f64 = 0.8;
 const LEAST_SCORE: f64 = 4.2;
 /// Or this score without the correction, when the growth is far outside the residuals.
 const PLAIN_SCORE: f64 = 7.0;
-/// A bounded model wins when it fits better by this (effective points times the log ratio of the residuals),
-const BOUNDED_GAIN: f64 = 6.0;
-/// and its slope at the end is below this share of its mean slope.
+/// A bounded model wins when its slope at the end is below this share of its mean slope.
 const BOUNDED_TERMINAL: f64 = 0.6;
 /// The later half must hold this share of the growth.
 const LEAST_HALF: f64 = 0.35;
@@ -94,7 +93,7 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
 }
 
 /// Applies all tests to a window.
-pub(crate) fn growth(window: &Window) -> Growth {
+pub(crate) fn growth(window: &Window, tuning: &Tuning) -> Growth {
     let (level, low) = (&window.level, &window.low);
     let mut out = Growth::none();
     // Most windows of most series end here: a tenth of the cost of the rank statistics.
@@ -115,7 +114,8 @@ pub(crate) fn growth(window: &Window) -> Growth {
     if out.bytes <= 0.0 {
         return out;
     }
-    if let Some(slope) = floor_rises(low) {
+    let floor_score = by_low.score / inflation(lag_one(&low_around));
+    if let Some(slope) = floor_rises(low).filter(|_| floor_score >= tuning.floor) {
         let mut sorted = *level;
         if slope >= LEAST_GROWTH.max(LEAST_SHARE * median(&mut sorted)) {
             out.bytes = slope;
@@ -141,7 +141,7 @@ pub(crate) fn growth(window: &Window) -> Growth {
         return out;
     }
     let models = saturation(low, window.filled);
-    out.finding = if models.gain > BOUNDED_GAIN && models.terminal < BOUNDED_TERMINAL {
+    out.finding = if models.gain > tuning.bounded && models.terminal < BOUNDED_TERMINAL {
         Finding::Bounded
     } else {
         Finding::Grows

@@ -4,7 +4,7 @@
 //! each with its evidence and the slowest growth it could have seen. It is pure, streaming and causal, and its state is
 //! bounded: no clock, no I/O, the same samples give the same verdicts live and replayed, at ten samples a second for
 //! seconds as at one a minute for a month. Beside it stand the plain [`Rules`] (growth and RSS against thresholds), the
-//! [`Kinds`] of memory that grow, and [`compare()`] for two runs of one program.
+//! [`Kinds`] of memory and the [`Parts`] of a program that grow, and [`compare()`] for two runs of one program.
 //!
 //! With feature `worker` come a thread on a sampler's subscription ([`Worker`]), throttled [`Alerts`] and the
 //! [`baseline`] file; `config` makes [`LeakConfig`] a section of a document; without features the crate is mathematics
@@ -38,11 +38,15 @@ pub mod alert;
 pub mod baseline;
 pub mod compare;
 pub mod config;
+mod confirm;
 mod describe;
 pub mod detector;
 mod filter;
 mod growth;
 pub mod kinds;
+pub mod parts;
+mod pool;
+mod profile;
 mod rate;
 mod regression;
 pub mod rules;
@@ -53,6 +57,8 @@ mod season;
 mod seconds;
 mod segment;
 mod trend;
+#[doc(hidden)]
+pub mod tuning;
 pub mod verdict;
 mod window;
 #[cfg(feature = "worker")]
@@ -64,6 +70,7 @@ pub use compare::{Comparison, Difference, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
 pub use kinds::{Kind, KindGrowth, Kinds};
+pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity};
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
 #[cfg(feature = "worker")]

@@ -1,28 +1,22 @@
-//! The search for growth without a bound: windows over the end of a segment, longest first, then cycles.
+//! The search for growth without a bound: windows over the end of a segment, longest first, then lives, then cycles.
 
-use crate::growth::{Finding, Growth, LEAST_GROWTH, QUICK_SHARE, evenness, growth};
+use crate::growth::{Finding, Growth, LEAST_GROWTH, QUICK_SHARE, growth};
+use crate::pool::{LIVES, rising_floor};
 use crate::season::season;
 use crate::segment::Past;
 use crate::trend::ranks;
+use crate::tuning::Tuning;
 use crate::window::{History, POINTS, Window};
 
 /// Windows are the last of these shares of a segment: the longest that shows growth has the most evidence.
 const SHARES: [f64; 5] = [1.0, 0.7, 0.5, 0.35, 0.25];
-/// A rise counts when it exceeds this share of the largest fall so far: what has come down before may do so again.
-const FALLS: f64 = 1.25;
-/// Once this many segments have ended, their falls count as swings.
-const LIVES: usize = 8;
-/// as long as growth has not gone on this many times as long as such a swing stood more than halfway up: a spike of
-/// minutes says nothing about a rise of half a day.
+/// Falls that ended segments count as swings as long as growth has not gone on this many times as long as such a swing
+/// stood more than halfway up: a spike of minutes says nothing about a rise of half a day.
 const OUTLASTS: f64 = 6.0;
 /// Growth below this share of that of an equal stretch before is dying down,
 const SLOWS: f64 = 0.6;
 /// which windows up to this share of the segment are tested for.
 const SLOWS_UP_TO: f64 = 0.5;
-/// While a segment is younger than this many shortest windows its swings are not known yet,
-const YOUNG: f64 = 50.0;
-/// and growth must be this even from block to block (the mean over its standard error).
-const LEAST_EVENNESS: f64 = 2.5;
 /// A cycle is looked for in segments of this many shortest windows.
 const SEASON_FROM: f64 = 4.0;
 /// The newest part of a window is this share of it.
@@ -38,6 +32,8 @@ pub(crate) struct Hit {
     pub(crate) share: f64,
     /// Period and rate, when the growth was found from cycle to cycle.
     pub(crate) season: Option<(f64, f64)>,
+    /// It was found from life to life.
+    pub(crate) lives: bool,
 }
 
 /// What a search looks at.
@@ -47,8 +43,10 @@ pub(crate) struct Search<'a> {
     pub(crate) pasts: &'a [Past],
     /// Seconds of the shortest window.
     pub(crate) hold: f64,
-    /// A leak stands: it need not prove its evenness again.
-    pub(crate) leaking: bool,
+    /// The swing that a former life has shown, in bytes.
+    pub(crate) swing: f64,
+    /// The margins.
+    pub(crate) tuning: &'a Tuning,
 }
 
 impl Search<'_> {
@@ -70,28 +68,41 @@ impl Search<'_> {
             }
             let from = self.history.end() - span * share;
             let Some(window) = self.history.window(from) else { continue };
-            let mut found = growth(&window);
+            let mut found = growth(&window, self.tuning);
             if found.finding == Finding::Grows {
-                if !found.rising_floor && found.bytes < FALLS * self.fallen(fallen, window.span) {
+                let fallen = self.fallen(fallen.max(self.swing), window.span);
+                if !found.rising_floor && found.bytes < self.tuning.falls * fallen {
                     found.finding = Finding::Small;
-                } else if !self.leaking
-                    && !found.rising_floor
-                    && span < YOUNG * self.hold
-                    && evenness(&window.low) < LEAST_EVENNESS
-                {
-                    found.finding = Finding::Lumpy;
                 } else if share <= SLOWS_UP_TO && self.slows(from, window.span, found.bytes) {
                     found.finding = Finding::Ending;
                 }
             }
             if found.finding == Finding::Grows {
-                return (Some((Hit { from, share, season: None }, found)), Some(found));
+                return (
+                    Some((Hit { from, share, season: None, lives: false }, found)),
+                    Some(found),
+                );
             }
             if recent.is_none() || share >= 0.5 {
                 recent = Some(found);
             }
         }
-        (self.cycles(&whole), recent)
+        (self.lives().or_else(|| self.cycles(&whole)), recent)
+    }
+
+    /// Growth from life to life.
+    fn lives(&self) -> Option<(Hit, Growth)> {
+        let (from, end) = (self.history.origin(), self.history.end());
+        let floor = rising_floor(self.pasts, (from, self.history.floor_between(from, end)?))?;
+        let season = Some((floor.period, floor.rate));
+        let growth = Growth {
+            finding: Finding::Grows,
+            rate: floor.rate,
+            bytes: floor.bytes,
+            rising_floor: true,
+            ..Growth::none()
+        };
+        Some((Hit { from, share: 1.0, season, lives: true }, growth))
     }
 
     fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
@@ -107,7 +118,7 @@ impl Search<'_> {
         }
         let found = season(self.history).filter(|season| season.grows)?;
         let season = Some((found.period, found.rate));
-        let hit = Hit { from: self.history.origin(), share: 1.0, season };
+        let hit = Hit { from: self.history.origin(), share: 1.0, season, lives: false };
         let growth = Growth {
             finding: Finding::Grows,
             rate: found.rate,

@@ -1,6 +1,7 @@
 //! One life of the process: its history, and how a fall of the level ends it.
 
 use crate::growth::LEAST_GROWTH;
+use crate::verdict::Trend;
 use crate::window::{History, median};
 
 /// A level below this share of the recent median may be a new life.
@@ -140,12 +141,16 @@ pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64) -> Option<
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Past {
+    /// Seconds of its first sample.
+    pub(crate) start: f64,
     /// Seconds it lasted.
     pub(crate) span: f64,
+    /// Its lowest level, in bytes.
+    pub(crate) low: f64,
     /// How far the level fell when it ended, in bytes.
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,
-    /// Whether most of it showed growth when it ended.
-    pub(crate) grew: bool,
+    /// Its slope, when most of it showed growth when it ended.
+    pub(crate) grew: Option<Trend>,
 }

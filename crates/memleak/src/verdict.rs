@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::parts::PartGrowth;
+
 /// A slope with its interval. All in bytes per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -58,6 +60,10 @@ pub struct Evidence {
     pub season: Option<Duration>,
     /// How the levels are spread over the present segment.
     pub spread: Option<Spread>,
+    /// Which parts of the program grow, by its own account, the fastest first; empty unless a worker was told of parts
+    /// and the series grows.
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub parts: Vec<PartGrowth>,
 }
 
 /// Why nothing can be said yet. Displays as a fragment: "the growth is within the noise".
@@ -206,6 +212,14 @@ impl Verdict {
             | Verdict::Steady { evidence, .. }
             | Verdict::Growing { evidence, .. }
             | Verdict::Leak { evidence, .. } => evidence,
+        }
+    }
+
+    /// Names the parts that grow in the evidence of growth.
+    #[cfg(feature = "worker")]
+    pub(crate) fn name_parts(&mut self, parts: Vec<PartGrowth>) {
+        if let Verdict::Growing { evidence, .. } | Verdict::Leak { evidence, .. } = self {
+            evidence.parts = parts;
         }
     }
 

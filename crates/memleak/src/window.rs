@@ -194,6 +194,13 @@ impl History {
         (!means.is_empty()).then(|| median(&mut means))
     }
 
+    /// The lowest level from `from` up to `to`, in bytes; `None` when there is none.
+    pub(crate) fn floor_between(&self, from: f64, to: f64) -> Option<f64> {
+        let buckets = self.since(from);
+        let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
+        buckets[..end].iter().map(|bucket| bucket.low).min_by(f64::total_cmp)
+    }
+
     /// The last seconds from `from` on, on equally spaced points; `None` when too few of them have samples.
     pub(crate) fn window(&self, from: f64) -> Option<Window> {
         self.stretch(from, self.end)
@@ -285,4 +292,67 @@ pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
     }
     let at = ((values.len() - 1) as f64 * share.clamp(0.0, 1.0)).round() as usize;
     *values.select_nth_unstable_by(at, f64::total_cmp).1
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::growth::growth;
+    use crate::tuning::Tuning;
+
+    /// All samples at once into buckets of `width` seconds.
+    fn batch(samples: &[(f64, f64)], width: f64) -> History {
+        let Some(&(origin, _)) = samples.first() else { return History::default() };
+        let mut history = History { origin, width, ..History::default() };
+        let place = |t: f64| ((t - origin) / width) as u32;
+        for part in samples.chunk_by(|a, b| place(a.0) == place(b.0)) {
+            let sum: f64 = part.iter().map(|(_, y)| y).sum();
+            history.buckets.push(Bucket {
+                index: place(part[0].0),
+                count: part.len() as u32,
+                mean: sum / part.len() as f64,
+                low: part.iter().map(|(_, y)| *y).fold(f64::INFINITY, f64::min),
+            });
+        }
+        history.samples = samples.len() as u64;
+        history.end = samples[samples.len() - 1].0;
+        history.high = samples.iter().map(|(_, y)| *y).fold(0.0, f64::max);
+        history
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn streaming_is_batch_on_the_same_compaction(
+            steps in prop::collection::vec((1u32..400, 0u32..1 << 20), 30..6000),
+            rise in 0u32..2000,
+        ) {
+            let mut streamed = History::default();
+            let (mut t, mut samples) = (0.0, Vec::new());
+            for (k, (step, noise)) in steps.into_iter().enumerate() {
+                t += f64::from(step) / 8.0;
+                let y = 1e8 + k as f64 * f64::from(rise) + f64::from(noise);
+                streamed.push(t, y);
+                samples.push((t, y));
+            }
+            let whole = batch(&samples, streamed.width);
+            prop_assert!(streamed.buckets.len() <= CAPACITY);
+            prop_assert_eq!(streamed.buckets.len(), whole.buckets.len());
+            for (a, b) in streamed.buckets.iter().zip(&whole.buckets) {
+                prop_assert_eq!((a.index, a.count, a.low), (b.index, b.count, b.low));
+                prop_assert!((a.mean - b.mean).abs() <= 1e-9 * b.mean, "{a:?} {b:?}");
+            }
+            prop_assert_eq!((streamed.origin, streamed.end, streamed.high), (whole.origin, whole.end, whole.high));
+            let found = |history: &History| {
+                history.window(history.origin()).map(|window| growth(&window, &Tuning::default()))
+            };
+            if let (Some(a), Some(b)) = (found(&streamed), found(&whole)) {
+                prop_assert!((a.rate - b.rate).abs() <= 1e-6 * b.rate.abs() + 1e-3, "{a:?} {b:?}");
+                prop_assert!((a.bytes - b.bytes).abs() <= 1e-6 * b.bytes.abs() + 1.0, "{a:?} {b:?}");
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::alert::{Alerts, Outlets};
 use crate::config::LeakConfig;
 use crate::detector::Detector;
 use crate::kinds::{KindGrowth, Kinds};
+use crate::parts::Parts;
 use crate::rules::{RuleReport, Rules};
 use crate::verdict::{Change, Verdict};
 
@@ -71,6 +72,7 @@ struct State {
     detector: Detector,
     rules: Rules,
     kinds: Kinds,
+    parts: Parts,
     lost_samples: u64,
     alerts: u64,
     lost_alerts: u64,
@@ -91,6 +93,23 @@ impl Worker {
         detector: Detector,
         outlets: Outlets,
     ) -> io::Result<Self> {
+        Self::spawn_inside(samples, settings, detector, outlets, Vec::new)
+    }
+
+    /// As [`Worker::spawn`], for the own process: `parts` says with each sample what the parts of this program hold, in
+    /// bytes, and the evidence of growth then names those that grow. Parts may be registered components
+    /// ([`of_components`](crate::parts::of_components)) or, where `memtrack`'s tracking allocator serves the program, the
+    /// size classes of its allocations; both together count the same bytes twice, which a comparison of slopes bears.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn spawn_inside(
+        samples: All,
+        settings: Settings<LeakConfig>,
+        detector: Detector,
+        outlets: Outlets,
+        parts: impl FnMut() -> Vec<(String, u64)> + Send + 'static,
+    ) -> io::Result<Self> {
         let current = settings.load();
         let config = &current.value;
         let mut detector = detector;
@@ -100,6 +119,7 @@ impl Worker {
                 detector,
                 rules: Rules::new(config),
                 kinds: Kinds::new(config.window),
+                parts: Parts::new(config.window),
                 lost_samples: 0,
                 alerts: 0,
                 lost_alerts: 0,
@@ -115,6 +135,7 @@ impl Worker {
             config: current.value,
             settings,
             outlets,
+            inside: Box::new(parts),
             events,
             number: 0,
         };
@@ -133,8 +154,10 @@ impl Worker {
     #[must_use]
     pub fn status(&self) -> Status {
         let state = lock(&self.shared.state);
+        let mut verdict = state.detector.verdict();
+        verdict.name_parts(state.parts.growth());
         Status {
-            verdict: state.detector.verdict(),
+            verdict,
             rules: state.rules.report(),
             kinds: state.kinds.report(),
             lost_samples: state.lost_samples,
@@ -183,6 +206,7 @@ struct Work {
     config: Arc<LeakConfig>,
     settings: Settings<LeakConfig>,
     outlets: Outlets,
+    inside: Box<dyn FnMut() -> Vec<(String, u64)> + Send>,
     events: Sender<Event>,
     number: u64,
 }
@@ -223,6 +247,8 @@ impl Work {
     fn take(&mut self, sample: &Sample, lost: u64) {
         let at = sample.at.monotonic;
         let process = &sample.process;
+        // No code of the caller's under the lock.
+        let parts = (self.inside)();
         let mut state = lock(&self.shared.state);
         state.lost_samples = lost;
         if let Ok(rss) = process.rss {
@@ -230,14 +256,22 @@ impl Work {
         }
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
-        let change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
+        state.parts.push(at, parts);
+        let mut change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
         let report = state.rules.report();
         // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
-        let verdict =
+        let mut verdict =
             if state.detector.leaks() { state.detector.verdict() } else { Verdict::unseen() };
+        if change.is_some() || state.detector.leaks() {
+            let parts = state.parts.growth();
+            if let Some(change) = &mut change {
+                change.to.name_parts(parts.clone());
+            }
+            verdict.name_parts(parts);
+        }
         let alert = self.alerts.step(at, &verdict, &report, &self.config);
         state.alerts = self.alerts.total();
-        // No code of the caller's under the lock: a callback may ask for the status.
+        // A callback may ask for the status.
         drop(state);
         if let Some(alert) = alert {
             self.outlets.deliver(&alert);

@@ -78,8 +78,8 @@ fn a_later_version_damage_and_nonsense_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = at(&folder);
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Read { .. })));
-    fs::write(&path, r#"{"version":2,"something":"else"}"#).unwrap();
-    assert!(matches!(load(&path, &identity()), Err(BaselineError::Version { found: 2, .. })));
+    fs::write(&path, r#"{"version":3,"something":"else"}"#).unwrap();
+    assert!(matches!(load(&path, &identity()), Err(BaselineError::Version { found: 3, .. })));
     fs::write(&path, "not json").unwrap();
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Malformed { .. })));
     fs::write(&path, vec![b' '; 2 << 20]).unwrap();
@@ -94,4 +94,69 @@ fn a_later_version_damage_and_nonsense_are_told_apart() {
     let half = &text[..text.len() / 2];
     fs::write(&path, half).unwrap();
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Malformed { .. })));
+}
+
+/// Two hours of a cache that fills by 40 MiB/h until it is full, then eight hours of nothing.
+fn fill(detector: &mut Detector, start: u64) -> u32 {
+    let mut alerts = 0;
+    for i in 0..1200u64 {
+        let hours = (30 * i) as f64 / 3600.0;
+        let bytes = (100.0 + 40.0 * hours.min(2.0)) * 1_048_576.0;
+        let at = Duration::from_secs(start + 30 * i);
+        let change = detector.push(at, bytes as u64 + (i % 5) * 50_000);
+        alerts += u32::from(change.is_some_and(|change| change.to.is_leak()));
+    }
+    assert_eq!(detector.verdict().kind(), "steady");
+    alerts
+}
+
+#[test]
+fn a_fill_that_was_seen_to_end_is_no_alert_in_the_next_life_and_growth_beyond_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = at(&folder);
+    let mut first = Detector::new(&LeakConfig::default());
+    // Nobody can tell the first fill from a leak before it ends.
+    assert_eq!(fill(&mut first, 0), 1);
+    save(&path, &identity(), &first).unwrap();
+    let mut second = load(&path, &identity()).unwrap();
+    assert_eq!(fill(&mut second, 0), 0);
+    save(&path, &identity(), &second).unwrap();
+    let mut third = load(&path, &identity()).unwrap();
+    let mut raised = None;
+    for i in 0..1200u64 {
+        let hours = (30 * i) as f64 / 3600.0;
+        let bytes = (100.0 + 40.0 * hours) * 1_048_576.0;
+        let change = third.push(Duration::from_secs(30 * i), bytes as u64);
+        if raised.is_none() && change.is_some_and(|change| change.to.is_leak()) {
+            raised = Some(hours);
+        }
+    }
+    // It is no fill any more once it is higher than a fill ever was.
+    let raised = raised.unwrap();
+    assert!(raised > 2.0 && raised < 3.5, "{raised}");
+}
+
+#[test]
+fn a_new_life_starts_with_the_swing_that_the_last_one_had() {
+    // Collections take 30 MiB each half hour; the new life is too young to have seen one.
+    let level = |i: u64| 100.0 + 30.0 * ((i % 60) as f64 / 60.0);
+    let mut known = Detector::new(&LeakConfig::default());
+    for i in 0..2000u64 {
+        known.push(Duration::from_secs(30 * i), (level(i) * 1_048_576.0) as u64);
+    }
+    assert_eq!(known.verdict().kind(), "steady", "{:?}", known.verdict());
+    let folder = tempfile::tempdir().unwrap();
+    save(&at(&folder), &identity(), &known).unwrap();
+    let mut known = load(&at(&folder), &identity()).unwrap();
+    let mut new = Detector::new(&LeakConfig::default());
+    let (mut with, mut without) = (0, 0);
+    // The first collection comes later than usual.
+    for i in 0..100u64 {
+        let bytes = ((100.0 + 0.5 * i as f64 * 0.6) * 1_048_576.0) as u64;
+        known.push(Duration::from_secs(30 * i), bytes);
+        new.push(Duration::from_secs(30 * i), bytes);
+        with += u32::from(known.verdict().kind() == "growing" || known.leaks());
+        without += u32::from(new.verdict().kind() == "growing" || new.leaks());
+    }
+    assert!(with == 0 && without > 0, "{with} {without}");
 }

@@ -177,6 +177,20 @@ proptest! {
         prop_assert_eq!(detector.verdict().kind(), "steady", "{:?}", detector.verdict());
     }
 
+    /// Lives of two hours of noise, each told: what they show together is still nothing.
+    #[test]
+    fn restarts_of_a_steady_process_are_never_a_leak(lives in 2u64..12, deviation in 0.1f64..3.0, seed in any::<u64>()) {
+        let mut detector = Detector::new(&LeakConfig::default());
+        for life in 0..lives {
+            detector.restarted();
+            for (at, bytes) in ramp(240, 0.0, deviation, seed ^ life) {
+                detector.push(at + Duration::from_secs(life * 240 * STEP), bytes);
+                prop_assert!(!detector.leaks());
+            }
+        }
+        prop_assert_eq!(u64::from(detector.verdict().evidence().restarts), lives - 1);
+    }
+
     #[test]
     fn noise_alone_is_never_a_leak(kind in 0usize..3, deviation in 0.1f64..6.0, seed in any::<u64>()) {
         use support::noise::{Noise, noise};
@@ -207,6 +221,31 @@ proptest! {
             }
             prop_assert_eq!(whole.push(at, bytes), parted.push(at, bytes));
         }
+        prop_assert_eq!(whole, parted);
+    }
+
+    /// With falls, restarts, gaps, outliers and clock steps, told restarts among them.
+    #[test]
+    fn restoring_within_any_kind_of_trace_is_an_uninterrupted_run(
+        family in 0usize..37, number in any::<u32>(), cut in 0usize..1500, restart in 0usize..1500,
+    ) {
+        use support::families::{CLEAN, LEAKING, trace};
+        let family = LEAKING.iter().chain(&CLEAN).nth(family).unwrap();
+        let mut whole = Detector::new(&LeakConfig::default());
+        let mut parted = Detector::new(&LeakConfig::default());
+        for (i, (t, bytes)) in trace(family, 77, number.into()).samples.into_iter().take(1500).enumerate() {
+            if i == restart {
+                whole.restarted();
+                parted.restarted();
+            }
+            if i == cut {
+                let text = serde_json::to_string(&parted).unwrap();
+                parted = serde_json::from_str(&text).unwrap();
+            }
+            let at = Duration::from_secs_f64(t);
+            prop_assert_eq!(whole.push(at, bytes), parted.push(at, bytes));
+        }
+        prop_assert_eq!(whole.conclude(), parted.conclude());
         prop_assert_eq!(whole, parted);
     }
 }
@@ -312,4 +351,45 @@ fn brief_spikes_each_day_do_not_hide_a_leak_of_half_a_day() {
     assert!(verdict.is_leak(), "{verdict:?}");
     let rate = speed(&verdict) / MIB * 3600.0;
     assert!((rate / 12.0 - 1.0).abs() < 0.1, "{rate} MiB/h");
+}
+
+#[test]
+fn a_rate_measured_over_two_lives_is_the_one_that_both_show() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    let (long, short) = (ramp(800, 30.0, 1.0, 21), ramp(150, 30.0, 1.0, 22));
+    for (at, bytes) in &long {
+        detector.push(*at, *bytes);
+    }
+    let alone = detector.verdict().trend().unwrap();
+    detector.restarted();
+    for (at, bytes) in &short {
+        detector.push(*at + Duration::from_secs(800 * STEP), *bytes);
+    }
+    let verdict = detector.verdict();
+    assert!(verdict.is_leak(), "{verdict:?}");
+    let pooled = verdict.trend().unwrap();
+    // An hour by itself would be wrong by a tenth and more.
+    assert!(near(pooled.bytes_per_second, 30.0 * MIB / 3600.0, 0.02, 0.0), "{pooled:?}");
+    assert!(pooled.high - pooled.low < 1.05 * (alone.high - alone.low), "{pooled:?} {alone:?}");
+}
+
+#[test]
+fn a_floor_that_rises_from_life_to_life_is_a_leak_although_no_life_shows_it() {
+    // A heap that is collected every half hour from 160 to 100 MiB, and 2 MiB that each collection leaves.
+    let mut detector = Detector::new(&LeakConfig::default());
+    let mut random = Random::new(31);
+    let mut flat = Detector::new(&LeakConfig::default());
+    for i in 0..1500u64 {
+        let (cycle, phase) = (i / 60, (i % 60) as f64 / 60.0);
+        let swing = 100.0 + 80.0 * phase + 0.3 * random.normal();
+        let bytes = |level: f64| (level * MIB) as u64;
+        detector.push(Duration::from_secs(i * STEP), bytes(swing + 2.0 * cycle as f64));
+        flat.push(Duration::from_secs(i * STEP), bytes(swing));
+    }
+    detector.conclude();
+    flat.conclude();
+    let verdict = detector.verdict();
+    assert!(verdict.is_leak(), "{verdict:?}");
+    assert!(near(speed(&verdict), 4.0 * MIB / 3600.0, 0.1, 0.0), "{verdict:?}");
+    assert!(!flat.verdict().is_leak(), "{:?}", flat.verdict());
 }

@@ -126,3 +126,44 @@ fn stopping_does_not_wait_for_the_next_sample() {
     .unwrap();
     assert_eq!(worker.stop().unwrap().verdict().evidence().samples, 0);
 }
+
+#[test]
+fn the_component_and_the_size_class_that_grow_are_named() {
+    let components = memtrack::component::Components::new();
+    let (cache, index) = (components.component("cache"), components.component("index"));
+    index.set(1 << 20);
+    let mut asked = 0u64;
+    let parts = move || {
+        asked += 1;
+        cache.set(asked << 10);
+        let classes = [("allocations of 65 to 128 bytes".to_owned(), asked << 9)];
+        memleak::parts::of_components(&components).into_iter().chain(classes).collect()
+    };
+    let mut sampler = sampler(samples(300, 40.0));
+    let config = LeakConfig {
+        warning_rate: 1e9,
+        critical_rate: 1e9,
+        rss_warning: None,
+        rss_critical: None,
+        ..LeakConfig::default()
+    };
+    let (settings, detector) = (Settings::fixed(config.clone()), Detector::new(&config));
+    let mut outlets = Outlets::new();
+    let alerts = outlets.channel(16);
+    let worker =
+        Worker::spawn_inside(sampler.all_within(400), settings, detector, outlets, parts).unwrap();
+    sampler.start().unwrap();
+    let changes: Vec<_> = worker.changes().iter().collect();
+    let named = |verdict: &memleak::Verdict| -> Vec<String> {
+        verdict.evidence().parts.iter().map(|part| part.name.clone()).collect()
+    };
+    let grows = ["cache", "allocations of 65 to 128 bytes"];
+    assert_eq!(named(&worker.status().verdict), grows);
+    let leak = changes.iter().find(|event| event.change.to.is_leak()).unwrap();
+    assert_eq!(named(&leak.change.to), grows);
+    let alert = alerts.try_iter().find_map(|alert| match alert.cause {
+        Cause::Leak { verdict } => Some(verdict),
+        _ => None,
+    });
+    assert_eq!(named(&alert.unwrap()), grows);
+}

@@ -79,6 +79,42 @@ pub struct Counts {
     pub allocations: u64,
 }
 
+/// Size classes of a [`Tracking`] allocator: powers of two from 16 bytes to 512 KiB, and all larger sizes.
+#[cfg(feature = "tracking")]
+pub const CLASSES: usize = 17;
+
+/// What the allocations of similar sizes hold.
+#[cfg(feature = "tracking")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SizeClass {
+    /// Which class, from 0.
+    pub class: usize,
+    /// Bytes allocated in these sizes and not yet freed.
+    pub live_bytes: u64,
+}
+
+#[cfg(feature = "tracking")]
+impl SizeClass {
+    /// The largest size in bytes that belongs to it, half of it belonging to the class before; `None` for the last class.
+    #[must_use]
+    pub fn upto(&self) -> Option<u64> {
+        (self.class + 1 < CLASSES).then(|| 16 << self.class)
+    }
+}
+
+/// For people: `allocations of 17 to 32 bytes`.
+#[cfg(feature = "tracking")]
+impl std::fmt::Display for SizeClass {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let above = if self.class == 0 { 1 } else { (8u64 << self.class.min(CLASSES)) + 1 };
+        match self.upto() {
+            Some(upto) => write!(f, "allocations of {above} to {upto} bytes"),
+            None => write!(f, "allocations of {above} bytes and more"),
+        }
+    }
+}
+
 /// Makes the allocators give free memory back to the kernel; takes tens of milliseconds on a large heap, and locks it.
 ///
 /// Returns whether one of them did anything. Not for a hot path, and no substitute for freeing: what is in use stays,

@@ -151,7 +151,8 @@ fn row(who: &str, score: &Value) -> String {
     )
 }
 
-/// Each family is left out in turn: how far the worst of these scores lies from the whole, and which family held it up.
+/// Each family is left out of the scores in turn: how far the worst of these lies from the whole, and which family held it up. The margins stay as they are;
+/// memleak's example `refit` chooses them anew.
 fn left_out(tools: &Tools, set: &Set, ours: &Path, whole: &Value) -> anyhow::Result<String> {
     let text = fs::read_to_string(&set.index).context("failed to read an index")?;
     let labels: Vec<(Value, &str)> = text
@@ -185,7 +186,7 @@ fn left_out(tools: &Tools, set: &Set, ours: &Path, whole: &Value) -> anyhow::Res
         format!("{mode} {least:.3} (without `{which}`)")
     };
     Ok(format!(
-        "\nmemleak with each family left out in turn, at worst: {}.\n",
+        "\nmemleak with each family left out of the score in turn, at worst: {}.\n",
         worst.each_ref().map(say).join(", ")
     ))
 }

@@ -14,6 +14,8 @@ pub mod clean;
 pub mod families;
 pub mod noise;
 pub mod random;
+pub mod rivals;
+pub mod score;
 
 /// One MiB in bytes.
 pub const MIB: f64 = 1_048_576.0;

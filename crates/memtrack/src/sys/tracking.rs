@@ -4,28 +4,29 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::alloc::Counts;
+use crate::alloc::{CLASSES, Counts, SizeClass};
 
-/// A thread tells of its changes once they come to this many bytes ...
+/// A thread tells of its changes once they come to this many bytes in one size class ...
 const FLUSH_BYTES: i64 = 64 * 1024;
 /// ... or this many allocations.
 const FLUSH_ALLOCATIONS: u64 = 1024;
 
 // One allocator serves one program, so these belong to the program as its heap does.
 static LIVE: AtomicI64 = AtomicI64::new(0);
+static LIVE_BY_CLASS: [AtomicI64; CLASSES] = [const { AtomicI64::new(0) }; CLASSES];
 static PEAK: AtomicI64 = AtomicI64::new(0);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     // Const: reaching it runs no code of ours and allocates nothing through us, which inside an allocator would not end.
     // (Its destructor is registered with the C library, which takes its memory elsewhere.)
-    static LOCAL: Local = const { Local { live: Cell::new(0), allocations: Cell::new(0) } };
+    static LOCAL: Local = const { Local { live: [const { Cell::new(0) }; CLASSES], allocations: Cell::new(0) } };
 }
 
-/// Counts live bytes, their peak and the number of allocations of the whole program.
+/// Counts live bytes, their peak and the number of allocations of the whole program, and live bytes by size class.
 ///
-/// Each thread counts for itself and tells the others now and then, so figures may be behind by 64 KiB and 1024
-/// allocations for each thread; a single allocation of 64 KiB or more is told at once.
+/// Each thread counts for itself and tells the others now and then, so figures may be behind by 64 KiB in each size class
+/// and 1024 allocations for each thread; a single allocation of 64 KiB or more is told at once.
 ///
 /// ```
 /// use memtrack::alloc::Tracking;
@@ -70,6 +71,16 @@ impl<A> Tracking<A> {
             allocations: ALLOCATIONS.load(Ordering::Relaxed),
         }
     }
+
+    /// Live bytes by size class, smallest first: which sizes grow.
+    #[must_use]
+    pub fn size_classes(&self) -> [SizeClass; CLASSES] {
+        let _ = LOCAL.try_with(Local::flush);
+        std::array::from_fn(|class| SizeClass {
+            class,
+            live_bytes: positive(LIVE_BY_CLASS[class].load(Ordering::Relaxed)),
+        })
+    }
 }
 
 // SAFETY: every call goes to `inner` unchanged, and what it returns is returned unchanged; counting touches neither.
@@ -78,7 +89,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
         // SAFETY: the caller keeps the contract of `alloc`.
         let block = unsafe { self.inner.alloc(layout) };
         if !block.is_null() {
-            allocated(bytes(layout.size()));
+            allocated(layout.size());
         }
         block
     }
@@ -87,7 +98,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
         let block = unsafe { self.inner.alloc_zeroed(layout) };
         if !block.is_null() {
-            allocated(bytes(layout.size()));
+            allocated(layout.size());
         }
         block
     }
@@ -95,14 +106,15 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { self.inner.dealloc(block, layout) };
-        freed(-bytes(layout.size()));
+        freed(layout.size());
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller keeps the contract of `realloc`.
         let moved = unsafe { self.inner.realloc(block, layout, new_size) };
         if !moved.is_null() {
-            allocated(bytes(new_size) - bytes(layout.size()));
+            freed(layout.size());
+            allocated(new_size);
         }
         moved
     }
@@ -113,54 +125,74 @@ fn bytes(size: usize) -> i64 {
     size as i64
 }
 
+/// Sizes up to 16 bytes are class 0, each further class holds sizes up to twice as large, the last all larger ones. A size
+/// is never 0 here (the contract of `GlobalAlloc`); it would count as large.
+#[inline]
+fn class(size: usize) -> usize {
+    ((size.wrapping_sub(1) | 15).ilog2() as usize - 3).min(CLASSES - 1)
+}
+
 fn positive(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
 
 #[inline]
-fn allocated(change: i64) {
+fn allocated(size: usize) {
     let local = LOCAL.try_with(|local| {
         let allocations = local.allocations.get() + 1;
         local.allocations.set(allocations);
-        if local.add(change) | (allocations >= FLUSH_ALLOCATIONS) {
+        let class = class(size);
+        if local.add(class, bytes(size)) {
+            local.tell(class);
+        } else if allocations >= FLUSH_ALLOCATIONS {
             local.flush();
         }
     });
     if local.is_err() {
         // A thread at its very end.
-        publish(change, 1);
+        publish(class(size), bytes(size));
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 #[inline]
-fn freed(change: i64) {
+fn freed(size: usize) {
     let local = LOCAL.try_with(|local| {
-        if local.add(change) {
-            local.flush();
+        let class = class(size);
+        if local.add(class, -bytes(size)) {
+            local.tell(class);
         }
     });
     if local.is_err() {
-        publish(change, 0);
+        publish(class(size), -bytes(size));
     }
 }
 
 struct Local {
-    live: Cell<i64>,
+    live: [Cell<i64>; CLASSES],
     allocations: Cell<u64>,
 }
 
 impl Local {
     /// Whether it is time to tell the others.
     #[inline]
-    fn add(&self, change: i64) -> bool {
-        let live = self.live.get() + change;
-        self.live.set(live);
+    fn add(&self, class: usize, change: i64) -> bool {
+        let live = self.live[class].get() + change;
+        self.live[class].set(live);
         !(-FLUSH_BYTES..FLUSH_BYTES).contains(&live)
     }
 
     #[cold]
+    fn tell(&self, class: usize) {
+        publish(class, self.live[class].take());
+    }
+
+    #[cold]
     fn flush(&self) {
-        publish(self.live.take(), self.allocations.take());
+        for (class, live) in self.live.iter().enumerate().filter(|(_, live)| live.get() != 0) {
+            publish(class, live.take());
+        }
+        ALLOCATIONS.fetch_add(self.allocations.take(), Ordering::Relaxed);
     }
 }
 
@@ -170,10 +202,26 @@ impl Drop for Local {
     }
 }
 
-fn publish(change: i64, allocations: u64) {
+fn publish(class: usize, change: i64) {
+    LIVE_BY_CLASS[class].fetch_add(change, Ordering::Relaxed);
     let live = LIVE.fetch_add(change, Ordering::Relaxed) + change;
     if live > PEAK.load(Ordering::Relaxed) {
         PEAK.fetch_max(live, Ordering::Relaxed);
     }
-    ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_holds_the_sizes_up_to_its_bound() {
+        for class_number in 0..CLASSES {
+            let bound = SizeClass { class: class_number, live_bytes: 0 }.upto();
+            let Some(bound) = bound else { continue };
+            assert_eq!(class(bound as usize), class_number);
+            assert_eq!(class(bound as usize + 1), class_number + 1);
+        }
+        assert_eq!((class(1), class(usize::MAX)), (0, CLASSES - 1));
+    }
 }

@@ -1,0 +1,135 @@
+//! When growth that was seen is confirmed: it must have gone on, evenly, until now, and not be the rise of a day.
+
+use std::f64::consts::PI;
+
+use crate::detector::Detector;
+use crate::growth::{Growth, evenness, stands_still};
+use crate::saturation::beats_cycle;
+use crate::search::{Hit, grows_now};
+use crate::trend::ranks;
+
+/// The least time for which growth must go on is counted from this many seconds on, so that a run of seconds is judged in
+/// seconds,
+const CONFIRM_QUICK: f64 = 5.0;
+/// and is at most this many shortest windows.
+const CONFIRM_MOST: f64 = 8.0;
+/// Growth is confirmed when it has gained this share of what its slope predicted,
+const CONTINUES: f64 = 0.5;
+/// and the new stretch alone has this share of the slope.
+const RECENT: f64 = 0.35;
+/// The newest part of the window must grow by at least this share of the slope.
+const NOW: f64 = 0.5;
+/// A segment is young while it is shorter than this many shortest windows.
+const YOUNG: f64 = 50.0;
+/// At the end of a run there is no more to wait for: this share of the usual wait is enough.
+const ENDING: f64 = 0.25;
+/// Seconds of the cycle that most services have.
+const DAY: f64 = 86_400.0;
+/// After this many of them the cycle has shown itself.
+const DAY_KNOWN: f64 = 1.1;
+/// A daily cycle that swings by up to this share of the level is nothing unusual.
+const DAY_SWING: f64 = 0.15;
+/// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
+/// of the residuals).
+const DAY_GAIN: f64 = 5.0;
+
+/// Growth that was seen and waits for confirmation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Candidate {
+    /// Seconds when it was first seen.
+    at: f64,
+    /// Seconds that the window spanned.
+    span: f64,
+    /// Bytes per second.
+    rate: f64,
+    /// Level then, in bytes.
+    level: f64,
+}
+
+impl Detector {
+    /// Seconds that growth must go on after it was first seen.
+    fn needs(&self, seen: &Candidate) -> f64 {
+        let hold = self.hold();
+        let least = self.tuning.confirm_least * (hold - CONFIRM_QUICK).max(0.0);
+        (self.tuning.confirm * seen.span).clamp(least, CONFIRM_MOST * hold)
+    }
+
+    /// Whether growth seen earlier has gone on long enough since.
+    pub(crate) fn confirms(&mut self, hit: &Hit, found: &Growth, ending: bool) -> bool {
+        if hit.lives {
+            // Each life was a wait of its own.
+            return true;
+        }
+        let (now, span) = (self.history.end(), self.history.span());
+        let tail = now - (span / 60.0).max(5.0 * self.clock.interval());
+        let Some(level) = self.history.level_since(tail, 0.5) else { return false };
+        let fresh = Candidate { at: now, span: span * hit.share, rate: found.rate, level };
+        let Some(seen) = self.candidate else {
+            self.candidate = Some(fresh);
+            return false;
+        };
+        let waited = now - seen.at;
+        let needs = self.needs(&seen);
+        if waited < if ending { ENDING * needs } else { needs } {
+            return false;
+        }
+        let low = self.history.level_since(tail, 0.3).unwrap_or(level);
+        let recent = self.history.window(seen.at).map_or(seen.rate, |window| {
+            ranks(&window.level).slope.min(ranks(&window.low).slope) / window.span
+        });
+        let gained = CONTINUES * seen.rate * waited;
+        let goes_on = recent >= RECENT * seen.rate
+            && (low - seen.level >= gained
+                || (found.rising_floor && self.floor_rose(&seen) >= gained));
+        if !goes_on {
+            self.candidate = Some(fresh);
+        }
+        goes_on
+            && grows_now(&self.history, seen.rate, hit.share * span, NOW)
+            && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
+            && (ending || self.is_even(hit, found))
+            && (ending || !self.may_be_a_day(seen.rate, level))
+    }
+
+    /// Whether growth in a young segment, whose swings are not known yet, is even enough: what wanders grows unevenly.
+    fn is_even(&self, hit: &Hit, found: &Growth) -> bool {
+        let by_swings = found.rising_floor || hit.season.is_some();
+        if by_swings || self.history.span() >= YOUNG * self.hold() {
+            return true;
+        }
+        let window = self.history.window(hit.from);
+        window.is_none_or(|window| evenness(&window.low) >= self.tuning.evenness)
+    }
+
+    /// Growth of the lowest level since growth was first seen over that of as long a stretch before, in bytes: under a
+    /// swing the newest level is a matter of phase.
+    fn floor_rose(&self, seen: &Candidate) -> f64 {
+        let now = self.history.end();
+        let since = self.history.floor_between(seen.at, now);
+        let before = self.history.floor_between(2.0 * seen.at - now, seen.at);
+        since.zip(before).map_or(0.0, |(since, before)| since - before)
+    }
+
+    /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
+    fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
+        let span = self.history.span();
+        // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
+        if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
+            return false;
+        }
+        let window = self.history.window(self.history.origin());
+        window.is_some_and(|window| beats_cycle(&window, DAY) < DAY_GAIN)
+    }
+
+    /// Seconds until growth that goes on is confirmed.
+    pub(crate) fn wait(&self) -> Option<f64> {
+        let seen = self.candidate?;
+        Some((seen.at + self.needs(&seen) - self.history.end()).max(self.clock.interval()))
+    }
+
+    /// Seconds of the window that first showed the growth.
+    pub(crate) fn seen_over(&self) -> f64 {
+        self.candidate.map_or(self.history.span(), |seen| seen.span)
+    }
+}
