@@ -38,7 +38,7 @@ impl Lines {
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     crate::no_arguments(args)?;
-    if !shell::exists("cargo-tarpaulin", "--version") {
+    if !shell::has_subcommand(root, "tarpaulin") {
         bail!("cargo-tarpaulin is not installed: `{INSTALL}`");
     }
     let out = root.join("target/coverage");

@@ -66,7 +66,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     if let Some(unknown) = args.iter().find(|name| !CORES.iter().any(|core| core.name == **name)) {
         bail!("no core `{unknown}`: there are {}", CORES.map(|core| core.name).join(", "));
     }
-    if !shell::exists("cargo-mutants", "--version") {
+    if !shell::has_subcommand(root, "mutants") {
         bail!("cargo-mutants is not installed: `{INSTALL}`");
     }
     let page = std::fs::read_to_string(root.join(PAGE))
@@ -122,6 +122,8 @@ fn mutate(root: &Path, core: &Core) -> anyhow::Result<(Figures, Vec<String>)> {
     command.args(core.files.iter().map(|file| format!("--file={file}")));
     command.args(core.tests.iter().map(|test| format!("--cargo-arg={test}")));
     command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_PROFILE_TEST_DEBUG", "false");
+    // One for all cores and all times: what the crates stand on is built once.
+    command.env("CARGO_TARGET_DIR", root.join("target/mutants/build"));
     let (status, text) = shell::echo(&mut command)?;
     // 2: some survived; 3: some ran into the time limit. Anything else is no result.
     if !matches!(status.code(), Some(0 | 2 | 3)) {

@@ -108,7 +108,7 @@ fn compare_api(root: &Path, dry: bool) -> anyhow::Result<bool> {
         return Ok(true);
     }
     let tag = String::from_utf8_lossy(&described.stdout).trim().to_owned();
-    if !shell::exists("cargo-semver-checks", "--version") {
+    if !shell::has_subcommand(root, "semver-checks") {
         println!(
             "public API: SKIPPED the comparison with {tag}, cargo-semver-checks is not installed: `cargo install cargo-semver-checks --locked`"
         );

@@ -87,3 +87,20 @@ pub(crate) fn exists(program: &str, probe: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success())
 }
+
+/// Whether cargo has a subcommand. It is asked for by cargo, since most of these programs do not know their options under their own names.
+pub(crate) fn has_subcommand(root: &Path, name: &str) -> bool {
+    capture(&mut cargo(root, [name, "--version"])).is_ok_and(|output| output.good)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subcommand_is_there_or_not() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        assert!(has_subcommand(root, "fmt"));
+        assert!(!has_subcommand(root, "no-such-command-anywhere"));
+    }
+}

@@ -86,8 +86,7 @@ pub fn look(
     };
     let mut open: Vec<_> =
         targets.into_iter().map(|found| Watch::open(&mut machine, found?, document)).collect();
-    let each = INTERVAL_EACH.saturating_mul(u32::try_from(open.len()).unwrap_or(u32::MAX));
-    let interval = INTERVAL.max(each);
+    let interval = interval(open.len());
     let started = Instant::now();
     let mut ticks = 0;
     loop {
@@ -102,6 +101,11 @@ pub fn look(
     }
     wait_for_pss(&mut machine, &mut open);
     open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
+}
+
+/// The time between two readings of each of so many targets.
+fn interval(targets: usize) -> Duration {
+    INTERVAL.max(INTERVAL_EACH.saturating_mul(u32::try_from(targets).unwrap_or(u32::MAX)))
 }
 
 /// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
@@ -209,6 +213,13 @@ mod tests {
         sample.process = memtrack::ProcessMemory::absent(Absent::Malformed);
         let own = size(&Watched::Own, &sample);
         assert_eq!(own, Err(Absent::Malformed), "never the size of something else");
+    }
+
+    #[test]
+    fn a_hundred_targets_are_read_as_often_as_one_and_a_thousand_once_a_second() {
+        assert_eq!([1, 100].map(interval), [INTERVAL; 2]);
+        assert_eq!(interval(1000), Duration::from_secs(1));
+        assert!(interval(usize::MAX) > Duration::from_secs(3600));
     }
 
     #[test]

@@ -135,27 +135,10 @@ mod jemalloc_tests {
     fn what_was_freed_in_jemalloc_goes_back_when_it_is_trimmed() {
         const BLOCK: usize = 16 << 10;
         // The test program itself lives on the system's allocator.
-        #[expect(unsafe_code, reason = "the allocator itself is what is tested")]
-        let blocks: Vec<_> = (0..4096)
-            .map(|_| {
-                // SAFETY: a block of its size, written to before it is freed below with the same flags.
-                unsafe {
-                    let block = tikv_jemalloc_sys::mallocx(BLOCK, 0).cast::<u8>();
-                    assert!(!block.is_null());
-                    block.write_bytes(1, BLOCK);
-                    block
-                }
-            })
-            .collect();
+        let blocks: Vec<_> = (0..4096).map(|_| crate::sys::Block::new(BLOCK)).collect();
         let with = jemalloc().unwrap();
         assert!(with.allocated.unwrap() >= 64 << 20, "{with:?}");
-        for block in blocks {
-            #[expect(unsafe_code, reason = "as above")]
-            // SAFETY: allocated above and freed once.
-            unsafe {
-                tikv_jemalloc_sys::dallocx(block.cast(), 0);
-            }
-        }
+        drop(blocks);
         assert!(trim());
         let after = jemalloc().unwrap();
         assert!(after.held.unwrap() + (32 << 20) <= with.held.unwrap(), "{with:?} {after:?}");

@@ -35,3 +35,28 @@ pub(crate) fn purge() -> bool {
         ) == 0
     }
 }
+
+/// A block that jemalloc holds, whatever allocator the program has.
+#[cfg(all(test, feature = "jemalloc"))]
+pub(crate) struct Block(*mut std::ffi::c_void);
+
+#[cfg(all(test, feature = "jemalloc"))]
+impl Block {
+    /// Written to, so that it lies in memory.
+    pub(crate) fn new(bytes: usize) -> Self {
+        // SAFETY: any size above 0 may be asked for.
+        let block = unsafe { tikv_jemalloc_sys::mallocx(bytes, 0) };
+        assert!(!block.is_null(), "no memory");
+        // SAFETY: the block has so many bytes.
+        unsafe { block.cast::<u8>().write_bytes(1, bytes) };
+        Self(block)
+    }
+}
+
+#[cfg(all(test, feature = "jemalloc"))]
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same flags, and freed once.
+        unsafe { tikv_jemalloc_sys::dallocx(self.0, 0) };
+    }
+}

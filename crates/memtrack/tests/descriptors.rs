@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
+use memtrack::TrackConfig;
 use memtrack::processes::{Detail, ProcessId, Processes};
+use memtrack::source::{LinuxMachine, Target};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 struct Children(Vec<Child>);
@@ -26,6 +28,22 @@ fn held() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }
 
+/// Each process a target of its own, with its tree and its cgroups.
+fn each_apart(ids: &[ProcessId]) {
+    let mut machine = LinuxMachine::open().unwrap();
+    let mut targets: Vec<_> =
+        ids.iter().map(|id| machine.target(&Target::Tree(*id)).unwrap()).collect();
+    for _ in 0..2 {
+        let mut tick = machine.tick();
+        for target in &mut targets {
+            let sample = target.read(&mut tick, &TrackConfig::default()).unwrap();
+            assert!(sample.process.rss.is_ok() && sample.system.total.is_ok(), "{sample:?}");
+        }
+        let held = held();
+        assert!((48..=96).contains(&held), "{held} descriptors");
+    }
+}
+
 // One test, since the limit is that of the process.
 #[test]
 fn a_thousand_targets_are_read_with_few_descriptors() {
@@ -39,6 +57,7 @@ fn a_thousand_targets_are_read_with_few_descriptors() {
         children.0.iter().map(|child| ProcessId::read(root, child.id()).unwrap()).collect();
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..limit }).unwrap();
+    each_apart(&ids);
     let mut set = Processes::of(root, &ids).unwrap();
     for detail in [Detail::Memory, Detail::Faults, Detail::Memory] {
         let sum = set.read(Instant::now(), detail).unwrap();

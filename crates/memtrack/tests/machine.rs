@@ -6,17 +6,19 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::cgroup::RealCgroup;
 use memtrack::processes::ProcessId;
-use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::source::{LinuxMachine, LinuxSource, Source, Target};
 use memtrack::{Absent, TrackConfig};
 
 #[cfg(feature = "sysinfo")]
 #[test]
 fn sysinfo_and_the_kernel_files_agree_on_a_quiet_process() {
+    use std::process::Stdio;
+
     use memtrack::source::SysinfoSource;
     // Started up: it has read what it was sent.
     let mut child =
@@ -74,6 +76,33 @@ fn the_limit_of_a_real_cgroup_is_found_followed_and_left() {
         assert!(start.elapsed() < Duration::from_secs(30), "the move was not noticed");
     }
     assert_ne!(source.cgroup_path(0), Some(cgroup.name.as_str()));
+}
+
+#[test]
+fn a_cgroup_that_was_removed_and_made_anew_is_followed_by_all_that_share_it() {
+    const LIMIT: u64 = 64 << 20;
+    let Some(cgroup) = RealCgroup::new("anew", LIMIT) else { return };
+    let config = TrackConfig::default();
+    let mut machine = LinuxMachine::open().unwrap();
+    let mut targets =
+        [(), ()].map(|()| machine.target(&Target::Cgroup(PathBuf::from(&cgroup.name))).unwrap());
+    let mut limits = || {
+        let mut tick = machine.tick();
+        targets.each_mut().map(|target| target.read(&mut tick, &config).unwrap().cgroup.limit)
+    };
+    assert_eq!(limits(), [Ok(LIMIT), Ok(LIMIT)]);
+    fs::remove_dir(&cgroup.directory).unwrap();
+    fs::create_dir(&cgroup.directory).unwrap();
+    fs::write(cgroup.directory.join("memory.limit_in_bytes"), (LIMIT / 2).to_string()).unwrap();
+    let start = Instant::now();
+    loop {
+        let now = limits();
+        if now == [Ok(LIMIT / 2), Ok(LIMIT / 2)] {
+            break;
+        }
+        assert!(now.iter().all(|limit| *limit != Ok(LIMIT)), "the old one: {now:?}");
+        assert!(start.elapsed() < Duration::from_secs(30), "{now:?}");
+    }
 }
 
 #[test]

@@ -9,55 +9,13 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::Actor;
+use common::machine::Fixture;
 use memtrack::error::{OpenError, SourceError};
 use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxMachine, LinuxTarget, Target};
-use memtrack::{Absent, Sample, TrackConfig};
+use memtrack::{Sample, TrackConfig};
 
 const MIB: u64 = 1 << 20;
-
-/// A machine as files, with processes in cgroups of v2.
-struct Fixture(tempfile::TempDir);
-
-impl Fixture {
-    fn new() -> Self {
-        let fixture = Self(tempfile::tempdir().unwrap());
-        fixture.write("proc/meminfo", "MemTotal: 1048576 kB\nMemAvailable: 500 kB\n");
-        fixture.write(
-            "proc/self/mountinfo",
-            "30 22 0:26 / /sys/fs/cgroup rw shared:4 - cgroup2 cgroup2 rw\n",
-        );
-        fixture.write("sys/fs/cgroup/cgroup.controllers", "memory\n");
-        fixture
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.0.path().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    fn group(&self, name: &str, usage: u64, limit: u64) {
-        let dir = format!("sys/fs/cgroup{name}");
-        self.write(&format!("{dir}/memory.current"), &format!("{usage}\n"));
-        self.write(&format!("{dir}/memory.max"), &format!("{limit}\n"));
-        self.write(&format!("{dir}/memory.stat"), "inactive_file 0\n");
-        self.write(&format!("{dir}/memory.events"), "high 0\nmax 1\noom 0\noom_kill 0\n");
-    }
-
-    fn process(&self, pid: u32, cgroup: &str) -> Target {
-        let stat = format!("{pid} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0\n");
-        self.write(&format!("proc/{pid}/stat"), &stat);
-        let status = "Name:\tx\nState:\tS (sleeping)\nVmRSS:\t100 kB\nThreads:\t1\n";
-        self.write(&format!("proc/{pid}/status"), status);
-        self.write(&format!("proc/{pid}/cgroup"), &format!("0::{cgroup}\n"));
-        Target::Process(ProcessId::read(self.0.path(), pid).unwrap())
-    }
-
-    fn machine(&self) -> LinuxMachine {
-        LinuxMachine::open_at(self.0.path()).unwrap()
-    }
-}
 
 fn read(machine: &mut LinuxMachine, targets: &mut [LinuxTarget]) -> Vec<Sample> {
     let mut tick = machine.tick();
@@ -145,7 +103,7 @@ fn read_until(
 }
 
 #[test]
-fn a_process_that_was_moved_and_a_cgroup_that_was_made_anew_are_followed() {
+fn a_process_that_was_moved_is_followed_and_a_pid_that_changed_hands_is_not() {
     let fixture = Fixture::new();
     for name in ["/a", "/b"] {
         fixture.group(name, MIB, 4 * MIB);
@@ -218,43 +176,4 @@ fn trees_that_are_read_together_keep_their_own_children() {
     for pid in [one.1, other.1, later] {
         let _ = Command::new("kill").arg(pid.to_string()).status();
     }
-}
-
-#[test]
-fn cgroups_beyond_the_room_for_their_files_are_read_all_the_same() {
-    let held = || fs::read_dir("/proc/self/fd").unwrap().count();
-    let before = held();
-    let fixture = Fixture::new();
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let narrowed = rustix::process::Rlimit { current: Some(256), ..limit };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, narrowed).unwrap();
-    let mut machine = fixture.machine();
-    let mut targets: Vec<_> = (1..300)
-        .map(|n| {
-            let name = format!("/pod/{n}");
-            fixture.group(&name, n * MIB, 512 * MIB);
-            machine.target(&Target::Cgroup(name.into())).unwrap()
-        })
-        .collect();
-    for more in [0, 1] {
-        for n in 1..300 {
-            fixture.group(&format!("/pod/{n}"), (n + more) * MIB, 512 * MIB);
-        }
-        let samples = read(&mut machine, &mut targets);
-        for (n, sample) in (1..300).zip(&samples) {
-            assert_eq!(sample.cgroup.usage, Ok((n + more) * MIB), "{n}");
-            assert_eq!(sample.cgroup.events.max, Ok(1));
-        }
-        let held = held() - before;
-        assert!(held <= 80, "{held} descriptors");
-    }
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-    fs::remove_dir_all(fixture.0.path().join("sys/fs/cgroup/pod/7")).unwrap();
-    let mut tick = machine.tick();
-    let read = targets[6].read(&mut tick, &TrackConfig::default());
-    assert!(
-        read == Err(SourceError::Ended)
-            || read.is_ok_and(|sample| sample.cgroup.usage == Err(Absent::Gone)),
-        "{read:?}"
-    );
 }

@@ -24,11 +24,13 @@ pub(super) fn make(
     folder: &Path,
     version: &str,
 ) -> anyhow::Result<Option<PathBuf>> {
-    for (tool, install) in [("cargo-deb", INSTALL), ("dpkg-deb", "the package `dpkg`")] {
-        if !shell::exists(tool, "--version") {
-            println!("without a .deb: {tool} is not installed: `{install}`");
-            return Ok(None);
-        }
+    if !shell::has_subcommand(root, "deb") {
+        println!("without a .deb: cargo-deb is not installed: `{INSTALL}`");
+        return Ok(None);
+    }
+    if !shell::exists("dpkg-deb", "--version") {
+        println!("without a .deb: there is no dpkg-deb here to look into it");
+        return Ok(None);
     }
     // Where the manifest says that the files are.
     let named = dist.join("deb");

@@ -12,7 +12,7 @@ const INSTALL: &str = "cargo install cargo-cyclonedx --locked";
 
 /// Writes the bill of the program for `host`. `None`, and it says so, without the tool.
 pub(super) fn make(root: &Path, dist: &Path, host: &str) -> anyhow::Result<Option<PathBuf>> {
-    if !shell::exists("cargo-cyclonedx", "--version") {
+    if !shell::has_subcommand(root, "cyclonedx") {
         println!("without a bill of materials: cargo-cyclonedx is not installed: `{INSTALL}`");
         return Ok(None);
     }

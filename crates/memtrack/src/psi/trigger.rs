@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, openat};
 use rustix::io::Errno;
 
 use crate::reading::{Absent, Reading};
@@ -69,22 +69,34 @@ impl Drop for Trigger {
 
 /// A trigger lives as long as its descriptor.
 fn register(root: &Path) -> Reading<OwnedFd> {
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let mut refused = Absent::Unsupported;
     for window in WINDOWS {
-        // A descriptor takes one trigger only.
-        let file = openat(CWD, root.join("proc/pressure/memory"), flags, Mode::empty());
-        let file = file.map_err(|errno| Absent::from(&io::Error::from(errno)))?;
-        let stall = window.mul_f64(STALL_SHARE).as_micros();
-        // The kernel wants the text ended by a zero.
-        let text = format!("some {stall} {}\0", window.as_micros());
-        match rustix::io::write(&file, text.as_bytes()) {
-            Ok(_) => return Ok(file),
-            Err(Errno::INVAL) => refused = Absent::Unsupported,
-            Err(errno) => refused = Absent::from(&io::Error::from(errno)),
+        match register_for(root, window) {
+            Ok(file) => return Ok(file),
+            Err(why) => refused = why,
         }
     }
     Err(refused)
+}
+
+fn register_for(root: &Path, window: Duration) -> Reading<OwnedFd> {
+    let refused = |errno| match errno {
+        Errno::INVAL => Absent::Unsupported,
+        errno => Absent::from(&io::Error::from(errno)),
+    };
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // A descriptor takes one trigger only.
+    let file = openat(CWD, root.join("proc/pressure/memory"), flags, Mode::empty());
+    let file = file.map_err(refused)?;
+    if fstatfs(&file).map_err(refused)?.f_type != PROC_SUPER_MAGIC {
+        // A fixture, or what a container shows in its place: no file to write into.
+        return Err(Absent::Unsupported);
+    }
+    let stall = window.mul_f64(STALL_SHARE).as_micros();
+    // The kernel wants the text ended by a zero.
+    let text = format!("some {stall} {}\0", window.as_micros());
+    rustix::io::write(&file, text.as_bytes()).map_err(refused)?;
+    Ok(file)
 }
 
 fn watch(file: &OwnedFd, stop: &OwnedFd, report: &Sender<()>) {
@@ -123,6 +135,36 @@ mod tests {
         }
         let nowhere = tempfile::tempdir().unwrap();
         assert_eq!(Trigger::arm(nowhere.path()).unwrap_err(), Absent::Unsupported);
+    }
+
+    #[test]
+    fn a_file_that_only_looks_like_the_kernels_is_not_written_into() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("proc/pressure/memory");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(Trigger::arm(root.path()).unwrap_err(), Absent::Unsupported);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+
+    #[test]
+    fn who_may_not_have_one_second_is_given_two() {
+        use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+        let ordinary = thread::spawn(|| {
+            // Of this thread alone.
+            let mut sets = capabilities(None).unwrap();
+            sets.effective.remove(CapabilitySet::SYS_RESOURCE);
+            set_capabilities(None, sets).unwrap();
+            let both = WINDOWS.map(|window| register_for(Path::new("/"), window).map(drop));
+            (both, register(Path::new("/")).map(drop))
+        });
+        let ([one, two], either) = ordinary.join().unwrap();
+        if one.is_ok() || two.is_err() {
+            eprintln!("skipped: this kernel knows no windows for everybody: {one:?}, {two:?}");
+            return;
+        }
+        assert_eq!((one, either), (Err(Absent::Unsupported), Ok(())));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub(crate) mod cgroup;
 pub(crate) mod fixture;
+pub(crate) mod machine;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;

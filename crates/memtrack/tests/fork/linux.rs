@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use memtrack::processes::ProcessId;
 use memtrack::sampler::{Sampler, Update};
-use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::source::{LinuxMachine, LinuxSource, LinuxTarget, Source, Target};
 use memtrack::{Settings, Tier, TrackConfig};
 
 const MIB: u64 = 1 << 20;
@@ -73,6 +73,34 @@ fn a_source_shows_the_child_its_own_figures() {
     assert_ne!(reports.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected));
 }
 
+fn targets_that_are_read_together_show_the_child_its_own_figures() {
+    let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
+    let mut machine = LinuxMachine::open().unwrap();
+    let parent = ProcessId::own().unwrap();
+    let mut targets =
+        [Target::Own, Target::Process(parent)].map(|target| machine.target(&target).unwrap());
+    let whose = [targets[0].snapshot(), targets[1].snapshot()];
+    let ids = || whose.each_ref().map(|snapshot| snapshot.rows()[0].id);
+    let mut read_until_measured = || {
+        while {
+            let mut tick = machine.tick();
+            let read = |target: &mut LinuxTarget| target.read(&mut tick, &config).unwrap();
+            !targets.each_mut().map(read).iter().all(|sample| sample.process.pss.is_ok())
+        } {
+            std::thread::yield_now();
+        }
+    };
+    read_until_measured();
+    assert_eq!(ids(), [parent, parent]);
+    in_a_fork(|| {
+        // The thread that reads PSS stayed behind: a new one is started.
+        read_until_measured();
+        assert_eq!(ids(), [ProcessId::own().unwrap(), parent]);
+    });
+    read_until_measured();
+    assert_eq!(ids(), [parent, parent]);
+}
+
 fn a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child() {
     let config = TrackConfig { interval: Some(Duration::from_millis(5)), ..TrackConfig::default() };
     let settings = || Settings::fixed(config.clone());
@@ -132,5 +160,6 @@ fn a_program_that_is_stopped_and_goes_on_sees_the_gap() {
 pub(crate) fn main() {
     a_program_that_is_stopped_and_goes_on_sees_the_gap();
     a_source_shows_the_child_its_own_figures();
+    targets_that_are_read_together_show_the_child_its_own_figures();
     a_sampler_stays_with_the_parent_and_does_not_hold_up_the_child();
 }
