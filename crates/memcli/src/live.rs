@@ -23,7 +23,7 @@ use crate::pipeline::Policies;
 pub const QUIET_POLL: Duration = Duration::from_secs(5);
 /// The same beside events. They tell of every edit, but for the first file of a directory that was not there; a look costs as
 /// much as a sample of the machine.
-pub const WATCHED_POLL: Duration = Duration::from_secs(10);
+pub const WATCHED_POLL: Duration = Duration::from_secs(30);
 
 /// The live document of one command.
 #[derive(Debug)]
