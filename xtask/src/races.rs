@@ -41,17 +41,6 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite {
         tool: Tool::Miri,
-        what: "the counting allocator of memtrack, its only unsafe code that is ours, under threads that come and go",
-        selection: &[
-            "-p=memtrack",
-            "--no-default-features",
-            "--features=tracking",
-            "--test=tracking",
-        ],
-        filter: &[],
-    },
-    Suite {
-        tool: Tool::Miri,
         what: "settings, gauges and subscriptions of memtrack",
         selection: &["-p=memtrack", "--no-default-features", "--lib"],
         filter: &["settings::", "sampler::subscription", "component::tests::a_gauge"],

@@ -82,3 +82,6 @@ fn blocks(table: &Table, path: &KeyPath) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;
