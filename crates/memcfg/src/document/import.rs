@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-use super::{VERSION, history};
+use super::{VERSION, edited, history, spec};
 use crate::check::check;
 use crate::diagnostic::{Code, Diagnostic, Label, settle};
 use crate::origin::{Origin, Source, SourceKind};
@@ -47,9 +47,12 @@ pub fn import_yaml(name: &str, bytes: Vec<u8>) -> Result<String, Vec<Diagnostic>
     check(&mut table, &release.schema, &mut found);
     settle(found)?;
     let mut found = Vec::new();
-    let table = history.migrate(table, release.number, &mut found);
+    let mut table = history.migrate(table, release.number, &mut found);
+    // What was allowed then need not be allowed now.
+    check(&mut table, spec().schema(), &mut found);
     settle(found)?;
-    Ok(write(&table, name, release.number))
+    // Rules between keys tell their places in the new text: there is no other that holds them all.
+    edited(&format!("{name}, as TOML"), write(&table, name, release.number))
 }
 
 fn write(table: &Table, name: &str, from: u32) -> String {
@@ -168,6 +171,15 @@ fn byte_of(source: &Source, character: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_newest_version_does_not_allow_is_refused_where_it_stands() {
+        let problems = import("version: \"1.0\"\nmax_workers: 95\n").unwrap_err();
+        let text: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 1, "{text:?}");
+        assert!(text[0].starts_with("old.yaml:2:14: "), "{text:?}");
+        assert!(text[0].contains("32"), "{text:?}");
+    }
 
     fn import(text: &str) -> Result<String, Vec<Diagnostic>> {
         import_yaml("old.yaml", text.as_bytes().to_vec())
