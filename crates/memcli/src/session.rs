@@ -350,7 +350,11 @@ impl Session<'_> {
         let max_rss_bytes = memtrack::peak();
         Summary {
             schema: SCHEMA,
-            target: self.target.label.clone(),
+            target: if self.child.is_some() {
+                self.target.label.clone()
+            } else {
+                self.target.label_now()
+            },
             command: self.command.clone(),
             exit_code,
             end: ended.end,

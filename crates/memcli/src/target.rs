@@ -118,6 +118,24 @@ pub struct Found {
     pub label: String,
 }
 
+impl Found {
+    /// What people call it now: a process that was found just after its shell forked it runs another program since.
+    #[must_use]
+    pub fn label_now(&self) -> String {
+        self.label_at(Path::new("/"))
+    }
+
+    fn label_at(&self, root: &Path) -> String {
+        let name = match &self.watched {
+            Watched::Tree(id) if ProcessId::read(root, id.pid) == Ok(*id) => {
+                command_name(root, id.pid).map(|name| format!("{name}({})", id.pid))
+            }
+            _ => None,
+        };
+        name.unwrap_or_else(|| self.label.clone())
+    }
+}
+
 impl Target {
     /// Finds the target on this machine: a process with its whole tree.
     ///
@@ -248,6 +266,18 @@ mod tests {
         let found = Target::Name("worker".into()).find_at(root.path()).unwrap();
         assert_eq!(found.label, "worker(7)");
         assert_eq!(found.watched, Watched::Tree(ProcessId { pid: 7, start: 77 }));
+    }
+
+    #[test]
+    fn a_process_that_runs_another_program_is_called_by_that_and_a_reused_pid_is_not() {
+        let root = proc_with(&[(7, "sh")]);
+        let found = Target::Pid(7).find_at(root.path()).unwrap();
+        let folder = root.path().join("proc/7");
+        fs::write(folder.join("comm"), "sleep\n").unwrap();
+        assert_eq!(found.label_at(root.path()), "sleep(7)");
+        let stat = fs::read_to_string(folder.join("stat")).unwrap();
+        fs::write(folder.join("stat"), stat.replace(" 77 ", " 78 ")).unwrap();
+        assert_eq!(found.label_at(root.path()), "sh(7)");
     }
 
     #[test]
