@@ -67,6 +67,16 @@ fn the_tier_is_an_overlay_below_the_files() {
 }
 
 #[test]
+fn the_floor_of_growth_is_a_size_that_reaches_the_section() {
+    assert_eq!(document::load(&Sources::new()).unwrap().value.leak.least_growth, 5 << 20);
+    let env = [("MEMCLI_LEAK__LEAST_GROWTH".to_owned(), "1.5MiB".to_owned())];
+    let loaded = document::load(&Sources::new().env(env)).unwrap();
+    assert_eq!(loaded.value.leak.least_growth, 3 << 19);
+    let found = errors(document::load(&Sources::new().flag("leak.least_growth", "2TiB")));
+    assert!(found[0].contains("leak.least_growth") && found[0].contains("1TiB"), "{found:#?}");
+}
+
+#[test]
 fn a_conflict_shows_both_origins_even_across_a_file_and_the_environment() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c.toml");

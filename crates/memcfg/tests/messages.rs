@@ -88,6 +88,14 @@ fn cases() -> Vec<Case> {
             "schema_version = 3\n[pressure]\nhold = \"10\"\n",
         ),
         global("a rate without a time", "schema_version = 3\n[leak]\nwarning_rate = \"50MiB\"\n"),
+        global(
+            "a floor of growth out of range",
+            "schema_version = 3\n[leak]\nleast_growth = \"4KiB\"\n",
+        ),
+        global(
+            "a floor of growth that is a rate",
+            "schema_version = 3\n[leak]\nleast_growth = \"5MiB/h\"\n",
+        ),
         global("a budget of nothing", "schema_version = 3\n[budget]\ntotal = \"0%\"\n"),
         global("an unknown word", "schema_version = 3\n[project]\npriority = \"hihg\"\n"),
         global(

@@ -10,6 +10,12 @@ pub const DEFAULT_WINDOW: Duration = Duration::from_secs(3600);
 pub const DEFAULT_BASELINE_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// Default of [`LeakConfig::min_samples`].
 pub const DEFAULT_MIN_SAMPLES: u32 = 10;
+/// Default of [`LeakConfig::least_growth`], in bytes: allocators and page caches move this much by themselves.
+pub const DEFAULT_LEAST_GROWTH: u64 = 5 * MIB;
+/// The smallest [`LeakConfig::least_growth`], in bytes: sixteen pages, which a quiet heap moves by.
+pub const MIN_LEAST_GROWTH: u64 = 64 << 10;
+/// The largest [`LeakConfig::least_growth`], in bytes: 1 TiB.
+pub const MAX_LEAST_GROWTH: u64 = 1 << 40;
 /// Default of [`LeakConfig::warning_rate`]: 50 MiB/h, in bytes per second.
 pub const DEFAULT_WARNING_RATE: f64 = 50.0 * MIB as f64 / 3600.0;
 /// Default of [`LeakConfig::critical_rate`]: 100 MiB/h, in bytes per second.
@@ -39,6 +45,11 @@ pub struct LeakConfig {
     /// Samples below which nothing is said about growth; 3 to 100 000.
     #[cfg_attr(feature = "config", garde(range(min = 3, max = 100_000)))]
     pub min_samples: u32,
+    /// Growth below which the verdict calls nothing growing, in bytes; 64 KiB to 1 TiB. Above it the series' own noise,
+    /// level and swing decide.
+    #[cfg_attr(feature = "config", serde(with = "text::bytes"))]
+    #[cfg_attr(feature = "config", garde(custom(text::least_growth_in_range)))]
+    pub least_growth: u64,
     /// Growth over the window that earns a warning, in bytes per second.
     #[cfg_attr(feature = "config", serde(with = "text::rate"))]
     #[cfg_attr(feature = "config", garde(custom(text::positive)))]
@@ -76,6 +87,7 @@ impl Default for LeakConfig {
             window: DEFAULT_WINDOW,
             baseline_window: DEFAULT_BASELINE_WINDOW,
             min_samples: DEFAULT_MIN_SAMPLES,
+            least_growth: DEFAULT_LEAST_GROWTH,
             warning_rate: DEFAULT_WARNING_RATE,
             critical_rate: DEFAULT_CRITICAL_RATE,
             rss_warning: Some(DEFAULT_RSS_WARNING),
@@ -112,6 +124,24 @@ mod text {
         }
     }
 
+    pub(super) mod bytes {
+        use super::Size;
+        use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<u64, D::Error> {
+            Size::deserialize(deserializer).map(Size::bytes)
+        }
+
+        pub(in super::super) fn serialize<S: Serializer>(
+            value: &u64,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            Size(*value).serialize(serializer)
+        }
+    }
+
     pub(super) mod size {
         use super::Size;
         use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -140,6 +170,15 @@ mod text {
 
     pub(super) fn throttle_in_range(value: &Duration, _: &()) -> garde::Result {
         in_range(*value, Duration::ZERO, 31 * DAY)
+    }
+
+    pub(super) fn least_growth_in_range(value: &u64, _: &()) -> garde::Result {
+        use super::{MAX_LEAST_GROWTH, MIN_LEAST_GROWTH};
+        if (MIN_LEAST_GROWTH..=MAX_LEAST_GROWTH).contains(value) {
+            return Ok(());
+        }
+        let (low, high) = (Size(MIN_LEAST_GROWTH).exact(), Size(MAX_LEAST_GROWTH).exact());
+        Err(garde::Error::new(format!("must be between {low} and {high}")))
     }
 
     pub(super) fn positive(value: &f64, _: &()) -> garde::Result {
@@ -195,6 +234,7 @@ mod tests {
         let text = serde_json::to_string(&LeakConfig::default()).unwrap();
         assert!(text.contains(r#""warning_rate":"50MiB/h""#), "{text}");
         assert!(text.contains(r#""rss_critical":"512MiB""#), "{text}");
+        assert!(text.contains(r#""least_growth":"5MiB""#), "{text}");
         assert_eq!(serde_json::from_str::<LeakConfig>(&text).unwrap(), LeakConfig::default());
     }
 
@@ -204,6 +244,19 @@ mod tests {
         assert_eq!(config.warning_rate, 1_048_576.0 / 60.0);
         assert_eq!(config.rss_warning, Some(256 << 20));
         assert!(serde_json::from_str::<LeakConfig>(r#"{"windov":"1h"}"#).is_err());
+    }
+
+    #[test]
+    fn the_least_growth_has_a_range() {
+        let at = |least_growth| LeakConfig { least_growth, ..LeakConfig::default() }.validate();
+        at(MIN_LEAST_GROWTH).unwrap();
+        at(MAX_LEAST_GROWTH).unwrap();
+        for outside in [0, MIN_LEAST_GROWTH - 1, MAX_LEAST_GROWTH + 1] {
+            let report = at(outside).unwrap_err().to_string();
+            assert!(report.contains("must be between 64KiB and 1TiB"), "{report}");
+        }
+        let config: LeakConfig = serde_json::from_str(r#"{"least_growth":"1MiB"}"#).unwrap();
+        assert_eq!(config.least_growth, MIB);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::detector::{Detector, FIRST_LOOK, State};
-use crate::growth::{Growth, LEAST_GROWTH, growth};
+use crate::growth::{Growth, growth};
 use crate::rate::{Now, rate_now};
 use crate::saturation::power;
 use crate::search::Hit;
@@ -18,7 +18,8 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
     let window = history.window(detector.hit.map_or(later, |hit| hit.from));
-    let found = window.as_ref().map(|window| growth(window, &detector.tuning));
+    let found =
+        window.as_ref().map(|window| growth(window, &detector.tuning, detector.least_growth));
     let mut evidence = evidence(detector, now, window.as_ref().zip(found));
     match detector.state {
         State::Early => Verdict::Undecided {
@@ -103,11 +104,11 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
     if let Some((window, found)) = found {
         out.noise = Some(found.noise as u64);
         out.score = Some(found.score);
-        out.floor = Some(found.needed.max(LEAST_GROWTH) / window.span);
+        out.floor = Some(found.needed / window.span);
     }
     out.season = match detector.hit {
         Some(Hit { season, .. }) => season.map(|(period, _)| period),
-        None => season(history).map(|found| found.period),
+        None => season(history, detector.least_growth).map(|found| found.period),
     }
     .and_then(|period| seconds(Some(period)));
     out
@@ -179,9 +180,7 @@ fn wait_of_rise(why: Why, detector: &Detector, found: Option<&Growth>) -> Option
     let span = detector.history.span();
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
-            let wait = (1.0 + detector.tuning.confirm) * found.needed.max(LEAST_GROWTH)
-                / found.rate
-                - span;
+            let wait = (1.0 + detector.tuning.confirm) * found.needed / found.rate - span;
             Some(wait.clamp(0.1 * span, 10.0 * span))
         }
         // What settles shows it within as long again: the hazard of an end is one over the age.

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::config::LeakConfig;
+use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, LEAST_GROWTH};
+use crate::growth::{Finding, Growth};
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
@@ -63,6 +63,9 @@ pub(crate) enum State {
 pub struct Detector {
     pub(crate) min_samples: u64,
     pub(crate) baseline_window: f64,
+    /// Growth below this many bytes is none. What was saved before it could be set had the default.
+    #[cfg_attr(feature = "serde", serde(default = "default_least_growth"))]
+    pub(crate) least_growth: f64,
     pub(crate) limit: Option<u64>,
     pub(crate) clock: Clock,
     smoother: Smoother,
@@ -99,6 +102,7 @@ impl Detector {
         let mut detector = Self {
             min_samples: 0,
             baseline_window: 0.0,
+            least_growth: default_least_growth(),
             limit: None,
             clock: Clock::default(),
             smoother: Smoother::default(),
@@ -127,6 +131,7 @@ impl Detector {
     pub fn set_config(&mut self, config: &LeakConfig) {
         self.min_samples = u64::from(config.min_samples);
         self.baseline_window = config.baseline_window.as_secs_f64();
+        self.least_growth = config.least_growth as f64;
     }
 
     /// Replaces the margins, to measure what they are worth: see [`Tuning`].
@@ -146,7 +151,7 @@ impl Detector {
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.clock.advance(at.as_secs_f64())?;
         let interval = self.clock.interval();
-        let t = match pause(&self.history, t, bytes as f64, interval) {
+        let t = match pause(&self.history, t, bytes as f64, interval, self.least_growth) {
             Some(pause) => self.clock.skip(t, pause),
             None => t,
         };
@@ -201,6 +206,7 @@ impl Detector {
             && self.pasts.len() <= PASTS
             && self.profile.is_none_or(|profile| profile.is_sound())
             && self.last.is_finite()
+            && self.least_growth.is_finite()
     }
 
     /// Bytes of memory that this detector occupies, all of its own. Constant once the history is full.
@@ -301,6 +307,7 @@ impl Detector {
             pasts: &self.pasts,
             hold,
             swing: self.profile.map_or(0.0, |profile| profile.swing),
+            least: self.least_growth,
             tuning: &self.tuning,
         };
         let (mut found, mut recent) = search.run();
@@ -337,13 +344,13 @@ impl Detector {
                     let since = *self.quiet_since.get_or_insert(now);
                     let carried = self.carried.is_some_and(|until| now < until);
                     if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
-                        self.state = quiet(recent);
+                        self.state = quiet(recent, self.least_growth);
                         self.quiet_since = None;
                         self.hit = None;
                         self.carried = None;
                     }
                 } else {
-                    self.state = quiet(recent);
+                    self.state = quiet(recent, self.least_growth);
                     self.hit = None;
                 }
             }
@@ -357,7 +364,7 @@ impl Detector {
         let tail =
             self.history.end() - (self.history.span() / 60.0).max(5.0 * self.clock.interval());
         let level = self.history.level_since(tail, 0.5).unwrap_or(0.0);
-        profile.is_start(self.history.span(), level)
+        profile.is_start(self.history.span(), level, self.least_growth)
     }
 
     /// The median level over the baseline window of the present segment, in bytes.
@@ -383,10 +390,14 @@ impl Detector {
     }
 }
 
-/// What to say when no window grows, from the later half of the segment.
-fn quiet(recent: Option<Growth>) -> State {
+fn default_least_growth() -> f64 {
+    DEFAULT_LEAST_GROWTH as f64
+}
+
+/// What to say when no window grows, from the later half of the segment; growth below `least` bytes is none.
+fn quiet(recent: Option<Growth>, least: f64) -> State {
     let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
-    if found.bytes < LEAST_GROWTH {
+    if found.bytes < least {
         return State::Steady;
     }
     match found.finding {

@@ -6,8 +6,6 @@ use crate::tuning::Tuning;
 use crate::window::{POINTS, Window, median, quantile};
 
 pub(crate) const MIB: f64 = 1_048_576.0;
-/// Growth below which nothing is called growing, in bytes: allocators and page caches move this much by themselves.
-pub(crate) const LEAST_GROWTH: f64 = 5.0 * MIB;
 /// Growth below this share of the level is not told from drift of the whole.
 pub(crate) const LEAST_SHARE: f64 = 0.006;
 /// Growth must be this many standard deviations of the change from one point to the next (times 0.7, the share of that
@@ -72,8 +70,8 @@ pub(crate) struct Growth {
 }
 
 impl Growth {
-    /// A window without a rise.
-    pub(crate) fn none() -> Self {
+    /// A window without a rise, where growth below `least` bytes is none.
+    pub(crate) fn none(least: f64) -> Self {
         Self {
             finding: Finding::NoRise,
             rate: 0.0,
@@ -82,7 +80,7 @@ impl Growth {
             rho: 0.0,
             noise: 0.0,
             rising_floor: false,
-            needed: LEAST_GROWTH,
+            needed: least,
         }
     }
 }
@@ -92,12 +90,12 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
     (filled as f64 * (1.0 - rho) / (1.0 + rho)).max(8.0)
 }
 
-/// Applies all tests to a window.
-pub(crate) fn growth(window: &Window, tuning: &Tuning) -> Growth {
+/// Applies all tests to a window; growth below `least` bytes passes none.
+pub(crate) fn growth(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     let (level, low) = (&window.level, &window.low);
-    let mut out = Growth::none();
+    let mut out = Growth::none(least);
     // Most windows of most series end here: a tenth of the cost of the rank statistics.
-    if quick_growth(level) < QUICK_SHARE * LEAST_GROWTH {
+    if quick_growth(level) < QUICK_SHARE * least {
         return out;
     }
     let by_level = ranks(level);
@@ -110,14 +108,14 @@ pub(crate) fn growth(window: &Window, tuning: &Tuning) -> Growth {
     let plain = by_level.score.min(by_low.score);
     out.score = plain / inflation(out.rho);
     let low_around = residuals(low, by_low.slope);
-    out.needed = needed(level, low, &low_around);
+    out.needed = needed(level, low, &low_around).max(least);
     if out.bytes <= 0.0 {
         return out;
     }
     let floor_score = by_low.score / inflation(lag_one(&low_around));
     if let Some(slope) = floor_rises(low).filter(|_| floor_score >= tuning.floor) {
         let mut sorted = *level;
-        if slope >= LEAST_GROWTH.max(LEAST_SHARE * median(&mut sorted)) {
+        if slope >= least.max(LEAST_SHARE * median(&mut sorted)) {
             out.bytes = slope;
             out.rising_floor = true;
             out.finding = Finding::Grows;
@@ -156,6 +154,7 @@ fn quick_growth(level: &[f64; POINTS]) -> f64 {
     1.5 * (mean(&level[POINTS - third..]) - mean(&level[..third]))
 }
 
+/// The growth that the level, the noise and the swing ask for, in bytes.
 fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]) -> f64 {
     let mut sorted = *level;
     let middle = median(&mut sorted);
@@ -169,7 +168,7 @@ fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]
     let step = (squares / n - (sum / n) * (sum / n)).max(0.0).sqrt();
     let mut sorted = *low_around;
     let range = quantile(&mut sorted, 0.9) - quantile(&mut sorted, 0.1);
-    LEAST_GROWTH.max(LEAST_SHARE * middle).max(LEAST_DEVIATIONS * step).max(LEAST_RANGE * range)
+    (LEAST_SHARE * middle).max(LEAST_DEVIATIONS * step).max(LEAST_RANGE * range)
 }
 
 /// Whether the floor under a swing rises: each of six blocks has its lowest point above that of the block before, by much

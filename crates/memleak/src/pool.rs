@@ -1,6 +1,6 @@
 //! What the lives of a process show together: each is a segment of its own, and too short a one shows nothing alone.
 
-use crate::growth::{LEAST_GROWTH, LEAST_SHARE};
+use crate::growth::LEAST_SHARE;
 use crate::segment::Past;
 use crate::verdict::Trend;
 use crate::window::median;
@@ -26,8 +26,9 @@ pub(crate) struct RisingFloor {
     pub(crate) period: f64,
 }
 
-/// Whether the lowest level rises from life to life; `now` is the present life as its start and its lowest level so far.
-pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64)) -> Option<RisingFloor> {
+/// Whether the lowest level rises from life to life; `now` is the present life as its start and its lowest level so
+/// far. Growth below `least` bytes is none.
+pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64), least: f64) -> Option<RisingFloor> {
     if pasts.len() < LIVES {
         return None;
     }
@@ -50,7 +51,7 @@ pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64)) -> Option<RisingFloo
     let bytes = rate * span;
     let half = now.1 - floors[n / 2].1;
     let rises = score >= FLOORS_SCORE
-        && bytes >= LEAST_GROWTH.max(LEAST_SHARE * now.1)
+        && bytes >= least.max(LEAST_SHARE * now.1)
         && half >= FLOORS_HALF * bytes;
     rises.then_some(RisingFloor { rate, bytes, period: span / (count - 1.0) })
 }
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn floors_that_rise_at_every_start_are_growth_at_their_rate() {
         let (pasts, now) = lives(9, |k| 100.0 + 2.0 * f64::from(k));
-        let found = rising_floor(&pasts, now).unwrap();
+        let found = rising_floor(&pasts, now, 5.0 * MIB).unwrap();
         assert!((found.rate - 2.0 * MIB / 600.0).abs() < 1e-6, "{found:?}");
         assert_eq!(found.period, 600.0);
     }
@@ -108,11 +109,11 @@ mod tests {
     #[test]
     fn floors_that_stay_have_stopped_rising_or_are_too_few_are_none() {
         let (pasts, now) = lives(16, |_| 100.0);
-        assert_eq!(rising_floor(&pasts, now), None);
+        assert_eq!(rising_floor(&pasts, now, 5.0 * MIB), None);
         let (pasts, now) = lives(16, |k| 100.0 + 4.0 * f64::from(k.min(7)));
-        assert_eq!(rising_floor(&pasts, now), None);
+        assert_eq!(rising_floor(&pasts, now, 5.0 * MIB), None);
         let (pasts, now) = lives(7, |k| 100.0 + 2.0 * f64::from(k));
-        assert_eq!(rising_floor(&pasts, now), None);
+        assert_eq!(rising_floor(&pasts, now, 5.0 * MIB), None);
     }
 
     fn trend(rate: f64, half: f64) -> Trend {
@@ -156,7 +157,7 @@ mod tests {
         ) {
             // One order in tens of thousands passes; then at least it must be a rise.
             let (pasts, now) = lives(11, |k| 100.0 + 5.0 * f64::from(floors[k as usize]));
-            if rising_floor(&pasts, now).is_some() {
+            if rising_floor(&pasts, now, 5.0 * MIB).is_some() {
                 prop_assert!(floors[11] > floors[5] && floors[5] >= floors[0].min(4));
             }
         }

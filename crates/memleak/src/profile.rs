@@ -1,7 +1,7 @@
 //! What is ordinary for a process, learnt from lives that became steady: how high it rises when it starts, how long that
 //! takes, and how far it swings. A new life is held against it from its first sample on.
 
-use crate::growth::{LEAST_GROWTH, MIB};
+use crate::growth::MIB;
 use crate::window::{History, quantile};
 
 /// A life teaches when it has been steady for this share of its time.
@@ -45,8 +45,9 @@ impl Profile {
     }
 
     /// Whether a life that has reached `level` after `age` seconds does no more than the one that taught did: it starts.
-    pub(crate) fn is_start(&self, age: f64, level: f64) -> bool {
-        age <= PATIENCE * self.rise && level <= self.plateau + self.swing.max(0.5 * LEAST_GROWTH)
+    /// Half of `least`, the bytes below which growth is none, counts as no higher.
+    pub(crate) fn is_start(&self, age: f64, level: f64, least: f64) -> bool {
+        age <= PATIENCE * self.rise && level <= self.plateau + self.swing.max(0.5 * least)
     }
 
     #[cfg(feature = "worker")]
@@ -75,9 +76,9 @@ mod tests {
         assert!((profile.plateau / MIB - 280.0).abs() < 1.0, "{profile:?}");
         assert!((profile.rise / 60.0 - 162.0).abs() < 5.0, "{profile:?}");
         assert!(profile.swing / MIB >= 1.9 && profile.swing / MIB < 2.1, "{profile:?}");
-        assert!(profile.is_start(200.0 * 60.0, 270.0 * MIB));
-        assert!(!profile.is_start(200.0 * 60.0, 290.0 * MIB), "above the plateau");
-        assert!(!profile.is_start(400.0 * 60.0, 200.0 * MIB), "slower than ever");
+        assert!(profile.is_start(200.0 * 60.0, 270.0 * MIB, 5.0 * MIB));
+        assert!(!profile.is_start(200.0 * 60.0, 290.0 * MIB, 5.0 * MIB), "above the plateau");
+        assert!(!profile.is_start(400.0 * 60.0, 200.0 * MIB, 5.0 * MIB), "slower than ever");
     }
 
     #[test]

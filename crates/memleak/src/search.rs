@@ -1,6 +1,6 @@
 //! The search for growth without a bound: windows over the end of a segment, longest first, then lives, then cycles.
 
-use crate::growth::{Finding, Growth, LEAST_GROWTH, QUICK_SHARE, growth};
+use crate::growth::{Finding, Growth, QUICK_SHARE, growth};
 use crate::pool::{LIVES, rising_floor};
 use crate::season::season;
 use crate::segment::Past;
@@ -45,6 +45,8 @@ pub(crate) struct Search<'a> {
     pub(crate) hold: f64,
     /// The swing that a former life has shown, in bytes.
     pub(crate) swing: f64,
+    /// Growth below this many bytes is none.
+    pub(crate) least: f64,
     /// The margins.
     pub(crate) tuning: &'a Tuning,
 }
@@ -60,15 +62,15 @@ impl Search<'_> {
             if span * share < self.hold {
                 break;
             }
-            if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * LEAST_GROWTH {
+            if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * self.least {
                 if recent.is_none() || share >= 0.5 {
-                    recent = Some(Growth::none());
+                    recent = Some(Growth::none(self.least));
                 }
                 continue;
             }
             let from = self.history.end() - span * share;
             let Some(window) = self.history.window(from) else { continue };
-            let mut found = growth(&window, self.tuning);
+            let mut found = growth(&window, self.tuning, self.least);
             if found.finding == Finding::Grows {
                 let fallen = self.fallen(fallen.max(self.swing), window.span);
                 if !found.rising_floor && found.bytes < self.tuning.falls * fallen {
@@ -93,14 +95,15 @@ impl Search<'_> {
     /// Growth from life to life.
     fn lives(&self) -> Option<(Hit, Growth)> {
         let (from, end) = (self.history.origin(), self.history.end());
-        let floor = rising_floor(self.pasts, (from, self.history.floor_between(from, end)?))?;
+        let now = (from, self.history.floor_between(from, end)?);
+        let floor = rising_floor(self.pasts, now, self.least)?;
         let season = Some((floor.period, floor.rate));
         let growth = Growth {
             finding: Finding::Grows,
             rate: floor.rate,
             bytes: floor.bytes,
             rising_floor: true,
-            ..Growth::none()
+            ..Growth::none(self.least)
         };
         Some((Hit { from, share: 1.0, season, lives: true }, growth))
     }
@@ -113,10 +116,10 @@ impl Search<'_> {
             .level
             .iter()
             .fold((f64::INFINITY, 0.0f64), |(least, most), v| (least.min(*v), most.max(*v)));
-        if most - least < LEAST_GROWTH {
+        if most - least < self.least {
             return None;
         }
-        let found = season(self.history).filter(|season| season.grows)?;
+        let found = season(self.history, self.least).filter(|season| season.grows)?;
         let season = Some((found.period, found.rate));
         let hit = Hit { from: self.history.origin(), share: 1.0, season, lives: false };
         let growth = Growth {
@@ -124,7 +127,7 @@ impl Search<'_> {
             rate: found.rate,
             bytes: found.growth,
             noise: found.swing,
-            ..Growth::none()
+            ..Growth::none(self.least)
         };
         Some((hit, growth))
     }

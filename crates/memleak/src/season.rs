@@ -5,6 +5,8 @@ use crate::trend::correlation;
 use crate::window::{History, median, quantile};
 
 const POINTS: usize = 96;
+/// The growth from one cycle to the next must be this share of the least growth.
+const CYCLE_SHARE: f64 = 0.4;
 
 /// A cycle and the growth from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,8 +23,8 @@ pub(crate) struct Season {
     pub(crate) swing: f64,
 }
 
-/// Looks for a cycle in the whole history, which must hold at least two of them.
-pub(crate) fn season(history: &History) -> Option<Season> {
+/// Looks for a cycle in the whole history, which must hold at least two of them. Growth below `least` bytes is none.
+pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     let span = history.span();
     if span <= 0.0 {
         return None;
@@ -89,13 +91,13 @@ pub(crate) fn season(history: &History) -> Option<Season> {
     let step = deviation(&steps);
     let g = median(&mut d);
     let period = lag as f64 / POINTS as f64 * span;
-    let least = (2.0 * crate::growth::MIB).max(0.1 * swing).max(1.25 * step);
+    let by_cycle = (CYCLE_SHARE * least).max(0.1 * swing).max(1.25 * step);
     let growth = g / period * span;
     let grows = quantile(&mut d, 0.15) > 0.0
-        && g > least
+        && g > by_cycle
         && third > 0.4 * g
         && newest > 0.4 * g
-        && growth > crate::growth::LEAST_GROWTH;
+        && growth > least;
     Some(Season { period, rate: g / period, growth, grows, swing })
 }
 

@@ -1,6 +1,5 @@
 //! One life of the process: its history, and how a fall of the level ends it.
 
-use crate::growth::LEAST_GROWTH;
 use crate::verdict::Trend;
 use crate::window::{History, median};
 
@@ -122,8 +121,9 @@ const PAUSE_SHARE: f64 = 0.02;
 const STILL: f64 = 0.2;
 
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
-/// the clock was set forward, or the process was stopped.
-pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64) -> Option<f64> {
+/// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
+/// tell.
+pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64) -> Option<f64> {
     let gap = t - history.end();
     let span = history.span();
     if gap < PAUSE * interval || gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
@@ -134,7 +134,7 @@ pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64) -> Option<
     let level = |from: f64| history.level_between(from, from + reach / 6.0);
     let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
     let expected = (last - before) / reach * 1.2 * gap;
-    (expected >= LEAST_GROWTH && (y - last).abs() < STILL * expected).then_some(gap - interval)
+    (expected >= least && (y - last).abs() < STILL * expected).then_some(gap - interval)
 }
 
 /// What is kept of a segment that has ended.

@@ -299,7 +299,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::growth::growth;
+    use crate::growth::{MIB, growth};
     use crate::tuning::Tuning;
 
     /// All samples at once into buckets of `width` seconds.
@@ -347,7 +347,7 @@ mod tests {
             }
             prop_assert_eq!((streamed.origin, streamed.end, streamed.high), (whole.origin, whole.end, whole.high));
             let found = |history: &History| {
-                history.window(history.origin()).map(|window| growth(&window, &Tuning::default()))
+                history.window(history.origin()).map(|window| growth(&window, &Tuning::default(), 5.0 * MIB))
             };
             if let (Some(a), Some(b)) = (found(&streamed), found(&whole)) {
                 prop_assert!((a.rate - b.rate).abs() <= 1e-6 * b.rate.abs() + 1e-3, "{a:?} {b:?}");

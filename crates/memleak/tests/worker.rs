@@ -114,6 +114,35 @@ fn new_settings_are_in_force_once_the_bell_has_rung() {
 }
 
 #[test]
+fn an_edit_of_the_least_growth_reaches_the_running_detector() {
+    let generation = Arc::new(AtomicU64::new(1));
+    let source = Arc::clone(&generation);
+    let (ring, bell) = crossbeam_channel::bounded(1);
+    let settings = Settings::live(
+        move || {
+            let generation = source.load(Ordering::Acquire);
+            let least_growth = if generation == 1 { 5 << 20 } else { 1 << 20 };
+            let value = Arc::new(LeakConfig { least_growth, ..LeakConfig::default() });
+            Current { generation, value }
+        },
+        bell,
+    );
+    // Ten hours at 0.3 MiB/h: 3 MiB.
+    let mut sampler = sampler(samples(600, 0.3));
+    let detector = Detector::new(&LeakConfig::default());
+    let worker =
+        Worker::spawn(sampler.all_within(700), settings, detector, Outlets::new()).unwrap();
+    generation.store(2, Ordering::Release);
+    ring.send(()).unwrap();
+    while worker.generation() < 2 {
+        std::thread::yield_now();
+    }
+    sampler.start().unwrap();
+    let changes: Vec<_> = worker.changes().iter().collect();
+    assert!(changes.iter().any(|event| event.change.to.is_leak()), "{changes:?}");
+}
+
+#[test]
 fn stopping_does_not_wait_for_the_next_sample() {
     let sampler = sampler(samples(5, 0.0));
     let config = LeakConfig::default();

@@ -67,6 +67,7 @@ pub(super) fn v2_to_v3() -> Vec<Op> {
             "leak.window",
             "leak.baseline_window",
             "leak.min_samples",
+            "leak.least_growth",
             "leak.warning_rate",
             "leak.critical_rate",
             "leak.rss_warning",

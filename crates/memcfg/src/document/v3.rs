@@ -192,6 +192,15 @@ fn leak() -> Vec<Key> {
             count(3, 100_000),
             "Samples below which nothing is said about growth.",
         ),
+        Key::new(
+            "leak.least_growth",
+            size(
+                Size(memleak::config::MIN_LEAST_GROWTH),
+                Size(memleak::config::MAX_LEAST_GROWTH),
+            ),
+            "Growth below which the verdict calls nothing growing; above it the noise of the series itself decides.",
+        )
+        .stricter(Lower),
         Key::new("leak.warning_rate", rate(), "Growth over the window that earns a warning.")
             .stricter(Lower),
         Key::new(
