@@ -48,4 +48,21 @@ fn counts_are_right_once_threads_have_ended_and_nearly_so_before() {
     assert!(after.live_bytes.abs_diff(before.live_bytes) <= 4 * BEHIND, "{after:?}");
     assert!(after.peak_bytes >= before.live_bytes + 32 * MIB);
     assert_eq!(tracked(&ALLOCATOR).name, "tracking");
+
+    // Threads that only free, a little each, and some of it at their very end: nothing is left over.
+    thread_local! {
+        static LATE: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    for _ in 0..200 {
+        let block = black_box(vec![1u8; 10_000]);
+        let late = black_box(vec![1u8; 30_000]);
+        thread::spawn(move || {
+            LATE.replace(late);
+            drop(block);
+        })
+        .join()
+        .unwrap();
+    }
+    let end = ALLOCATOR.counts();
+    assert!(end.live_bytes.abs_diff(after.live_bytes) <= 4 * BEHIND, "{after:?} {end:?}");
 }

@@ -18,9 +18,11 @@ static PEAK: AtomicI64 = AtomicI64::new(0);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    // Const: reaching it runs no code of ours and allocates nothing through us, which inside an allocator would not end.
-    // (Its destructor is registered with the C library, which takes its memory elsewhere.)
-    static LOCAL: Local = const { Local { live: [const { Cell::new(0) }; CLASSES], allocations: Cell::new(0) } };
+    // Const and without a destructor: reaching it computes an address, runs no code of ours and allocates nothing through
+    // us, which inside an allocator would not end.
+    static LOCAL: Local = const { Local::new() };
+    // Registered with the C library, which takes its memory elsewhere.
+    static AT_END: AtEnd = const { AtEnd };
 }
 
 /// Counts live bytes, their peak and the number of allocations of the whole program, and live bytes by size class.
@@ -63,7 +65,7 @@ impl<A> Tracking<A> {
     #[must_use]
     pub fn counts(&self) -> Counts {
         // The own thread at least is up to date.
-        let _ = LOCAL.try_with(Local::flush);
+        LOCAL.with(Local::flush);
         let live = LIVE.load(Ordering::Relaxed);
         Counts {
             live_bytes: positive(live),
@@ -75,7 +77,7 @@ impl<A> Tracking<A> {
     /// Live bytes by size class, smallest first: which sizes grow.
     #[must_use]
     pub fn size_classes(&self) -> [SizeClass; CLASSES] {
-        let _ = LOCAL.try_with(Local::flush);
+        LOCAL.with(Local::flush);
         std::array::from_fn(|class| SizeClass {
             class,
             live_bytes: positive(LIVE_BY_CLASS[class].load(Ordering::Relaxed)),
@@ -138,67 +140,126 @@ fn positive(value: i64) -> u64 {
 
 #[inline]
 fn allocated(size: usize) {
-    let local = LOCAL.try_with(|local| {
-        let allocations = local.allocations.get() + 1;
-        local.allocations.set(allocations);
-        let class = class(size);
-        if local.add(class, bytes(size)) {
-            local.tell(class);
-        } else if allocations >= FLUSH_ALLOCATIONS {
-            local.flush();
-        }
+    LOCAL.with(|local| {
+        local.count();
+        local.change(class(size), bytes(size));
     });
-    if local.is_err() {
-        // A thread at its very end.
-        publish(class(size), bytes(size));
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[inline]
 fn freed(size: usize) {
-    let local = LOCAL.try_with(|local| {
-        let class = class(size);
-        if local.add(class, -bytes(size)) {
-            local.tell(class);
-        }
-    });
-    if local.is_err() {
-        publish(class(size), -bytes(size));
-    }
+    LOCAL.with(|local| local.change(class(size), -bytes(size)));
 }
 
+/// What one thread has not told yet.
 struct Local {
+    /// Bytes by size class; [`ASIDE`] before the thread counts and after it did.
     live: [Cell<i64>; CLASSES],
-    allocations: Cell<u64>,
+    /// Allocations until the others are told of that many; 0 before the thread counts and after it did.
+    left: Cell<u64>,
+    phase: Cell<Phase>,
 }
+
+#[derive(Clone, Copy, PartialEq)]
+enum Phase {
+    New,
+    Counting,
+    /// The thread is at its very end: each change is told at once.
+    Ended,
+}
+
+/// A number of bytes that no change brings below what is to be told, so that the way for rare cases is taken.
+const ASIDE: i64 = i64::MAX / 2;
 
 impl Local {
-    /// Whether it is time to tell the others.
+    const fn new() -> Self {
+        let live = [const { Cell::new(ASIDE) }; CLASSES];
+        Self { live, left: Cell::new(0), phase: Cell::new(Phase::New) }
+    }
+
     #[inline]
-    fn add(&self, class: usize, change: i64) -> bool {
-        let live = self.live[class].get() + change;
-        self.live[class].set(live);
-        !(-FLUSH_BYTES..FLUSH_BYTES).contains(&live)
+    fn count(&self) {
+        match self.left.get() {
+            0 => self.count_batch(),
+            left => self.left.set(left - 1),
+        }
+    }
+
+    #[inline]
+    fn change(&self, class: usize, change: i64) {
+        let live = self.live[class].get().wrapping_add(change);
+        if (-FLUSH_BYTES..FLUSH_BYTES).contains(&live) {
+            self.live[class].set(live);
+        } else {
+            self.tell(class, change);
+        }
     }
 
     #[cold]
-    fn tell(&self, class: usize) {
-        publish(class, self.live[class].take());
+    fn count_batch(&self) {
+        match self.phase.get() {
+            Phase::New => {
+                self.start();
+                self.count();
+            }
+            Phase::Counting => {
+                ALLOCATIONS.fetch_add(FLUSH_ALLOCATIONS, Ordering::Relaxed);
+                self.left.set(FLUSH_ALLOCATIONS - 1);
+            }
+            Phase::Ended => {
+                ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    #[cold]
+    fn tell(&self, class: usize, change: i64) {
+        match self.phase.get() {
+            Phase::New => {
+                self.start();
+                self.change(class, change);
+            }
+            Phase::Counting => publish(class, self.live[class].take().saturating_add(change)),
+            Phase::Ended => publish(class, change),
+        }
+    }
+
+    fn start(&self) {
+        self.phase.set(Phase::Counting);
+        self.live.iter().for_each(|live| live.set(0));
+        self.left.set(FLUSH_ALLOCATIONS);
+        // Last: were this to allocate through us, it would be counted like all else.
+        if AT_END.try_with(|_| ()).is_err() {
+            self.end();
+        }
     }
 
     #[cold]
     fn flush(&self) {
+        if self.phase.get() != Phase::Counting {
+            return;
+        }
         for (class, live) in self.live.iter().enumerate().filter(|(_, live)| live.get() != 0) {
             publish(class, live.take());
         }
-        ALLOCATIONS.fetch_add(self.allocations.take(), Ordering::Relaxed);
+        let left = self.left.replace(FLUSH_ALLOCATIONS);
+        ALLOCATIONS.fetch_add(FLUSH_ALLOCATIONS - left, Ordering::Relaxed);
+    }
+
+    fn end(&self) {
+        self.flush();
+        self.phase.set(Phase::Ended);
+        self.live.iter().for_each(|live| live.set(ASIDE));
+        self.left.set(0);
     }
 }
 
-impl Drop for Local {
+/// Tells what a thread counted when that ends.
+struct AtEnd;
+
+impl Drop for AtEnd {
     fn drop(&mut self) {
-        self.flush();
+        LOCAL.with(Local::end);
     }
 }
 
