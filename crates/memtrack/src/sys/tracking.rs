@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use crate::alloc::{CLASSES, Counts, SizeClass};
 
 /// A thread tells of its changes once they come to this many bytes in one size class ...
-const FLUSH_BYTES: i64 = 64 * 1024;
-/// ... or this many allocations.
+const FLUSH_BYTES: u64 = 64 * 1024;
+/// ... or this many allocations. Both are powers of two.
 const FLUSH_ALLOCATIONS: u64 = 1024;
 
 // One allocator serves one program, so these belong to the program as its heap does.
@@ -27,8 +27,8 @@ thread_local! {
 
 /// Counts live bytes, their peak and the number of allocations of the whole program, and live bytes by size class.
 ///
-/// Each thread counts for itself and tells the others now and then, so figures may be behind by 64 KiB in each size class
-/// and 1024 allocations for each thread; a single allocation of 64 KiB or more is told at once.
+/// Each thread counts for itself and tells the others now and then, so figures may be behind by 64 KiB and 1024
+/// allocations in each size class for each thread; a single allocation of 64 KiB or more is told at once.
 ///
 /// ```
 /// use memtrack::alloc::Tracking;
@@ -122,16 +122,16 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
     }
 }
 
-/// A size of a layout, which is at most `isize::MAX`.
-fn bytes(size: usize) -> i64 {
-    size as i64
+/// Which word of a thread counts a size: the place of the highest bit of `size - 1`, so that no more than two instructions
+/// find it. A size is never 0 here (the contract of `GlobalAlloc`); it would count as large.
+#[inline]
+fn place(size: usize) -> usize {
+    (size.wrapping_sub(1) | 15).ilog2() as usize
 }
 
-/// Sizes up to 16 bytes are class 0, each further class holds sizes up to twice as large, the last all larger ones. A size
-/// is never 0 here (the contract of `GlobalAlloc`); it would count as large.
-#[inline]
-fn class(size: usize) -> usize {
-    ((size.wrapping_sub(1) | 15).ilog2() as usize - 3).min(CLASSES - 1)
+/// Sizes up to 16 bytes are class 0, each further class holds sizes up to twice as large, the last all larger ones.
+fn class(place: usize) -> usize {
+    place.saturating_sub(3).min(CLASSES - 1)
 }
 
 fn positive(value: i64) -> u64 {
@@ -140,23 +140,19 @@ fn positive(value: i64) -> u64 {
 
 #[inline]
 fn allocated(size: usize) {
-    LOCAL.with(|local| {
-        local.count();
-        local.change(class(size), bytes(size));
-    });
+    LOCAL.with(|local| local.change(place(size), ((size as u64) << COUNT_BITS) + 1));
 }
 
 #[inline]
 fn freed(size: usize) {
-    LOCAL.with(|local| local.change(class(size), -bytes(size)));
+    LOCAL.with(|local| local.change(place(size), ((size as u64) << COUNT_BITS).wrapping_neg()));
 }
 
-/// What one thread has not told yet.
+/// What one thread has not told yet, a word for each magnitude of size, so that an allocation is one addition and one test: the low
+/// bits count allocations, and above them are the bytes. No size is so large that it would not fit there: 53 bits are more
+/// than a processor addresses.
 struct Local {
-    /// Bytes by size class; [`ASIDE`] before the thread counts and after it did.
-    live: [Cell<i64>; CLASSES],
-    /// Allocations until the others are told of that many; 0 before the thread counts and after it did.
-    left: Cell<u64>,
+    words: [Cell<u64>; PLACES],
     phase: Cell<Phase>,
 }
 
@@ -168,66 +164,49 @@ enum Phase {
     Ended,
 }
 
-/// A number of bytes that no change brings below what is to be told, so that the way for rare cases is taken.
-const ASIDE: i64 = i64::MAX / 2;
+/// Room for one more than what is told at the latest.
+const COUNT_BITS: u32 = FLUSH_ALLOCATIONS.ilog2() + 1;
+/// Highest bits that a size may have.
+const PLACES: usize = usize::BITS as usize;
+/// Nothing to tell. Bytes are counted from here, so that fewer of them is no borrow from beyond the word.
+const NOTHING: u64 = FLUSH_BYTES << COUNT_BITS;
+/// Some of these bits are set once there are too many bytes, too few, or too many allocations.
+const TELL: u64 = !(2 * NOTHING - 1) | FLUSH_ALLOCATIONS;
+/// What no change takes below [`TELL`]: before a thread counts and after it did.
+const ASIDE: u64 = 1 << 63;
 
 impl Local {
     const fn new() -> Self {
-        let live = [const { Cell::new(ASIDE) }; CLASSES];
-        Self { live, left: Cell::new(0), phase: Cell::new(Phase::New) }
+        Self { words: [const { Cell::new(ASIDE) }; PLACES], phase: Cell::new(Phase::New) }
     }
 
     #[inline]
-    fn count(&self) {
-        match self.left.get() {
-            0 => self.count_batch(),
-            left => self.left.set(left - 1),
-        }
-    }
-
-    #[inline]
-    fn change(&self, class: usize, change: i64) {
-        let live = self.live[class].get().wrapping_add(change);
-        if (-FLUSH_BYTES..FLUSH_BYTES).contains(&live) {
-            self.live[class].set(live);
+    fn change(&self, place: usize, change: u64) {
+        let word = self.words[place].get().wrapping_add(change);
+        if word & TELL == 0 {
+            self.words[place].set(word);
         } else {
-            self.tell(class, change);
+            self.tell(place, change);
         }
     }
 
     #[cold]
-    fn count_batch(&self) {
+    fn tell(&self, place: usize, change: u64) {
         match self.phase.get() {
             Phase::New => {
                 self.start();
-                self.count();
+                self.change(place, change);
             }
             Phase::Counting => {
-                ALLOCATIONS.fetch_add(FLUSH_ALLOCATIONS, Ordering::Relaxed);
-                self.left.set(FLUSH_ALLOCATIONS - 1);
+                publish(place, self.words[place].replace(NOTHING).wrapping_add(change));
             }
-            Phase::Ended => {
-                ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    #[cold]
-    fn tell(&self, class: usize, change: i64) {
-        match self.phase.get() {
-            Phase::New => {
-                self.start();
-                self.change(class, change);
-            }
-            Phase::Counting => publish(class, self.live[class].take().saturating_add(change)),
-            Phase::Ended => publish(class, change),
+            Phase::Ended => publish(place, NOTHING.wrapping_add(change)),
         }
     }
 
     fn start(&self) {
         self.phase.set(Phase::Counting);
-        self.live.iter().for_each(|live| live.set(0));
-        self.left.set(FLUSH_ALLOCATIONS);
+        self.words.iter().for_each(|word| word.set(NOTHING));
         // Last: were this to allocate through us, it would be counted like all else.
         if AT_END.try_with(|_| ()).is_err() {
             self.end();
@@ -239,18 +218,16 @@ impl Local {
         if self.phase.get() != Phase::Counting {
             return;
         }
-        for (class, live) in self.live.iter().enumerate().filter(|(_, live)| live.get() != 0) {
-            publish(class, live.take());
+        for (place, word) in self.words.iter().enumerate().filter(|(_, word)| word.get() != NOTHING)
+        {
+            publish(place, word.replace(NOTHING));
         }
-        let left = self.left.replace(FLUSH_ALLOCATIONS);
-        ALLOCATIONS.fetch_add(FLUSH_ALLOCATIONS - left, Ordering::Relaxed);
     }
 
     fn end(&self) {
         self.flush();
         self.phase.set(Phase::Ended);
-        self.live.iter().for_each(|live| live.set(ASIDE));
-        self.left.set(0);
+        self.words.iter().for_each(|word| word.set(ASIDE));
     }
 }
 
@@ -263,12 +240,15 @@ impl Drop for AtEnd {
     }
 }
 
-fn publish(class: usize, change: i64) {
-    LIVE_BY_CLASS[class].fetch_add(change, Ordering::Relaxed);
-    let live = LIVE.fetch_add(change, Ordering::Relaxed) + change;
+fn publish(place: usize, word: u64) {
+    let class = class(place);
+    let bytes = (word.wrapping_sub(NOTHING) as i64) >> COUNT_BITS;
+    LIVE_BY_CLASS[class].fetch_add(bytes, Ordering::Relaxed);
+    let live = LIVE.fetch_add(bytes, Ordering::Relaxed) + bytes;
     if live > PEAK.load(Ordering::Relaxed) {
         PEAK.fetch_max(live, Ordering::Relaxed);
     }
+    ALLOCATIONS.fetch_add(word & (2 * FLUSH_ALLOCATIONS - 1), Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -280,9 +260,9 @@ mod tests {
         for class_number in 0..CLASSES {
             let bound = SizeClass { class: class_number, live_bytes: 0 }.upto();
             let Some(bound) = bound else { continue };
-            assert_eq!(class(bound as usize), class_number);
-            assert_eq!(class(bound as usize + 1), class_number + 1);
+            assert_eq!(class(place(bound as usize)), class_number);
+            assert_eq!(class(place(bound as usize + 1)), class_number + 1);
         }
-        assert_eq!((class(1), class(usize::MAX)), (0, CLASSES - 1));
+        assert_eq!((class(place(1)), class(place(usize::MAX))), (0, CLASSES - 1));
     }
 }
