@@ -40,6 +40,9 @@ pub(crate) fn main() -> ExitCode {
         return hog(args[1].parse().unwrap());
     }
     let mut rows = Vec::new();
+    // First, while the heap is that of a program that has just begun.
+    #[cfg(feature = "tracking")]
+    tracking(&mut rows);
     own_rss(&mut rows);
     full_sample(&mut rows);
     added_memory(&mut rows);
@@ -48,8 +51,6 @@ pub(crate) fn main() -> ExitCode {
     cpu_per_tick(&mut rows);
     thousand_pids(&mut rows);
     thousand_targets(&mut rows);
-    #[cfg(feature = "tracking")]
-    tracking(&mut rows);
     if args.iter().any(|arg| arg == "--long") {
         large_pss(&mut rows);
     }
