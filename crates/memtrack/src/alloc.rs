@@ -96,18 +96,18 @@ pub struct SizeClass {
 
 #[cfg(feature = "tracking")]
 impl SizeClass {
-    /// The largest size in bytes that belongs to it, half of it belonging to the class before; `None` for the last class.
+    /// The largest size in bytes that belongs to it; `None` for the last class.
     #[must_use]
     pub fn upto(&self) -> Option<u64> {
-        (self.class + 1 < CLASSES).then(|| 16 << self.class)
+        (self.class + 1 < CLASSES).then(|| (16 << self.class) - 1)
     }
 }
 
-/// For people: `allocations of 17 to 32 bytes`.
+/// For people: `allocations of 16 to 31 bytes`.
 #[cfg(feature = "tracking")]
 impl std::fmt::Display for SizeClass {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let above = if self.class == 0 { 1 } else { (8u64 << self.class.min(CLASSES)) + 1 };
+        let above = if self.class == 0 { 1 } else { 8u64 << self.class.min(CLASSES) };
         match self.upto() {
             Some(upto) => write!(f, "allocations of {above} to {upto} bytes"),
             None => write!(f, "allocations of {above} bytes and more"),

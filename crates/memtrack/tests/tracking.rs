@@ -39,8 +39,8 @@ fn counts_are_right_once_threads_have_ended_and_nearly_so_before() {
     let classes = ALLOCATOR.size_classes();
     let largest = classes.last().unwrap();
     assert!(largest.live_bytes >= 32 * MIB && largest.upto().is_none(), "{classes:?}");
-    assert_eq!(largest.to_string(), "allocations of 524289 bytes and more");
-    assert_eq!(classes[1].to_string(), "allocations of 17 to 32 bytes");
+    assert_eq!(largest.to_string(), "allocations of 524288 bytes and more");
+    assert_eq!(classes[1].to_string(), "allocations of 16 to 31 bytes");
     let sum: u64 = classes.iter().map(|class| class.live_bytes).sum();
     assert!(sum.abs_diff(ALLOCATOR.counts().live_bytes) <= 8 * BEHIND, "{classes:?}");
     drop(blocks);

@@ -122,14 +122,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Tracking<A> {
     }
 }
 
-/// Which word of a thread counts a size: the place of the highest bit of `size - 1`, so that no more than two instructions
-/// find it. A size is never 0 here (the contract of `GlobalAlloc`); it would count as large.
+/// Which word of a thread counts a size: the place of its highest bit, so that no more than two instructions find it.
 #[inline]
 fn place(size: usize) -> usize {
-    (size.wrapping_sub(1) | 15).ilog2() as usize
+    (size | 1).ilog2() as usize
 }
 
-/// Sizes up to 16 bytes are class 0, each further class holds sizes up to twice as large, the last all larger ones.
+/// Sizes below 16 bytes are class 0, each further class holds sizes below the double, the last all larger ones.
 fn class(place: usize) -> usize {
     place.saturating_sub(3).min(CLASSES - 1)
 }
@@ -148,9 +147,9 @@ fn freed(size: usize) {
     LOCAL.with(|local| local.change(place(size), ((size as u64) << COUNT_BITS).wrapping_neg()));
 }
 
-/// What one thread has not told yet, a word for each magnitude of size, so that an allocation is one addition and one test: the low
-/// bits count allocations, and above them are the bytes. No size is so large that it would not fit there: 53 bits are more
-/// than a processor addresses.
+/// What one thread has not told yet, a word for each magnitude of size, so that an allocation is one addition and one
+/// test: the low bits count allocations, and above them are the bytes. No size is so large that it would not fit there:
+/// 53 bits are more than a processor addresses.
 struct Local {
     words: [Cell<u64>; PLACES],
     phase: Cell<Phase>,
@@ -263,6 +262,9 @@ mod tests {
             assert_eq!(class(place(bound as usize)), class_number);
             assert_eq!(class(place(bound as usize + 1)), class_number + 1);
         }
-        assert_eq!((class(place(1)), class(place(usize::MAX))), (0, CLASSES - 1));
+        assert_eq!(
+            (class(place(0)), class(place(1)), class(place(usize::MAX))),
+            (0, 0, CLASSES - 1)
+        );
     }
 }
