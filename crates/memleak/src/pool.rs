@@ -2,6 +2,7 @@
 
 use crate::growth::LEAST_SHARE;
 use crate::segment::Past;
+use crate::trend::score;
 use crate::verdict::Trend;
 use crate::window::median;
 
@@ -36,16 +37,16 @@ pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64), least: f64) -> Optio
     floors.push(now);
     let n = floors.len();
     let mut slopes = Vec::with_capacity(n * (n - 1) / 2);
-    let mut sum = 0.0;
+    let mut sum = 0;
     for (k, earlier) in floors.iter().enumerate() {
         for later in &floors[k + 1..] {
             let rise = later.1 - earlier.1;
-            sum += if rise == 0.0 { 0.0 } else { rise.signum() };
+            sum += i64::from(rise > 0.0) - i64::from(rise < 0.0);
             slopes.push(rise / (later.0 - earlier.0).max(f64::MIN_POSITIVE));
         }
     }
     let count = n as f64;
-    let score = (sum - 1.0) / (count * (count - 1.0) * (2.0 * count + 5.0) / 18.0).sqrt();
+    let score = score(sum, count * (count - 1.0) * (2.0 * count + 5.0) / 18.0);
     let span = now.0 - floors[0].0;
     let rate = median(&mut slopes);
     let bytes = rate * span;

@@ -66,7 +66,7 @@ fn variance(y: &[f64; POINTS]) -> f64 {
     ((term(POINTS as f64) - ties) / 18.0).max(0.0)
 }
 
-fn score(sum: i64, variance: f64) -> f64 {
+pub(crate) fn score(sum: i64, variance: f64) -> f64 {
     if variance > 0.0 { (sum - sum.signum()) as f64 / variance.sqrt() } else { 0.0 }
 }
 

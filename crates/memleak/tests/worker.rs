@@ -30,6 +30,37 @@ fn sampler(samples: Vec<Sample>) -> Sampler {
     Sampler::new(Replay::new(samples), Settings::fixed(config))
 }
 
+/// Settings that are `before` in generation 1 and `after` from the edit on.
+fn edited(before: LeakConfig, after: LeakConfig) -> (Settings<LeakConfig>, Edit) {
+    let generation = Arc::new(AtomicU64::new(1));
+    let source = Arc::clone(&generation);
+    let (ring, bell) = crossbeam_channel::bounded(1);
+    let values = [Arc::new(before), Arc::new(after)];
+    let settings = Settings::live(
+        move || {
+            let generation = source.load(Ordering::Acquire);
+            Current { generation, value: Arc::clone(&values[usize::from(generation > 1)]) }
+        },
+        bell,
+    );
+    (settings, Edit { generation, ring })
+}
+
+struct Edit {
+    generation: Arc<AtomicU64>,
+    ring: crossbeam_channel::Sender<()>,
+}
+
+impl Edit {
+    fn reaches(&self, worker: &Worker) {
+        self.generation.store(2, Ordering::Release);
+        assert!(self.ring.send(()).is_ok(), "the settings are there");
+        while worker.generation() < 2 {
+            std::thread::yield_now();
+        }
+    }
+}
+
 #[test]
 fn a_leak_is_found_told_once_and_named() {
     let samples = samples(300, 40.0);
@@ -75,37 +106,18 @@ fn a_leak_is_found_told_once_and_named() {
 
 #[test]
 fn new_settings_are_in_force_once_the_bell_has_rung() {
-    let generation = Arc::new(AtomicU64::new(1));
-    let source = Arc::clone(&generation);
-    let (ring, bell) = crossbeam_channel::bounded(1);
-    let settings = Settings::live(
-        move || {
-            let generation = source.load(Ordering::Acquire);
-            let rss_critical = if generation == 1 { None } else { Some(1) };
-            Current {
-                generation,
-                value: Arc::new(LeakConfig {
-                    rss_critical,
-                    rss_warning: None,
-                    ..LeakConfig::default()
-                }),
-            }
-        },
-        bell,
-    );
+    let before = LeakConfig { rss_critical: None, rss_warning: None, ..LeakConfig::default() };
+    let after = LeakConfig { rss_critical: Some(1), ..before.clone() };
+    let (settings, edit) = edited(before, after);
     let mut sampler = sampler(samples(5, 0.0));
     let mut outlets = Outlets::new();
     let alerts = outlets.channel(4);
     let worker =
         Worker::spawn(sampler.all(), settings, Detector::new(&LeakConfig::default()), outlets)
             .unwrap();
-    generation.store(2, Ordering::Release);
-    ring.send(()).unwrap();
-    while worker.generation() < 2 {
-        std::thread::yield_now();
-    }
+    edit.reaches(&worker);
     // The maker of the settings goes away: the worker keeps what it has.
-    drop(ring);
+    drop(edit);
     sampler.start().unwrap();
     let alert = alerts.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!((alert.severity, alert.cause), (Severity::Critical, Cause::Rss { rss: 150 << 20 }));
@@ -115,28 +127,15 @@ fn new_settings_are_in_force_once_the_bell_has_rung() {
 
 #[test]
 fn an_edit_of_the_least_growth_reaches_the_running_detector() {
-    let generation = Arc::new(AtomicU64::new(1));
-    let source = Arc::clone(&generation);
-    let (ring, bell) = crossbeam_channel::bounded(1);
-    let settings = Settings::live(
-        move || {
-            let generation = source.load(Ordering::Acquire);
-            let least_growth = if generation == 1 { 5 << 20 } else { 1 << 20 };
-            let value = Arc::new(LeakConfig { least_growth, ..LeakConfig::default() });
-            Current { generation, value }
-        },
-        bell,
-    );
+    let before = LeakConfig { least_growth: 5 << 20, ..LeakConfig::default() };
+    let after = LeakConfig { least_growth: 1 << 20, ..LeakConfig::default() };
+    let (settings, edit) = edited(before, after);
     // Ten hours at 0.3 MiB/h: 3 MiB.
     let mut sampler = sampler(samples(600, 0.3));
     let detector = Detector::new(&LeakConfig::default());
     let worker =
         Worker::spawn(sampler.all_within(700), settings, detector, Outlets::new()).unwrap();
-    generation.store(2, Ordering::Release);
-    ring.send(()).unwrap();
-    while worker.generation() < 2 {
-        std::thread::yield_now();
-    }
+    edit.reaches(&worker);
     sampler.start().unwrap();
     let changes: Vec<_> = worker.changes().iter().collect();
     assert!(changes.iter().any(|event| event.change.to.is_leak()), "{changes:?}");
