@@ -5,6 +5,11 @@
     reason = "a bench prints, and has nobody to hand an error to"
 )]
 
+#[cfg(feature = "tracking")]
+mod allocator;
+mod large;
+mod many;
+
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
@@ -37,22 +42,22 @@ struct Row {
 pub(crate) fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "hog") {
-        return hog(args[1].parse().unwrap());
+        return large::hog(args[1].parse().unwrap());
     }
     let mut rows = Vec::new();
     // First, while the heap is that of a program that has just begun.
     #[cfg(feature = "tracking")]
-    tracking(&mut rows);
+    allocator::tracking(&mut rows);
     own_rss(&mut rows);
     full_sample(&mut rows);
     added_memory(&mut rows);
     #[cfg(feature = "history")]
     history(&mut rows);
     cpu_per_tick(&mut rows);
-    thousand_pids(&mut rows);
-    thousand_targets(&mut rows);
+    many::thousand_pids(&mut rows);
+    many::thousand_targets(&mut rows);
     if args.iter().any(|arg| arg == "--long") {
-        large_pss(&mut rows);
+        large::large_pss(&mut rows);
     }
     println!("| figure | memtrack | rival | promised | |");
     println!("|---|---|---|---|---|");
@@ -537,217 +542,6 @@ fn cpu_per_tick(rows: &mut Vec<Row>) {
         promise: "at most 1.5x".into(),
         kept: Some(ratio <= 1.5),
     });
-}
-
-fn thousand_pids(rows: &mut Vec<Row>) {
-    let mut children: Vec<Child> =
-        (0..1000).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
-    let root = Path::new("/");
-    let ids: Vec<_> =
-        children.iter().map(|child| ProcessId::read(root, child.id()).unwrap()).collect();
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let (_, slower) = slower();
-    for (what, soft) in [
-        ("1,000 pids, one round", limit.current),
-        ("1,000 pids, one round, with a limit of 256 open files", Some(256)),
-    ] {
-        let narrowed = rustix::process::Rlimit { current: soft, ..limit };
-        rustix::process::setrlimit(rustix::process::Resource::Nofile, narrowed).unwrap();
-        let mut set = Processes::of(root, &ids).unwrap();
-        // The rival holds what it may, and opens the rest each time.
-        let may_hold = soft.map_or(1000, |soft| usize::try_from(soft / 4).unwrap_or(1000));
-        let status = |id: &ProcessId| File::open(format!("/proc/{}/status", id.pid)).unwrap();
-        let held: Vec<File> = ids.iter().take(may_hold).map(status).collect();
-        let mut buffer = [0u8; 4096];
-        let (ours, rival, ratio) = compare(
-            (1, 1),
-            || {
-                let sum = set.read(Instant::now(), Detail::Memory).unwrap();
-                assert_eq!(sum.processes, Ok(1000));
-                assert!(sum.rss.is_ok());
-            },
-            || {
-                for file in &held {
-                    black_box(file.read_at(&mut buffer, 0).unwrap());
-                }
-                for id in ids.iter().skip(held.len()) {
-                    black_box(status(id).read_at(&mut buffer, 0).unwrap());
-                }
-            },
-        );
-        rows.push(Row {
-            what,
-            ours: format!("{:.2} ms, {:.2} % of a core at 1 Hz", ours / 1e6, ours / 1e7),
-            rival: format!("bare reads of `status`: {:.2} ms, {ratio:.2}x", rival / 1e6),
-            promise: match soft {
-                Some(256) => String::new(),
-                _ => format!(
-                    "at most 1 %: {}. Where a `pread` of statm costs 0.3 us, that is; here {slower:.1} times that",
-                    if ours <= 1e7 { "met" } else { "**not met here**" }
-                ),
-            },
-            kept: (soft != Some(256)).then_some(ours <= 1e7 * slower),
-        });
-    }
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, limit).unwrap();
-    for child in &mut children {
-        let _ = child.kill();
-    }
-    for child in &mut children {
-        let _ = child.wait();
-    }
-}
-
-/// A thousand targets apart from each other, each a process with its tree and its cgroups, and what they share.
-fn thousand_targets(rows: &mut Vec<Row>) {
-    const TICKS: u32 = 20;
-    let mut children: Vec<Child> =
-        (0..1000).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
-    let root = Path::new("/");
-    let mut machine = LinuxMachine::open().unwrap();
-    let mut targets: Vec<LinuxTarget> = children
-        .iter()
-        .map(|child| ProcessId::read(root, child.id()).unwrap())
-        .map(|id| machine.target(&Target::Tree(id)).unwrap())
-        .collect();
-    let config = TrackConfig::default();
-    let mut round = || {
-        let mut tick = machine.tick();
-        for target in &mut targets {
-            assert!(target.read(&mut tick, &config).unwrap().process.rss.is_ok());
-        }
-    };
-    round();
-    let (start, before) = (Instant::now(), own_cpu());
-    for tick in 1..=TICKS {
-        thread::sleep(Duration::from_secs(u64::from(tick)).saturating_sub(start.elapsed()));
-        round();
-    }
-    let share = (own_cpu() - before) as f64 / start.elapsed().as_secs_f64() / 1e9 * 100.0;
-    let held: Vec<File> = children
-        .iter()
-        .map(|child| File::open(format!("/proc/{}/status", child.id())).unwrap())
-        .collect();
-    let mut buffer = [0u8; 4096];
-    let before = own_cpu();
-    for _ in 0..TICKS {
-        thread::sleep(Duration::from_secs(1));
-        for file in &held {
-            black_box(file.read_at(&mut buffer, 0).unwrap());
-        }
-    }
-    let floor = (own_cpu() - before) as f64 / f64::from(TICKS) / 1e9 * 100.0;
-    rows.push(Row {
-        what: "1,000 targets at 1 Hz for 20 s: trees, cgroups, machine, pressure",
-        ours: format!("{share:.2} % of a core"),
-        rival: format!(
-            "bare reads of `status` at the same pace: {floor:.2} %, {:.2}x",
-            share / floor
-        ),
-        promise: "at most 2 %".into(),
-        kept: Some(share <= 2.0),
-    });
-    for child in &mut children {
-        let _ = child.kill();
-    }
-    for child in &mut children {
-        let _ = child.wait();
-    }
-}
-
-#[cfg(feature = "tracking")]
-fn tracking(rows: &mut Vec<Row>) {
-    use std::alloc::{GlobalAlloc, Layout, System};
-    /// A program that does nothing but allocate: small blocks of mixed sizes, written to and kept for a while.
-    fn churn(allocator: &impl GlobalAlloc) {
-        let mut kept = [std::ptr::null_mut::<u8>(); 512];
-        let mut layouts = [Layout::new::<u8>(); 512];
-        let mut state = 1u64;
-        for _ in 0..200_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let slot = (state >> 40) as usize % kept.len();
-            #[expect(unsafe_code, reason = "the allocator itself is what is measured")]
-            // SAFETY: each block is freed once, with the layout that it was allocated with, which is not empty.
-            unsafe {
-                if !kept[slot].is_null() {
-                    allocator.dealloc(kept[slot], layouts[slot]);
-                }
-                layouts[slot] =
-                    Layout::from_size_align((state >> 50) as usize % 1024 + 16, 8).unwrap();
-                kept[slot] = allocator.alloc(layouts[slot]);
-                kept[slot].write_bytes(1, layouts[slot].size());
-            }
-        }
-        for (block, layout) in kept.iter().zip(layouts) {
-            if !block.is_null() {
-                #[expect(unsafe_code, reason = "as above")]
-                // SAFETY: as above.
-                unsafe {
-                    allocator.dealloc(*block, layout);
-                }
-            }
-        }
-    }
-    let tracking = memtrack::alloc::Tracking::system();
-    let (ours, rival, ratio) = compare((3, 3), || churn(&tracking), || churn(&System));
-    rows.push(Row {
-        what: "tracking allocator, 200,000 allocations of 16 to 1,039 bytes",
-        ours: format!("{:.2} ms", ours / 1e6),
-        rival: format!(
-            "the system's alone: {:.2} ms, {:+.1} %",
-            rival / 1e6,
-            (ratio - 1.0) * 100.0
-        ),
-        promise: "at most +5 %".into(),
-        kept: Some(ratio <= 1.05),
-    });
-}
-
-fn large_pss(rows: &mut Vec<Row>) {
-    const WATCH: Duration = Duration::from_secs(180);
-    let mut hog = Command::new(std::env::current_exe().unwrap())
-        .args(["hog", "8192"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut line = String::new();
-    BufReader::new(hog.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let id = ProcessId::read(Path::new("/"), hog.id()).unwrap();
-    let config = TrackConfig { tier: Tier::Development, ..TrackConfig::default() };
-    let mut source = LinuxSource::open(&Target::Process(id)).unwrap();
-    let (start, mut measured, mut age) = (Instant::now(), 0u32, Duration::MAX);
-    while start.elapsed() < WATCH {
-        let process = source.read(&config).unwrap().process;
-        let now = process.pss_age.unwrap_or(Duration::MAX);
-        measured += u32::from(now < age);
-        age = now;
-        thread::sleep(Duration::from_millis(100));
-    }
-    let cost = thread_cpu("memtrack-pss") as f64 / 1e9;
-    let share = (cost - 0.02) / WATCH.as_secs_f64() * 100.0;
-    rows.push(Row {
-        what: "PSS of an 8 GiB process, within its budget",
-        ours: format!("{measured} readings in {} s, {:.0} ms in all, {share:.3} % of a core beyond the first 20 ms", WATCH.as_secs(), cost * 1000.0),
-        rival: String::new(),
-        promise: "at most 0.1 %".into(),
-        // The last reading is not yet paid off when the watch ends.
-        kept: Some(cost - cost / f64::from(measured.max(1)) <= 0.02 + WATCH.as_secs_f64() * 0.001),
-    });
-    let _ = hog.kill();
-    let _ = hog.wait();
-}
-
-/// Holds so many MiB until it is killed.
-fn hog(mib: usize) -> ExitCode {
-    let block = black_box(vec![1u8; mib << 20]);
-    println!("ready");
-    let _ = std::io::stdout().flush();
-    let mut line = String::new();
-    let _ = std::io::stdin().read_line(&mut line);
-    black_box(&block);
-    eprintln!("the bench that this belonged to has ended");
-    ExitCode::SUCCESS
 }
 
 /// A path without what only this run or this machine calls so: numbers of processes, names of cgroups.
