@@ -211,6 +211,19 @@ impl Advice {
         let reserved = left.map_or(0, |left| granted.saturating_sub(left).max(0));
         before.granted = allowed.saturating_sub(reserved);
     }
+
+    /// Nobody takes samples any more: as if nothing had ever been known.
+    pub(crate) fn forget(&self) {
+        let shared = &self.shared;
+        // First, so that permits from before give nothing back to what is without a limit from now on.
+        shared.epoch.fetch_add(1, Ordering::AcqRel);
+        shared.level.store(Level::Unknown as u8, Ordering::Relaxed);
+        shared.scale.store(1.0_f64.to_bits(), Ordering::Relaxed);
+        shared.headroom.store(UNKNOWN, Ordering::Relaxed);
+        shared.most.store(UNKNOWN, Ordering::Relaxed);
+        // Half, so that a permit which gives back in this very moment overflows nothing.
+        shared.left.store(i64::MAX / 2, Ordering::Release);
+    }
 }
 
 /// What one update of the advice leaves to the next.
