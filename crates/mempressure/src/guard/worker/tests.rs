@@ -464,6 +464,35 @@ fn a_cache_that_panics_when_dropped_under_its_own_eviction_does_not_keep_the_pla
     assert_eq!(rig.status().counters.panics, 1);
 }
 
+/// What a panic carries, and panics itself when it is dropped: no `catch_unwind` holds that.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a panic that panics");
+    }
+}
+
+#[test]
+fn an_eviction_thread_that_ends_does_not_keep_its_plan_in_flight() {
+    let mut rig = Rig::new(config(), options(NEVER));
+    let evict = |_| -> u64 { std::panic::resume_unwind(Box::new(Bomb)) };
+    let bad = register(&rig, "bad", FnCache::new(|| Some(500 * MIB), evict));
+    rig.sample(0, 500);
+    rig.sample(60, 960);
+    let began = Instant::now();
+    while rig.worker.in_flight.is_some() {
+        assert!(began.elapsed() < NEVER, "the plan is still in flight");
+        rig.look_after(Duration::ZERO);
+        std::thread::yield_now();
+    }
+    drop(bad);
+    let _good = register(&rig, "good", honest(&holding(500)));
+    rig.sample(120, 960);
+    rig.settle();
+    assert_eq!((rig.status().counters.hangs, rig.status().counters.plans), (1, 1));
+}
+
 #[test]
 fn settings_that_come_with_a_sample_are_counted_as_a_reload() {
     let value = Arc::new(AtomicU64::new(1));
