@@ -92,7 +92,9 @@ impl Drop for Permit {
         let shared = &self.advice.shared;
         // Once a sample has come, the debit is part of what that sample carried over; it runs out by itself.
         if self.bytes > 0 && shared.epoch.load(Ordering::Acquire) == self.epoch {
-            shared.left.fetch_add(to_i64(self.bytes), Ordering::AcqRel);
+            let back = |left: i64| Some(left.saturating_add(to_i64(self.bytes)));
+            // The closure always gives a value; it saturates, for a sample may have lifted all limits in this very moment.
+            let _ = shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, back);
         }
     }
 }
@@ -212,6 +214,19 @@ impl Advice {
         let left = shared.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, renew);
         let reserved = left.map_or(0, |left| granted.saturating_sub(left).max(0));
         before.granted = allowed.saturating_sub(reserved);
+    }
+
+    /// Nobody takes samples any more: as if nothing had ever been known.
+    pub(crate) fn forget(&self) {
+        let shared = &self.shared;
+        // First, so that permits from before give nothing back to what is without a limit from now on.
+        shared.epoch.fetch_add(1, Ordering::AcqRel);
+        shared.level.store(Level::Unknown as u8, Ordering::Relaxed);
+        shared.scale.store(1.0_f64.to_bits(), Ordering::Relaxed);
+        shared.headroom.store(UNKNOWN, Ordering::Relaxed);
+        shared.most.store(UNKNOWN, Ordering::Relaxed);
+        // Half, so that a permit which gives back in this very moment overflows nothing.
+        shared.left.store(i64::MAX / 2, Ordering::Release);
     }
 }
 

@@ -8,7 +8,7 @@ use memtrack::{Absent, Rate, Reading, Sample, Size, Span};
 use crate::cache::CacheStatus;
 use crate::config::BudgetConfig;
 use crate::level::Level;
-use crate::signal::{self, banded};
+use crate::signal::{self, Usage, banded};
 
 /// How the process stands against its own budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +38,24 @@ impl BudgetState {
         }
     }
 
-    pub(crate) fn of(vote: Level) -> Self {
+    fn of(vote: Level) -> Self {
         match vote {
             Level::Unknown | Level::Normal => BudgetState::Healthy,
             Level::Warning => BudgetState::Caution,
             Level::Critical => BudgetState::Warning,
             Level::Emergency => BudgetState::Critical,
         }
+    }
+
+    /// The state at `usage`, given the state before, which the band holds on to.
+    pub(crate) fn after(self, usage: Usage, budget: &BudgetConfig, band: f64) -> Self {
+        let before = match self {
+            BudgetState::Healthy => Level::Normal,
+            BudgetState::Caution => Level::Warning,
+            BudgetState::Warning => Level::Critical,
+            BudgetState::Critical => Level::Emergency,
+        };
+        Self::of(banded(before, usage.ratio(), &signal::budget_thresholds(budget), band))
     }
 }
 
@@ -132,16 +143,9 @@ impl BudgetStatus {
             return Err(Absent::Implausible);
         }
         let thresholds = signal::budget_thresholds(input.budget);
-        let before = match input.before {
-            BudgetState::Healthy => Level::Normal,
-            BudgetState::Caution => Level::Warning,
-            BudgetState::Warning => Level::Critical,
-            BudgetState::Critical => Level::Emergency,
-        };
-        let vote = banded(before, usage.ratio(), &thresholds, input.band);
         let hard_limit_bytes = (usage.limit as f64 * thresholds.emergency) as u64;
         let mut status = Self {
-            state: BudgetState::of(vote),
+            state: input.before.after(usage, input.budget, input.band),
             used_bytes: usage.used,
             total_bytes: usage.limit,
             hard_limit_bytes,

@@ -24,13 +24,15 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(600);
 
 /// Anything that can give memory back.
 ///
-/// Both methods run on the guard's eviction thread, one call at a time. A panic in them is caught; a call that
-/// does not return within the deadline is left behind, and the cache is not called again until it returns.
+/// The guard calls both on its eviction thread, one call at a time; `used` is called as well on the thread of whoever
+/// asks how a cache is doing ([`Caches::status`]), beside whatever call is under way. A panic in them is caught; a call
+/// of the guard's that does not return in time is left behind, and the cache is not called again until it returns.
 pub trait Cache: Send + Sync {
     /// Bytes held now; `None` while nobody knows, and then the estimate of the registration stands in.
     ///
     /// It should not wait: a plan asks all caches before it calls the first, so one that waits for the lock of a busy
-    /// cache here holds up all of them. Keep the figure in an atomic.
+    /// cache here holds up all of them. After 50 ms it is left behind and the plan goes on without this cache. Keep the
+    /// figure in an atomic.
     fn used(&self) -> Option<u64>;
 
     /// Frees about `target` bytes and returns how many were freed as far as the cache can tell.
@@ -96,7 +98,8 @@ pub struct Registration {
     pub name: String,
     /// How much it is worth keeping.
     pub priority: Priority,
-    /// What it may hold at most, pressure or not.
+    /// What it may hold at most, pressure or not. Looked at once a second, or with each sample where those come less
+    /// often, as long as [`auto_eviction`](crate::PressureConfig::auto_eviction) is on.
     pub ceiling: Option<Size>,
     /// What it holds as long as [`Cache::used`] does not say; unset, that of the `[project]` section.
     pub estimate: Option<Size>,
@@ -130,21 +133,23 @@ impl Caches {
         Self::default()
     }
 
-    /// Registers `cache` until the handle is dropped.
+    /// Registers `cache` until the handle is dropped. It is dropped with the handle, or on the eviction thread where it
+    /// is being asked just then.
     pub fn register(&self, registration: Registration, cache: impl Cache + 'static) -> Registered {
-        let entry = Arc::new(Entry {
+        let record = Arc::new(Record {
             registration,
-            cache: Box::new(cache),
             counts: Counts::default(),
             surveyed: AtomicU64::new(0),
             hung: AtomicBool::new(false),
             conduct: Mutex::new(Conduct::default()),
         });
+        let entry = Arc::new(Entry { record, cache: Box::new(cache) });
         lock(&self.shared.entries).push(Arc::clone(&entry));
         Registered { entry, shared: Arc::clone(&self.shared) }
     }
 
-    /// How each cache is doing, in the order of registration. Calls [`Cache::used`] on this thread.
+    /// How each cache is doing, in the order of registration. Calls [`Cache::used`] on this thread, except that of a
+    /// cache that hangs: there the figure of the last plan stands in.
     #[must_use]
     pub fn status(&self) -> Vec<CacheStatus> {
         self.entries().iter().map(|entry| entry.status()).collect()
@@ -152,10 +157,10 @@ impl Caches {
 
     /// As [`Caches::status`], with what each cache held at the last plan: calls nobody's code.
     pub(crate) fn surveyed(&self) -> Vec<CacheStatus> {
-        let known = |entry: &Arc<Entry>| {
-            entry.status_with(entry.surveyed.load(Ordering::Relaxed).checked_sub(1))
-        };
-        self.entries().iter().map(known).collect()
+        // The records alone: the last to hold an entry drops the caller's cache.
+        let known = |entry: &Arc<Entry>| Arc::clone(&entry.record);
+        let records: Vec<_> = lock(&self.shared.entries).iter().map(known).collect();
+        records.iter().map(|record| record.status(record.surveyed())).collect()
     }
 
     pub(crate) fn entries(&self) -> Vec<Arc<Entry>> {
@@ -163,7 +168,7 @@ impl Caches {
     }
 
     pub(crate) fn any_ceiling(&self) -> bool {
-        lock(&self.shared.entries).iter().any(|entry| entry.registration.ceiling.is_some())
+        lock(&self.shared.entries).iter().any(|entry| entry.record.registration.ceiling.is_some())
     }
 
     pub(crate) fn set_level(&self, level: Level) {
@@ -173,6 +178,7 @@ impl Caches {
 
 /// A registered cache. Dropping it deregisters the cache; a call that is under way ends first or is left behind.
 #[derive(Debug)]
+#[must_use = "dropping the handle deregisters the cache"]
 pub struct Registered {
     entry: Arc<Entry>,
     shared: Arc<Shared>,
@@ -181,12 +187,12 @@ pub struct Registered {
 impl Registered {
     /// Counts a hit, under the present level. Lock-free.
     pub fn hit(&self) {
-        self.count(&self.entry.counts.hits);
+        self.count(&self.entry.record.counts.hits);
     }
 
     /// Counts a miss, under the present level. Lock-free.
     pub fn miss(&self) {
-        self.count(&self.entry.counts.misses);
+        self.count(&self.entry.record.counts.misses);
     }
 
     fn count(&self, by_level: &[AtomicU64; 5]) {
@@ -196,7 +202,7 @@ impl Registered {
         }
     }
 
-    /// How it is doing. Calls [`Cache::used`] on this thread.
+    /// How it is doing. Calls [`Cache::used`] on this thread, unless a call to the cache hangs.
     #[must_use]
     pub fn status(&self) -> CacheStatus {
         self.entry.status()
@@ -273,10 +279,16 @@ pub(crate) struct Counts {
     hangs: AtomicU64,
 }
 
-/// A cache with all that is known about it.
+/// A registered cache: the caller's code, and what is known about it.
 pub(crate) struct Entry {
-    pub(crate) registration: Registration,
+    pub(crate) record: Arc<Record>,
     cache: Box<dyn Cache>,
+}
+
+/// All that is known about a cache. What a plan came to is judged by this alone, so that no thread of the guard is
+/// the last to hold a cache, whose `Drop` is the caller's code.
+pub(crate) struct Record {
+    pub(crate) registration: Registration,
     counts: Counts,
     /// What it held when it was last asked before a plan, plus one; 0 while it was not.
     surveyed: AtomicU64,
@@ -306,30 +318,54 @@ struct Trial {
 pub(crate) struct Panicked;
 
 impl Entry {
-    /// Bytes it holds. Runs the caller's code.
-    pub(crate) fn used(&self, estimate: Size) -> u64 {
-        let used = catch_unwind(AssertUnwindSafe(|| self.cache.used())).unwrap_or_else(|_| {
-            self.counts.panics.fetch_add(1, Ordering::Relaxed);
-            None
-        });
-        self.surveyed.store(used.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
-        used.unwrap_or(self.registration.estimate.unwrap_or(estimate).bytes())
+    /// Bytes it holds; the estimate stands in while it does not say. Runs the caller's code.
+    pub(crate) fn used(&self, estimate: Size) -> Result<u64, Panicked> {
+        let record = &self.record;
+        let used = catch_unwind(AssertUnwindSafe(|| self.cache.used()));
+        let known = used.as_ref().ok().copied().flatten();
+        record.surveyed.store(known.map_or(0, |used| used.saturating_add(1)), Ordering::Relaxed);
+        if used.is_err() {
+            add(&record.counts.panics, 1);
+            return Err(Panicked);
+        }
+        Ok(known.unwrap_or(record.estimate(estimate)))
     }
 
     /// Asks for `target` bytes. Runs the caller's code.
     pub(crate) fn evict(&self, target: u64) -> Result<u64, Panicked> {
-        self.counts.evictions.fetch_add(1, Ordering::Relaxed);
-        self.counts.asked.fetch_add(target, Ordering::Relaxed);
+        let counts = &self.record.counts;
+        add(&counts.evictions, 1);
+        add(&counts.asked, target);
         match catch_unwind(AssertUnwindSafe(|| self.cache.evict(target))) {
             Ok(claimed) => {
-                self.counts.claimed.fetch_add(claimed, Ordering::Relaxed);
+                add(&counts.claimed, claimed);
                 Ok(claimed)
             }
             Err(_) => {
-                self.counts.panics.fetch_add(1, Ordering::Relaxed);
+                add(&counts.panics, 1);
                 Err(Panicked)
             }
         }
+    }
+
+    fn status(&self) -> CacheStatus {
+        let used = if self.record.hung.load(Ordering::Acquire) {
+            self.record.surveyed()
+        } else {
+            catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten()
+        };
+        self.record.status(used)
+    }
+}
+
+impl Record {
+    /// What it is taken to hold as long as it does not say; `estimate` is that of the configuration.
+    pub(crate) fn estimate(&self, estimate: Size) -> u64 {
+        self.registration.estimate.unwrap_or(estimate).bytes()
+    }
+
+    fn surveyed(&self) -> Option<u64> {
+        self.surveyed.load(Ordering::Relaxed).checked_sub(1)
     }
 
     pub(crate) fn barred(&self, now: Duration) -> bool {
@@ -339,7 +375,7 @@ impl Entry {
 
     pub(crate) fn set_hung(&self, hung: bool) {
         if hung {
-            self.counts.hangs.fetch_add(1, Ordering::Relaxed);
+            add(&self.counts.hangs, 1);
         }
         self.hung.store(hung, Ordering::Release);
     }
@@ -372,11 +408,7 @@ impl Entry {
         true
     }
 
-    fn status(&self) -> CacheStatus {
-        self.status_with(catch_unwind(AssertUnwindSafe(|| self.cache.used())).ok().flatten())
-    }
-
-    fn status_with(&self, used_bytes: Option<u64>) -> CacheStatus {
+    fn status(&self, used_bytes: Option<u64>) -> CacheStatus {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let lookups = std::array::from_fn(|level| Lookups {
             hits: load(&self.counts.hits[level]),
@@ -401,8 +433,20 @@ impl Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("registration", &self.registration).finish_non_exhaustive()
+        f.debug_struct("Entry").field("record", &self.record).finish_non_exhaustive()
     }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("registration", &self.registration).finish_non_exhaustive()
+    }
+}
+
+/// Counters never go back, whatever a cache claims.
+fn add(count: &AtomicU64, n: u64) {
+    // The closure always gives a value.
+    let _ = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |c| Some(c.saturating_add(n)));
 }
 
 /// No code of a caller runs under these locks, so a poisoned one still holds a whole value.
@@ -451,9 +495,9 @@ mod tests {
     #[test]
     fn the_estimate_stands_in_until_usage_is_known() {
         let unknown = entry(FnCache::new(|| None, |_| 0));
-        assert_eq!(unknown.used(Size::mib(256)), 256 * MIB);
+        assert_eq!(unknown.used(Size::mib(256)), Ok(256 * MIB));
         let known = entry(FnCache::new(|| Some(0), |_| 0));
-        assert_eq!(known.used(Size::mib(256)), 0);
+        assert_eq!(known.used(Size::mib(256)), Ok(0));
     }
 
     #[test]
@@ -467,23 +511,50 @@ mod tests {
             freed
         }));
         gauge.add(5);
-        assert_eq!(entry.used(Size(7)), 5);
+        assert_eq!(entry.used(Size(7)), Ok(5));
         assert_eq!(entry.evict(3), Ok(3));
-        assert_eq!((entry.used(Size(7)), gauge.get()), (2, 2));
+        assert_eq!((entry.used(Size(7)), gauge.get()), (Ok(2), 2));
     }
 
     #[test]
     fn panics_are_caught_and_counted() {
         let cache = entry(FnCache::new(|| panic!("used"), |_| panic!("evict")));
-        assert_eq!(cache.used(Size(7)), 7);
+        assert_eq!((cache.used(Size(7)), cache.record.estimate(Size(7))), (Err(Panicked), 7));
         assert_eq!(cache.evict(1), Err(Panicked));
         assert_eq!(cache.status().panics, 2);
+    }
+
+    #[test]
+    fn counters_do_not_go_back_whatever_a_cache_claims() {
+        let boaster = entry(FnCache::new(|| Some(1), |_| u64::MAX));
+        boaster.evict(1).unwrap();
+        boaster.evict(u64::MAX).unwrap();
+        let status = boaster.status();
+        assert_eq!((status.claimed_bytes, status.asked_bytes), (u64::MAX, u64::MAX));
+    }
+
+    #[test]
+    fn how_a_cache_is_doing_can_be_asked_while_it_hangs() {
+        // A call that never returns stands for the lock that never comes: asked on this thread, it would end the test.
+        let hangs = Arc::new(AtomicBool::new(false));
+        let inside = Arc::clone(&hangs);
+        let used = move || {
+            assert!(!inside.load(Ordering::SeqCst), "called while it hangs");
+            Some(5)
+        };
+        let entry = entry(FnCache::new(used, |_| 0));
+        assert_eq!(entry.used(Size(7)), Ok(5));
+        hangs.store(true, Ordering::SeqCst);
+        entry.record.set_hung(true);
+        let status = entry.status();
+        assert_eq!((status.used_bytes, status.hung), (Some(5), true));
     }
 
     #[test]
     fn a_cache_that_claims_without_freeing_is_backed_off_for_longer_each_time() {
         let liar = entry(FnCache::new(|| Some(MIB), |target| target));
         let at = Duration::from_secs;
+        let liar = &liar.record;
         let judge = |measured: u64, second| liar.judge(8 * MIB, measured as i64, at(second));
         assert!(!judge(0, 1) && !judge(0, 2) && judge(MIB, 3));
         assert!(liar.barred(at(32)) && !liar.barred(at(33)));
@@ -502,7 +573,11 @@ mod tests {
         // What left with one plan is hidden by what came in meanwhile, or doubled by what went by itself.
         for (tick, measured) in (0_u64..).zip([8, -1, 0, -5, 14, 12].into_iter().cycle().take(600))
         {
-            assert!(!honest.judge(8 * MIB, measured * MIB as i64, Duration::from_millis(5 * tick)));
+            assert!(!honest.record.judge(
+                8 * MIB,
+                measured * MIB as i64,
+                Duration::from_millis(5 * tick)
+            ));
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Event {
 pub enum EventKind {
     /// The level changed.
     Transition(Transition),
-    /// The process crossed the prompt threshold of its budget while the budget signal is switched on; see
+    /// The process crossed the prompt threshold of its budget upwards, be the budget signal on or off; see
     /// [`BudgetStatus::prompt_text`].
     Prompt(BudgetStatus),
     /// A plan was carried out and measured.

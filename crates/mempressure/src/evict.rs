@@ -1,17 +1,24 @@
 //! Carrying out a plan: the callbacks run on a thread of their own, and what they free is verified.
 
+use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use memtrack::Reading;
 
-use crate::cache::{Caches, Entry, Panicked};
+use crate::cache::{Caches, Entry, Panicked, Record};
 use crate::config::GuardConfig;
 use crate::level::Level;
 use crate::plan::{Offer, Plan, Request, plan};
+
+/// How long a call may take that everything waits for: a cache that says what it holds, since no cache is asked to
+/// evict before all have, and whatever a plan still calls once an emergency waits for its end.
+const SOON: Duration = Duration::from_millis(50);
 
 /// What came of one plan.
 ///
@@ -29,8 +36,8 @@ pub struct Outcome {
     pub target_bytes: u64,
     /// Bytes the caches claimed.
     pub claimed_bytes: u64,
-    /// Bytes that left the process; negative when it grew all the same. `None` when no sample came within
-    /// the deadline, or the footprint is unknown, or in a dry run.
+    /// Bytes that left the process; negative when it grew all the same. `None` when no sample came for
+    /// longer than samples are apart, or the footprint is unknown, or in a dry run.
     pub measured_bytes: Option<i64>,
     /// The monotonic time of the sample that it acted on. Seconds in JSON.
     #[cfg_attr(feature = "serde", serde(rename = "at_seconds", with = "crate::seconds"))]
@@ -68,7 +75,8 @@ pub enum Ended {
     Returned,
     /// It panicked.
     Panicked,
-    /// It did not return within the deadline and was left behind.
+    /// It did not return within the deadline and was left behind. Where an emergency waited for the plan to end, or the
+    /// cache did not even say what it holds (then `asked_bytes` is 0), the deadline is 50 ms.
     Hung,
     /// It was not called: a dry run.
     NotCalled,
@@ -101,9 +109,23 @@ pub(crate) struct Job {
 /// What the eviction thread tells the guard.
 #[derive(Debug)]
 pub(crate) enum Progress {
-    Planned { ticket: u64, target: u64 },
-    Asked { ticket: u64, entry: Arc<Entry>, asked: u64, answer: Answer },
-    Finished { ticket: u64, finish: Finish, at: Instant },
+    Planned {
+        ticket: u64,
+        target: u64,
+    },
+    Asked {
+        ticket: u64,
+        record: Arc<Record>,
+        asked: u64,
+        answer: Answer,
+    },
+    /// The caller's code panicked elsewhere than while it evicted.
+    Panicked,
+    Finished {
+        ticket: u64,
+        finish: Finish,
+        at: Instant,
+    },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -128,38 +150,86 @@ pub(crate) enum Finish {
 pub(crate) struct Runner {
     jobs: Sender<Job>,
     doing: Arc<Mutex<Doing>>,
+    /// Not joined: a callback that never returns would take its caller along.
+    thread: JoinHandle<()>,
 }
 
 /// What the thread is at. One lock for both fields: whether a call was left behind is decided while it is known to run.
 #[derive(Debug, Default)]
 struct Doing {
-    since: Option<Instant>,
-    /// The cache being called; `None` while trimming.
-    entry: Option<Arc<Entry>>,
+    call: Option<(Instant, Call)>,
     abandoned: bool,
 }
 
-/// A call that did not return.
+/// The caller's code that is run on the eviction thread.
+#[derive(Clone, Debug)]
+pub(crate) enum Call {
+    /// A cache says what it holds.
+    Survey(Arc<Record>),
+    /// A cache evicts.
+    Evict {
+        /// Of which cache.
+        record: Arc<Record>,
+        /// Bytes.
+        asked: u64,
+    },
+    Trim(Arc<Trimmer>),
+    /// A cache that was deregistered while it was asked is dropped.
+    Drop,
+}
+
+impl Call {
+    fn set_hung(&self, hung: bool) {
+        match self {
+            Call::Survey(record) | Call::Evict { record, .. } => record.set_hung(hung),
+            Call::Trim(trimmer) => trimmer.hung.store(hung, Ordering::Release),
+            Call::Drop => {}
+        }
+    }
+}
+
+/// The trimming, and whether a thread was left behind in it: then nobody else is sent there.
+pub(crate) struct Trimmer {
+    trim: Trim,
+    hung: AtomicBool,
+}
+
+impl Trimmer {
+    pub(crate) fn new(trim: Trim) -> Self {
+        Self { trim, hung: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn hangs(&self) -> bool {
+        self.hung.load(Ordering::Acquire)
+    }
+}
+
+impl fmt::Debug for Trimmer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trimmer").field("hung", &self.hung).finish_non_exhaustive()
+    }
+}
+
+/// The thread does not come back.
 #[derive(Debug)]
-pub(crate) struct Hung {
-    /// The cache; `None` when it was the trimming.
-    pub(crate) entry: Option<Arc<Entry>>,
+pub(crate) struct Lost {
+    /// The call that it hangs in; `None` when the thread has ended.
+    pub(crate) call: Option<Call>,
 }
 
 impl Runner {
     pub(crate) fn spawn(
         caches: Caches,
         progress: Sender<Progress>,
-        trim: Option<Trim>,
+        trim: Option<Arc<Trimmer>>,
     ) -> io::Result<Self> {
         let (jobs, queue) = bounded(1);
         let doing = Arc::default();
         let worker = Worker { caches, progress, trim, doing: Arc::clone(&doing) };
-        // Not joined: a callback that never returns would take its caller along.
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("mempressure-evict".into())
             .spawn(move || worker.work(&queue))?;
-        Ok(Self { jobs, doing })
+        Ok(Self { jobs, doing, thread })
     }
 
     /// Hands over a job. Only when the last one has finished: the queue has room for one.
@@ -167,18 +237,28 @@ impl Runner {
         self.jobs.try_send(job).is_ok()
     }
 
-    /// Leaves the thread behind if its present call has taken longer than `deadline`. It ends by itself once
-    /// that call returns; the runner is of no more use then.
-    pub(crate) fn leave_if_hung(&self, deadline: Duration) -> Option<Hung> {
+    /// Leaves the thread behind if its present call has taken longer than `deadline` at `now`, or, in a `hurry`, than
+    /// [`SOON`]. It ends by itself once that call returns; the runner is of no more use then.
+    pub(crate) fn leave_if_lost(
+        &self,
+        deadline: Duration,
+        hurry: bool,
+        now: Instant,
+    ) -> Option<Lost> {
         let mut doing = lock(&self.doing);
-        if doing.since.is_none_or(|since| since.elapsed() < deadline) {
+        if self.thread.is_finished() {
+            return Some(Lost { call: None });
+        }
+        let (since, call) = doing.call.as_ref()?;
+        let soon = hurry || matches!(call, Call::Survey(_));
+        let deadline = if soon { deadline.min(SOON) } else { deadline };
+        if now.saturating_duration_since(*since) < deadline {
             return None;
         }
+        call.set_hung(true);
+        let call = Some(call.clone());
         doing.abandoned = true;
-        if let Some(entry) = &doing.entry {
-            entry.set_hung(true);
-        }
-        Some(Hung { entry: doing.entry.clone() })
+        Some(Lost { call })
     }
 }
 
@@ -195,7 +275,7 @@ struct Abandoned;
 struct Worker {
     caches: Caches,
     progress: Sender<Progress>,
-    trim: Option<Trim>,
+    trim: Option<Arc<Trimmer>>,
     doing: Arc<Mutex<Doing>>,
 }
 
@@ -213,7 +293,18 @@ impl Worker {
 
     fn carry_out(&self, job: &Job) -> Result<Finish, Abandoned> {
         let entries = self.caches.entries();
-        let plan = self.make_plan(job, &entries)?;
+        let finish = self.ask_in_turn(job, &entries)?;
+        for entry in entries {
+            // Deregistered meanwhile, so its `Drop` is left to us.
+            if let Some(entry) = Arc::into_inner(entry) {
+                self.isolated(Call::Drop, || drop(entry))?;
+            }
+        }
+        Ok(finish)
+    }
+
+    fn ask_in_turn(&self, job: &Job, entries: &[Arc<Entry>]) -> Result<Finish, Abandoned> {
+        let plan = self.make_plan(job, entries)?;
         if plan.is_empty() {
             return Ok(Finish::Nothing);
         }
@@ -226,11 +317,13 @@ impl Worker {
         for turn in &plan.turns {
             let asked = plan.ask(turn, claimed);
             let Some(entry) = entries.get(turn.cache).filter(|_| asked > 0) else { continue };
+            let record = Arc::clone(&entry.record);
             let answer = if job.dry_run {
                 claimed = claimed.saturating_add(asked);
                 Answer::NotCalled
             } else {
-                match self.call(Some(entry), || entry.evict(asked))? {
+                let call = Call::Evict { record: Arc::clone(&record), asked };
+                match self.call(call, || entry.evict(asked))? {
                     Ok(bytes) => {
                         claimed = claimed.saturating_add(bytes);
                         Answer::Claimed(bytes)
@@ -238,12 +331,12 @@ impl Worker {
                     Err(Panicked) => Answer::Panicked,
                 }
             };
-            self.tell(Progress::Asked { ticket, entry: Arc::clone(entry), asked, answer })?;
+            self.tell(Progress::Asked { ticket, record, asked, answer })?;
         }
-        if let Some(trim) = self.trim.as_ref().filter(|_| job.trim && !job.dry_run) {
-            // A panic there must not end the thread: the plan itself was carried out.
-            let trimmed = || std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| trim()));
-            let _ = self.call(None, trimmed)?;
+        let idle = |trimmer: &&Arc<Trimmer>| !trimmer.hangs();
+        if let Some(trimmer) = self.trim.as_ref().filter(|_| job.trim && !job.dry_run).filter(idle)
+        {
+            self.isolated(Call::Trim(Arc::clone(trimmer)), || (trimmer.trim)())?;
         }
         Ok(Finish::Done)
     }
@@ -251,14 +344,14 @@ impl Worker {
     fn make_plan(&self, job: &Job, entries: &[Arc<Entry>]) -> Result<Plan, Abandoned> {
         let mut offers = Vec::with_capacity(entries.len());
         for entry in entries {
-            let barred = entry.barred(job.now);
-            let estimate = job.config.project.estimated;
-            let used = if barred { 0 } else { self.call(Some(entry), || entry.used(estimate))? };
+            let record = &entry.record;
+            let barred = record.barred(job.now);
+            let used = if barred { 0 } else { self.survey(entry, job)? };
             offers.push(Offer {
-                name: &entry.registration.name,
-                priority: entry.registration.priority,
+                name: &record.registration.name,
+                priority: record.registration.priority,
                 used,
-                ceiling: entry.registration.ceiling.map(memtrack::Size::bytes),
+                ceiling: record.registration.ceiling.map(memtrack::Size::bytes),
                 barred,
             });
         }
@@ -266,28 +359,37 @@ impl Worker {
         Ok(plan(&Request { level, footprint, need, pressure: &job.config.pressure }, &offers))
     }
 
+    fn survey(&self, entry: &Arc<Entry>, job: &Job) -> Result<u64, Abandoned> {
+        let estimate = job.config.project.estimated;
+        match self.call(Call::Survey(Arc::clone(&entry.record)), || entry.used(estimate))? {
+            Ok(used) => Ok(used),
+            Err(Panicked) => {
+                self.tell(Progress::Panicked)?;
+                Ok(entry.record.estimate(estimate))
+            }
+        }
+    }
+
+    /// Runs code of the caller's whose panic must not end the thread: the plan itself was carried out.
+    fn isolated(&self, call: Call, code: impl FnOnce()) -> Result<(), Abandoned> {
+        let ended = self.call(call, || catch_unwind(AssertUnwindSafe(code)))?;
+        if ended.is_err() { self.tell(Progress::Panicked) } else { Ok(()) }
+    }
+
     /// Runs code of the caller's, which may never return.
-    fn call<T>(
-        &self,
-        entry: Option<&Arc<Entry>>,
-        code: impl FnOnce() -> T,
-    ) -> Result<T, Abandoned> {
+    fn call<T>(&self, call: Call, code: impl FnOnce() -> T) -> Result<T, Abandoned> {
         {
             let mut doing = lock(&self.doing);
             if doing.abandoned {
                 return Err(Abandoned);
             }
-            doing.since = Some(Instant::now());
-            doing.entry = entry.cloned();
+            doing.call = Some((Instant::now(), call.clone()));
         }
         let value = code();
         let mut doing = lock(&self.doing);
-        doing.since = None;
-        doing.entry = None;
+        doing.call = None;
         if doing.abandoned {
-            if let Some(entry) = entry {
-                entry.set_hung(false);
-            }
+            call.set_hung(false);
             return Err(Abandoned);
         }
         Ok(value)

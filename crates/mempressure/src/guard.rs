@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
 use memtrack::sampler::Newest;
-use memtrack::{Rate, Reading, Sample, Settings};
+use memtrack::{Current, Rate, Reading, Sample, Settings};
 
 use crate::advice::Advice;
 use crate::budget::{BudgetInput, BudgetState, BudgetStatus};
@@ -32,7 +32,11 @@ pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
 /// What the guard needs to know beside its settings.
 #[derive(Clone)]
 pub struct Options {
-    /// How long one callback may take before it is left behind; also how long a sample is waited for after a plan.
+    /// How long one callback may take before it is left behind. A sample is waited for after a plan for this long at
+    /// least, or for three of the intervals that samples come in.
+    ///
+    /// A cache that does not even say what it holds is left behind after 50 ms, and so is a callback that an emergency
+    /// waits for.
     pub deadline: Duration,
     /// Do everything but call the caches.
     pub dry_run: bool,
@@ -99,9 +103,9 @@ pub struct Counters {
     pub measured_bytes: u64,
     /// Plans after which no sample came in time, or the footprint was unknown.
     pub unmeasured: u64,
-    /// Callbacks that panicked.
+    /// Code of the caller's that panicked on the eviction thread: callbacks, the trimming, dropping a cache.
     pub panics: u64,
-    /// Callbacks, or the trimming, that did not return within the deadline.
+    /// Calls of the same that did not return in time and were left behind.
     pub hangs: u64,
     /// Times a cache was backed off.
     pub backed_off: u64,
@@ -111,6 +115,8 @@ pub struct Counters {
     pub notices: u64,
     /// Changes of configuration taken in.
     pub reloads: u64,
+    /// Changes that [`GuardConfig::check`] refused: the configuration before stays in force.
+    pub refused_reloads: u64,
 }
 
 /// The state of the guard.
@@ -127,7 +133,8 @@ pub struct GuardStatus {
     pub waiting: Option<Wait>,
     /// What came of the last plan.
     pub last_outcome: Option<Outcome>,
-    /// Samples still come.
+    /// Samples still come: not for three of their intervals, or 15 s, has there been none. Without them the signals fall
+    /// silent as they do when readings fail, and the level becomes [`Level::Unknown`].
     pub sampling: bool,
     /// The worker is alive.
     pub running: bool,
@@ -155,10 +162,22 @@ pub enum ServiceManager {
 /// Keeps a process below its limits, on threads of its own, until stopped or dropped.
 ///
 /// One thread decides and one runs the callbacks, so a callback that hangs never stops the watching. Stopping
-/// does not wait for a callback that is under way; the rest of its plan is dropped.
+/// does not wait for a callback that is under way; the rest of its plan is dropped. Once it has stopped, its advice is
+/// that of a guard that knows nothing.
+///
+/// A `fork` does not take threads along: in the child the guard does nothing, and the child makes its own.
+#[must_use = "dropping the guard stops it"]
 pub struct Guard {
     shared: Arc<Shared>,
-    running: Option<(Sender<()>, JoinHandle<()>)>,
+    running: Option<Running>,
+}
+
+struct Running {
+    /// Dropped to stop the thread: nothing is ever sent.
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+    /// The process that the thread is in.
+    process: u32,
 }
 
 struct Shared {
@@ -179,20 +198,9 @@ struct Last {
     growth: Option<Rate>,
 }
 
-impl Guard {
-    /// Starts guarding with the samples of `newest`, by `settings`, with `caches` to give memory back.
-    ///
-    /// # Errors
-    /// When the system gives no thread, and of kind [`io::ErrorKind::InvalidInput`] what [`GuardConfig::check`] refuses.
-    pub fn spawn(
-        newest: Newest,
-        settings: Settings<GuardConfig>,
-        caches: Caches,
-        options: Options,
-    ) -> io::Result<Self> {
-        let first = settings.load();
-        first.value.check()?;
-        let shared = Arc::new(Shared {
+impl Shared {
+    fn new(caches: Caches, first: &Current<GuardConfig>) -> Self {
+        Self {
             status: Mutex::new(GuardStatus {
                 machine: Machine::new().status(),
                 counters: Counters::default(),
@@ -208,13 +216,31 @@ impl Guard {
             advice: Advice::new(&first.value.workload),
             hub: Hub::default(),
             generation: AtomicU64::new(first.generation),
-        });
+        }
+    }
+}
+
+impl Guard {
+    /// Starts guarding with the samples of `newest`, by `settings`, with `caches` to give memory back.
+    ///
+    /// # Errors
+    /// When the system gives no thread, and of kind [`io::ErrorKind::InvalidInput`] what [`GuardConfig::check`] refuses.
+    pub fn spawn(
+        newest: Newest,
+        settings: Settings<GuardConfig>,
+        caches: Caches,
+        options: Options,
+    ) -> io::Result<Self> {
+        let first = settings.load();
+        first.value.check()?;
+        let shared = Arc::new(Shared::new(caches, &first));
         let (stop, stopped) = bounded(0);
         let (report, progress) = unbounded();
         let worker = worker::Worker::new(Arc::clone(&shared), newest, settings, options, report)?;
         let thread = thread::Builder::new().name("mempressure".into());
         let thread = thread.spawn(move || worker.work(&stopped, &progress))?;
-        Ok(Self { shared, running: Some((stop, thread)) })
+        let running = Running { stop, thread, process: std::process::id() };
+        Ok(Self { shared, running: Some(running) })
     }
 
     /// The state after the last sample.
@@ -223,7 +249,7 @@ impl Guard {
         lock(&self.shared.status).clone()
     }
 
-    /// How each cache is doing. Calls [`Cache::used`](crate::Cache::used) on this thread.
+    /// How each cache is doing, as [`Caches::status`]: calls [`Cache::used`](crate::Cache::used) on this thread.
     #[must_use]
     pub fn caches(&self) -> Vec<CacheStatus> {
         self.shared.caches.status()
@@ -235,7 +261,7 @@ impl Guard {
         self.shared.advice.clone()
     }
 
-    /// The process against its budget, by the last sample. Calls [`Cache::used`](crate::Cache::used) on this thread.
+    /// The process against its budget, by the last sample, with the caches as of [`Guard::caches`].
     ///
     /// # Errors
     /// Why it is not known.
@@ -256,9 +282,15 @@ impl Guard {
         self.shared.generation.load(Ordering::Acquire)
     }
 
-    /// Stops the worker and waits until it has; does nothing when it has stopped already.
+    /// Stops the worker and waits until it has; does nothing when it has stopped already, nor in a child that was forked.
     pub fn stop(&mut self) {
-        let Some((stop, thread)) = self.running.take() else { return };
+        if self.running.as_ref().is_some_and(|running| running.process != std::process::id()) {
+            // A child that was forked since: the thread stayed behind, and the locks may have been held when the fork
+            // copied them.
+            std::mem::forget(self.running.take());
+            return;
+        }
+        let Some(Running { stop, thread, .. }) = self.running.take() else { return };
         // The order matters: the thread ends because its stop channel is disconnected.
         drop(stop);
         // Callbacks run elsewhere, so a panic here is our own bug; there is no one else to tell.
@@ -294,4 +326,29 @@ impl Last {
 /// No code of a caller runs under these locks, so a poisoned one still holds a whole value.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memtrack::TrackConfig;
+    use memtrack::sampler::Sampler;
+    use memtrack::testing::Script;
+
+    #[test]
+    fn a_forked_child_does_not_wait_for_the_thread_that_stayed_with_its_parent() {
+        let sampler = Sampler::new(Script::of([]), Settings::fixed(TrackConfig::default()));
+        let settings = Settings::fixed(GuardConfig::default());
+        let options = Options { service_manager: false, ..Options::default() };
+        let mut guard = Guard::spawn(sampler.newest(), settings, Caches::new(), options).unwrap();
+        let running = guard.running.as_mut().unwrap();
+        let (other, stopped) = bounded(0);
+        // The thread goes on as it does in the parent; waiting for it would take for ever.
+        let parents = std::mem::replace(&mut running.stop, other);
+        running.process = running.process.wrapping_add(1);
+        guard.stop();
+        assert!(guard.running.is_none() && guard.status().running);
+        assert_eq!(stopped.try_recv(), Err(crossbeam_channel::TryRecvError::Empty), "not dropped");
+        drop(parents);
+    }
 }

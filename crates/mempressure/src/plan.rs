@@ -247,11 +247,14 @@ pub enum Wait {
 /// When a plan may follow another.
 ///
 /// One at a time, and never on a sample older than the end of the last one. The cooldown holds back plans at
-/// the level of the last one and below: an escalation always passes, and so does an urgent plan. Without
-/// that, what fills memory in less time than the cooldown would win every time.
+/// the level of the last one and below: an escalation always passes, also one to a level at which, or above which, a
+/// plan was carried out before the level fell; and so does an urgent plan. Without that, what fills memory in less time
+/// than the cooldown would win every time. What only keeps ceilings, below [`Level::Warning`], neither cools nor waits.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     in_flight: Option<Level>,
+    /// The level has risen, to that of the plan in flight or below, since it began.
+    overtaken: bool,
     ended: Option<Duration>,
     /// By level, when the last plan at it ended.
     cooling: [Option<Duration>; 3],
@@ -281,6 +284,9 @@ impl Pace {
         if stamp.gap {
             return Err(Wait::Gap);
         }
+        if level < Level::Warning {
+            return Ok(());
+        }
         let cooling = self.cooling.iter().zip(Level::RAISED).any(|(ended, of)| {
             of >= level
                 && ended.is_some_and(|ended| stamp.monotonic.saturating_sub(ended) < cooldown)
@@ -288,9 +294,20 @@ impl Pace {
         if cooling { Err(Wait::Cooldown) } else { Ok(()) }
     }
 
+    /// The level rose to `level`: what was done before at it or above no longer holds plans back.
+    pub fn escalate(&mut self, level: Level) {
+        for (ended, of) in self.cooling.iter_mut().zip(Level::RAISED) {
+            if of >= level {
+                *ended = None;
+            }
+        }
+        self.overtaken |= self.in_flight >= Some(level);
+    }
+
     /// A plan at `level` begins.
     pub fn begin(&mut self, level: Level) {
         self.in_flight = Some(level);
+        self.overtaken = false;
     }
 
     /// The plan found nothing to do: as if it had not been.
@@ -304,7 +321,7 @@ impl Pace {
         if let Some(level) = self.in_flight.take()
             && let Some(slot) = Level::RAISED.iter().position(|raised| *raised == level)
         {
-            self.cooling[slot] = Some(now);
+            self.cooling[slot] = Some(now).filter(|_| !self.overtaken);
         }
     }
 
@@ -487,6 +504,13 @@ mod tests {
         pace.end(Duration::from_secs(35));
         assert_eq!(pace.ask(Level::Emergency, false, &at(36), cooldown), Err(Wait::Cooldown));
         assert_eq!(pace.ask(Level::Emergency, true, &at(36), cooldown), Ok(()));
+        // The level fell, and rises again within the cooldown: to a level below that of the last plan, and to its own.
+        for level in [Level::Warning, Level::Critical, Level::Emergency] {
+            let mut again = pace;
+            assert_eq!(again.ask(level, false, &at(36), cooldown), Err(Wait::Cooldown));
+            again.escalate(level);
+            assert_eq!(again.ask(level, false, &at(36), cooldown), Ok(()), "{level}");
+        }
         let after_gap = Stamp { gap: true, ..at(3600) };
         assert_eq!(pace.ask(Level::Critical, false, &after_gap, cooldown), Err(Wait::Gap));
         assert_eq!(pace.ask(Level::Emergency, true, &after_gap, cooldown), Ok(()));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mempressure::{
     BudgetConfig, Level, Machine, Offer, Pace, Plan, Policy, PressureConfig, Priority, Request,
-    Rules, Wait, need, plan,
+    Rules, Signal, Wait, need, plan,
 };
 use memtrack::{Sample, Stamp};
 use proptest::prelude::*;
@@ -159,41 +159,81 @@ proptest! {
         prop_assert!(claimed >= plan.target || order.len() == expected.len());
     }
 
-    /// P10 and P11: whatever came before, an escalation and an urgent plan pass as soon as there is a sample newer
-    /// than the last plan's end; nothing ever begins on an older one, nor beside another plan; and at one level
-    /// nothing that is not urgent begins within the cooldown.
+    /// P10 and P11: whatever came before, an urgent plan, one that keeps ceilings and the first one after the level rose pass
+    /// as soon as there is a sample newer than the last plan's end; nothing ever begins on an older one, nor beside another
+    /// plan; and as long as the level does not rise, nothing else begins within the cooldown of a plan at it or above.
     #[test]
     fn p10_p11_the_pace_of_plans(
         steps in prop::collection::vec((level(), 1..20_000u64, 0..5_000u64, any::<bool>(), any::<bool>()), 1..60),
     ) {
         let cooldown = Duration::from_secs(30);
         let mut pace = Pace::default();
-        let mut ended: Vec<(Level, Duration)> = Vec::new();
-        let mut now = Duration::ZERO;
+        let mut ended: Option<Duration> = None;
+        // The plans since the level last rose to one that is not above theirs: the only ones that may hold any back.
+        let mut plans: Vec<(Level, Duration)> = Vec::new();
+        let (mut now, mut before) = (Duration::ZERO, Level::Normal);
         for (level, wait_ms, takes_ms, gap, urgent) in steps {
-            let level = level.max(Level::Warning);
             now += Duration::from_millis(wait_ms);
             let stamp = Stamp { gap, ..Stamp::synthetic(now) };
-            let newest_end = ended.iter().map(|(_, end)| *end).max();
-            let cooling = ended.iter().any(|(at, end)| *at >= level && now.saturating_sub(*end) < cooldown);
-            let expected = if newest_end.is_some_and(|end| now <= end) {
-                Err(Wait::OldSample)
-            } else if urgent {
-                Ok(())
-            } else if gap {
-                Err(Wait::Gap)
-            } else if cooling {
-                Err(Wait::Cooldown)
-            } else {
-                Ok(())
-            };
-            prop_assert_eq!(pace.ask(level, urgent, &stamp, cooldown), expected);
-            if expected.is_ok() {
+            let rose = level > before;
+            if rose {
+                pace.escalate(level);
+                plans.retain(|(of, _)| *of < level);
+            }
+            before = level;
+            let asked = pace.ask(level, urgent, &stamp, cooldown);
+            let newer = ended.is_none_or(|end| now > end);
+            prop_assert_eq!(asked == Err(Wait::OldSample), !newer);
+            if newer && !urgent && gap {
+                prop_assert_eq!(asked, Err(Wait::Gap));
+            } else if newer && (urgent || rose || level < Level::Warning) {
+                prop_assert_eq!(asked, Ok(()), "an escalation waits");
+            } else if newer {
+                let cools = plans.iter().any(|(of, end)| *of >= level && now - *end < cooldown);
+                prop_assert_eq!(asked, if cools { Err(Wait::Cooldown) } else { Ok(()) });
+            }
+            if asked.is_ok() {
                 pace.begin(level);
                 prop_assert_eq!(pace.ask(Level::Emergency, true, &stamp, cooldown), Err(Wait::InFlight));
                 let end = now + Duration::from_millis(takes_ms);
                 pace.end(end);
-                ended.push((level, end));
+                ended = Some(end);
+                plans.push((level, end));
+            }
+        }
+    }
+
+    /// P10 by the machine: with a cooldown longer than the story, and caches that leave the level as it is, each sample
+    /// that raises the level begins a plan.
+    #[test]
+    fn p10_no_rise_of_the_level_waits_for_a_cooldown(
+        parts in prop::collection::vec((100..1000u64, 1..40_000u64), 1..60),
+    ) {
+        let pressure = PressureConfig {
+            cooldown: Duration::from_secs(3600),
+            signals: vec![Signal::Cgroup],
+            ..PressureConfig::default()
+        };
+        let budget = BudgetConfig::default();
+        let rules = Rules { pressure: &pressure, budget: &budget, generation: 0 };
+        let (mut machine, mut pace, mut at) = (Machine::new(), Pace::default(), Duration::ZERO);
+        for (used, wait_ms) in parts {
+            at += Duration::from_millis(wait_ms);
+            let mut sample = sample(0, used * MIB);
+            sample.at = Stamp::synthetic(at);
+            let before = machine.level();
+            machine.step(&rules, &sample);
+            let level = machine.level();
+            if level > before {
+                pace.escalate(level);
+            }
+            let asked = pace.ask(level, false, &sample.at, pressure.cooldown);
+            if level > before.max(Level::Normal) {
+                prop_assert_eq!(asked, Ok(()), "{} after {}", level, before);
+            }
+            if asked.is_ok() && level >= Level::Warning {
+                pace.begin(level);
+                pace.end(at);
             }
         }
     }
@@ -251,6 +291,9 @@ impl Loop {
         }
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.log += &format!("{transition:?}\n");
+            if transition.to > transition.from {
+                self.pace.escalate(transition.to);
+            }
         }
         let status = self.machine.status();
         let need = need(&rules, sample, &status);

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a panic here is a failed test")]
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -603,8 +603,66 @@ fn the_end_of_the_samples_is_said_and_stopping_twice_is_nothing() {
     while rig.guard.status().sampling {
         std::thread::yield_now();
     }
+    // Nobody knows how it is now.
+    assert_eq!(rig.to(), Level::Unknown);
     rig.guard.stop();
     rig.guard.stop();
     assert!(!rig.guard.status().running);
     assert!(rig.events.receiver().recv().is_err());
+}
+
+#[test]
+fn a_guard_that_was_stopped_in_an_emergency_holds_no_work_back() {
+    let mut rig = Rig::new(
+        World::holding(960),
+        Caches::new(),
+        config(Policy::Conservative),
+        Options::default(),
+    );
+    rig.tick();
+    assert_eq!(rig.to(), Level::Emergency);
+    let advice = rig.guard.advice();
+    assert!(advice.scale() == 0.0 && advice.try_reserve(MIB).is_err());
+    rig.guard.stop();
+    assert_eq!((advice.level(), advice.scale()), (Level::Unknown, 1.0));
+    assert_eq!(advice.headroom_bytes(), None);
+    for _ in 0..1000 {
+        advice.try_reserve(1000 * MIB).unwrap().keep();
+    }
+}
+
+#[test]
+fn a_deadline_beyond_all_clocks_does_not_end_the_guard() {
+    let world = World::holding(960);
+    let caches = Caches::new();
+    let _cache = caches.register(Registration::new("cache"), honest(&world, 500));
+    let options = Options { deadline: Duration::MAX, ..Options::default() };
+    let rig = Rig::new(world, caches, config(Policy::Conservative), options);
+    rig.tick();
+    let outcome = rig.outcome();
+    assert_eq!(outcome.measured_bytes, Some(outcome.claimed_bytes as i64));
+    assert!(rig.guard.status().running);
+}
+
+#[test]
+fn a_worker_that_a_panic_ends_is_not_taken_for_one_that_runs() {
+    let broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&broken);
+    let load = move || {
+        assert!(!breaks.load(Ordering::SeqCst), "settings that cannot be had");
+        Current { generation: 1, value: Arc::new(config(Policy::Conservative)) }
+    };
+    let (_ring, bell) = bounded(1);
+    let settings = Settings::live(load, bell);
+    let rig = Rig::with(World::holding(960), Caches::new(), settings, Options::default());
+    rig.tick();
+    assert_eq!(rig.to(), Level::Emergency);
+    broken.store(true, Ordering::SeqCst);
+    rig.tick();
+    while rig.events.receiver().recv().is_ok() {}
+    while rig.guard.status().running {
+        std::thread::yield_now();
+    }
+    assert_eq!(rig.guard.advice().level(), Level::Unknown);
+    assert!(rig.guard.advice().try_reserve(MIB).is_ok());
 }

@@ -7,23 +7,26 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, never, select};
 use memtrack::sampler::Newest;
-use memtrack::{Current, Sample, Settings};
+use memtrack::{Current, Sample, Settings, Stamp};
 
 use super::{Last, Options, ServiceManager, Shared, lock};
 use crate::advice::Before;
 use crate::budget::BudgetState;
 use crate::config::GuardConfig;
 use crate::event::EventKind;
-use crate::evict::{Progress, Runner};
-use crate::level::{Level, Signal};
+use crate::evict::{Progress, Runner, Trimmer};
+use crate::level::Level;
 use crate::machine::{Machine, Rules};
 use crate::plan::Pace;
+use crate::signal;
 use crate::watch::{self, Watch};
 
+mod cadence;
 mod clock;
 mod growth;
 mod plans;
 
+use cadence::Cadence;
 use clock::Clock;
 use growth::Growth;
 use plans::{InFlight, Measuring};
@@ -38,9 +41,11 @@ pub(super) struct Worker {
     options: Options,
     report: Sender<Progress>,
     runner: Option<Runner>,
+    trim: Option<Arc<Trimmer>>,
     machine: Machine,
     pace: Pace,
     clock: Clock,
+    cadence: Cadence,
     growth: Growth,
     ticket: u64,
     in_flight: Option<InFlight>,
@@ -53,7 +58,14 @@ pub(super) struct Worker {
     told_nothing: Option<Level>,
     budget: BudgetState,
     current: Current<GuardConfig>,
+    /// The generation that was looked at last: that of `current`, or one that was refused.
+    loaded: u64,
+    /// The last one, or an empty one when none has come for too long.
     sample: Option<Sample>,
+    /// When the next sample will have been waited for long enough.
+    silent_at: Option<Instant>,
+    /// None has come for too long.
+    silent: bool,
     /// The time of the last sample that the machine has seen.
     stepped: Option<Duration>,
     _watch: Option<Watch>,
@@ -70,7 +82,10 @@ impl Worker {
     ) -> io::Result<Self> {
         let current = settings.load();
         let caches = shared.caches.clone();
-        let runner = Runner::spawn(caches, report.clone(), options.trim.clone())?;
+        let trim = options.trim.clone().map(|trim| Arc::new(Trimmer::new(trim)));
+        let runner = Runner::spawn(caches, report.clone(), trim.clone())?;
+        let cadence = Cadence::default();
+        let silent_at = Instant::now().checked_add(cadence.patience());
         let (watch, state) = if options.service_manager {
             watch::from_environment()
         } else {
@@ -85,9 +100,11 @@ impl Worker {
             options,
             report,
             runner: Some(runner),
+            trim,
             machine: Machine::new(),
             pace: Pace::default(),
             clock: Clock::default(),
+            cadence,
             growth: Growth::default(),
             ticket: 0,
             in_flight: None,
@@ -97,8 +114,11 @@ impl Worker {
             claims_stay: false,
             told_nothing: None,
             budget: BudgetState::Healthy,
+            loaded: current.generation,
             current,
             sample: None,
+            silent_at,
+            silent: false,
             stepped: None,
             _watch: watch,
             notices,
@@ -106,20 +126,20 @@ impl Worker {
     }
 
     pub(super) fn work(mut self, stopped: &Receiver<()>, progress: &Receiver<Progress>) {
+        let _ending = Ending(Arc::clone(&self.shared));
         let gone = never();
         let mut bell = self.newest.bell().clone();
         let mut changed = self.settings.changed().clone();
         // A disconnected receiver is always ready: without `gone` in its place the loop would spin.
         loop {
-            let idle = self.in_flight.is_none() && self.measuring.is_none();
-            let wait = if idle { Duration::from_secs(3600) } else { TICK };
+            let wait = self.wait(Instant::now());
             select! {
                 recv(stopped) -> _ => break,
                 recv(bell) -> ring => match ring {
                     Ok(()) => self.on_bell(),
                     Err(_) => {
                         bell = gone.clone();
-                        lock(&self.shared.status).sampling = false;
+                        self.on_silence(Instant::now(), true);
                     }
                 },
                 recv(changed) -> ring => {
@@ -139,35 +159,81 @@ impl Worker {
                 },
                 default(wait) => {}
             }
-            self.look_after();
+            // What a plan has done so far is heard before it is looked at whether it goes on.
+            progress.try_iter().for_each(|progress| self.on_progress(progress));
+            self.look_after(Instant::now());
         }
-        self.shared.hub.close();
-        let mut status = lock(&self.shared.status);
-        status.running = false;
-        status.in_flight = None;
+    }
+
+    /// How long there is nothing to look after.
+    fn wait(&self, now: Instant) -> Duration {
+        let busy = self.in_flight.is_some() || self.measuring.is_some();
+        let silent = self.silent_at.map(|at| at.saturating_duration_since(now));
+        let longest = if busy { TICK } else { Duration::from_secs(3600) };
+        silent.unwrap_or(longest).min(longest)
     }
 
     fn on_bell(&mut self) {
-        let Some(sample) = self.newest.get() else { return };
-        self.clock.see(sample.at.monotonic, Instant::now());
+        if let Some(sample) = self.newest.get() {
+            self.on_sample(sample, Instant::now());
+        }
+    }
+
+    fn on_sample(&mut self, sample: Sample, now: Instant) {
+        self.clock.see(sample.at.monotonic, now);
         if self.sample.is_some_and(|last| sample.at.monotonic <= last.at.monotonic) {
             return;
         }
+        self.cadence.see(&sample.at);
+        self.silent = false;
+        self.silent_at = now.checked_add(self.cadence.patience());
         self.growth.push(&sample);
         self.sample = Some(sample);
-        self.current = self.settings.load();
+        self.load();
         self.measure(&sample);
         self.step(&sample);
     }
 
+    /// No sample has come for too long, or none will come any more: what was last seen stands for some time as it does
+    /// when readings fail, and after a `gap`, as after a gap, it does not.
+    fn on_silence(&mut self, now: Instant, gap: bool) {
+        lock(&self.shared.status).sampling = false;
+        self.silent = true;
+        self.silent_at = None;
+        let Some(last) = self.sample else { return };
+        let least = last.at.monotonic.saturating_add(Duration::from_nanos(1));
+        let monotonic = self.clock.on_samples_clock(now).max(least);
+        let nothing = Sample::empty(Stamp { monotonic, gap, ..last.at });
+        self.sample = Some(nothing);
+        self.step(&nothing);
+        if self.machine.level() != Level::Unknown {
+            self.silent_at = now.checked_add(self.cadence.patience());
+        }
+    }
+
+    /// Takes in the newest settings, and tells whether they have changed.
+    fn load(&mut self) -> bool {
+        let current = self.settings.load();
+        if current.generation == self.loaded {
+            return false;
+        }
+        self.loaded = current.generation;
+        let good = current.value.check().is_ok();
+        let mut status = lock(&self.shared.status);
+        if good {
+            status.counters.reloads += 1;
+            self.current = current;
+        } else {
+            status.counters.refused_reloads += 1;
+        }
+        good
+    }
+
     /// New settings: the last sample is looked at again under them.
     fn on_change(&mut self) {
-        let current = self.settings.load();
-        if current.generation == self.current.generation {
+        if !self.load() {
             return;
         }
-        self.current = current;
-        lock(&self.shared.status).counters.reloads += 1;
         if let Some(sample) = self.sample {
             self.step(&sample);
         } else {
@@ -206,12 +272,18 @@ impl Worker {
         shared.advice.update(&config, generation, sample, &status, &mut self.advised);
         if let Some(transition) = transition {
             self.told_nothing = None;
+            if transition.to > transition.from {
+                self.pace.escalate(transition.to);
+            }
             shared.hub.tell(EventKind::Transition(transition));
         }
-        // First to act, then to tell: the callbacks are waiting.
-        self.plan_if_due(&rules, sample);
-        self.follow_the_budget(&config, sample);
+        if !self.silent {
+            // First to act, then to tell: the callbacks are waiting.
+            self.plan_if_due(&rules, sample);
+            self.follow_the_budget(&config, sample);
+        }
         let mut shown = lock(&shared.status);
+        shown.sampling = !self.silent;
         shown.machine = status;
         shown.in_flight = self.in_flight.as_ref().map(InFlight::level);
         drop(shown);
@@ -219,9 +291,12 @@ impl Worker {
     }
 
     fn follow_the_budget(&mut self, config: &Arc<GuardConfig>, sample: &Sample) {
-        let vote = self.machine.status().of(Signal::Budget).vote;
         let before = self.budget;
-        self.budget = BudgetState::of(vote.unwrap_or(Level::Unknown));
+        // A footprint that could not be read crosses no threshold, in neither direction.
+        if let (Ok(usage), true) = (signal::budget(sample, &config.budget), config.pressure.enabled)
+        {
+            self.budget = before.after(usage, &config.budget, config.pressure.band);
+        }
         let (budget, growth) = (self.budget, self.growth.rate());
         let last = Last { sample: *sample, config: Arc::clone(config), budget, growth };
         if before < BudgetState::Warning && self.budget >= BudgetState::Warning {
@@ -233,3 +308,21 @@ impl Worker {
         *lock(&self.shared.last) = Some(last);
     }
 }
+
+/// However the worker ends, nobody keeps waiting for it or goes by its last word.
+struct Ending(Arc<Shared>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        shared.hub.close();
+        shared.advice.forget();
+        shared.caches.set_level(Level::Unknown);
+        let mut status = lock(&shared.status);
+        status.running = false;
+        status.in_flight = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;

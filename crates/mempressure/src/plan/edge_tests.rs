@@ -111,3 +111,37 @@ fn a_plan_that_found_nothing_to_do_leaves_no_trace() {
     pace.end(Duration::from_secs(2));
     assert_eq!(pace.ended(), Some(Duration::from_secs(2)));
 }
+
+#[test]
+fn ceilings_do_not_wait_for_a_cooldown() {
+    let at = |seconds| Stamp::synthetic(Duration::from_secs(seconds));
+    let mut pace = Pace::default();
+    pace.begin(Level::Emergency);
+    pace.end(Duration::from_secs(1));
+    let cooldown = Duration::from_secs(3600);
+    assert_eq!(pace.ask(Level::Warning, false, &at(2), cooldown), Err(Wait::Cooldown));
+    assert_eq!(pace.ask(Level::Normal, false, &at(2), cooldown), Ok(()));
+    assert_eq!(pace.ask(Level::Normal, false, &at(1), cooldown), Err(Wait::OldSample));
+    pace.begin(Level::Normal);
+    pace.end(Duration::from_secs(3));
+    pace.escalate(Level::Critical);
+    assert_eq!(pace.ask(Level::Critical, false, &at(4), cooldown), Ok(()), "nor do they cool");
+}
+
+#[test]
+fn an_escalation_while_a_plan_hangs_does_not_wait_for_the_cooldown_of_that_plan() {
+    let cooldown = Duration::from_secs(3600);
+    for (rise, expected) in [
+        (None, Err(Wait::Cooldown)),
+        (Some(Level::Warning), Ok(())),
+        (Some(Level::Critical), Ok(())),
+    ] {
+        let mut pace = Pace::default();
+        pace.begin(Level::Critical);
+        // It fell and rose again while the plan was under way.
+        rise.into_iter().for_each(|level| pace.escalate(level));
+        pace.end(Duration::from_secs(10));
+        let stamp = Stamp::synthetic(Duration::from_secs(11));
+        assert_eq!(pace.ask(Level::Critical, false, &stamp, cooldown), expected, "{rise:?}");
+    }
+}

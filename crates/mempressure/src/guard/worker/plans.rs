@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use memtrack::{Rate, Sample};
 
 use super::{Worker, lock};
-use crate::cache::Entry;
+use crate::cache::Record;
 use crate::event::EventKind;
-use crate::evict::{Answer, CacheOutcome, Ended, Finish, Hung, Job, Outcome, Progress, Runner};
+use crate::evict::{
+    Answer, CacheOutcome, Call, Ended, Finish, Job, Lost, Outcome, Progress, Runner,
+};
 use crate::level::Level;
 use crate::machine::Rules;
-use crate::plan::need;
+use crate::plan::{Wait, need};
 
 /// How often caches with a ceiling are looked at while there is no pressure.
 const CEILINGS_EVERY: Duration = Duration::from_secs(1);
@@ -25,7 +27,7 @@ pub(super) struct InFlight {
     began: Instant,
     before: Sample,
     outcome: Outcome,
-    claims: Vec<(Arc<Entry>, u64)>,
+    claims: Vec<(Arc<Record>, u64)>,
 }
 
 /// A plan that has ended and waits for a sample that shows what it freed.
@@ -33,7 +35,8 @@ pub(super) struct Measuring {
     plan: InFlight,
     /// When it ended, on the samples' clock.
     ended: Duration,
-    until: Instant,
+    /// When the wait is given up; `None` for never.
+    until: Option<Instant>,
     growth: f64,
 }
 
@@ -53,25 +56,17 @@ impl Worker {
             lock(&self.shared.status).waiting = None;
             return;
         }
-        // Ceilings are kept at any level; their plan must not cool down the plans that pressure asks for.
         let level = if pressed { status.level } else { Level::Normal };
         let may_be_urgent = level == Level::Emergency && need.is_some();
-        let ask = |urgent| self.pace.ask(level, urgent, &sample.at, pressure.cooldown).err();
+        let ask = |level, urgent| self.pace.ask(level, urgent, &sample.at, pressure.cooldown).err();
         // Whether a plan is urgent is only known once the caches have been asked what they hold.
-        let only_if_urgent = may_be_urgent && ask(false).is_some();
-        let waiting = ask(only_if_urgent);
+        let only_if_urgent = may_be_urgent && ask(level, false).is_some();
+        let waiting = ask(level, only_if_urgent);
         {
             let mut shown = lock(&self.shared.status);
             shown.waiting = waiting;
             shown.counters.waits += u64::from(waiting.is_some());
         }
-        if waiting.is_some() {
-            return;
-        }
-        if ceilings_due {
-            self.ceilings_at = Some(at);
-        }
-        self.ticket += 1;
         let job = Job {
             ticket: self.ticket,
             level,
@@ -84,10 +79,19 @@ impl Worker {
             dry_run: self.options.dry_run,
             trim: level < Level::Emergency || self.claims_stay,
         };
-        self.begin(job, sample);
+        if ceilings_due && matches!(waiting, None | Some(Wait::Cooldown)) {
+            self.ceilings_at = Some(at);
+        }
+        match waiting {
+            None => self.begin(job, sample),
+            Some(Wait::Cooldown) if ceilings_due => self.begin(ceilings_only(job), sample),
+            Some(_) => {}
+        }
     }
 
-    fn begin(&mut self, job: Job, sample: &Sample) {
+    fn begin(&mut self, mut job: Job, sample: &Sample) {
+        self.ticket += 1;
+        job.ticket = self.ticket;
         if !self.give(job.clone()) {
             return;
         }
@@ -105,6 +109,7 @@ impl Worker {
         };
         let (began, before) = (Instant::now(), *sample);
         self.growth.hold();
+        lock(&self.shared.status).in_flight = Some(job.level);
         self.in_flight = Some(InFlight { job, began, before, outcome, claims: Vec::new() });
     }
 
@@ -113,8 +118,7 @@ impl Worker {
     fn give(&mut self, job: Job) -> bool {
         if self.runner.is_none() {
             let caches = self.shared.caches.clone();
-            self.runner =
-                Runner::spawn(caches, self.report.clone(), self.options.trim.clone()).ok();
+            self.runner = Runner::spawn(caches, self.report.clone(), self.trim.clone()).ok();
         }
         self.runner.as_ref().is_some_and(|runner| runner.give(job))
     }
@@ -124,6 +128,10 @@ impl Worker {
             Progress::Planned { ticket, .. }
             | Progress::Asked { ticket, .. }
             | Progress::Finished { ticket, .. } => *ticket,
+            Progress::Panicked => {
+                lock(&self.shared.status).counters.panics += 1;
+                return;
+            }
         };
         // What a thread that was left behind still has to say is about a plan that has ended.
         let Some(plan) = self.in_flight.as_mut().filter(|plan| plan.job.ticket == ticket) else {
@@ -133,20 +141,20 @@ impl Worker {
             Progress::Planned { target, .. } => {
                 plan.outcome.target_bytes = plan.outcome.target_bytes.max(target);
             }
-            Progress::Asked { entry, asked, answer, .. } => {
+            Progress::Asked { record, asked, answer, .. } => {
                 let (claimed, ended) = match answer {
                     Answer::Claimed(bytes) => (bytes, Ended::Returned),
                     Answer::Panicked => (0, Ended::Panicked),
                     Answer::NotCalled => (0, Ended::NotCalled),
                 };
-                plan.record(&entry, asked, claimed, ended);
-                let mut status = lock(&self.shared.status);
-                status.counters.asked_bytes = status.counters.asked_bytes.saturating_add(asked);
-                status.counters.claimed_bytes =
-                    status.counters.claimed_bytes.saturating_add(claimed);
-                status.counters.panics += u64::from(ended == Ended::Panicked);
+                plan.record(record, asked, claimed, ended);
+                let counters = &mut lock(&self.shared.status).counters;
+                counters.asked_bytes = counters.asked_bytes.saturating_add(asked);
+                counters.claimed_bytes = counters.claimed_bytes.saturating_add(claimed);
+                counters.panics += u64::from(ended == Ended::Panicked);
             }
             Progress::Finished { finish, at, .. } => self.finish(finish, at),
+            Progress::Panicked => {}
         }
     }
 
@@ -154,10 +162,15 @@ impl Worker {
         let Some(mut plan) = self.in_flight.take() else { return };
         lock(&self.shared.status).in_flight = None;
         let ended = self.clock.on_samples_clock(at).saturating_add(CLOCK_SLACK).max(plan.job.now);
-        if plan.outcome.caches.is_empty() {
+        if plan.outcome.caches.iter().all(|cache| cache.asked_bytes == 0) {
             // Nothing was touched: no cooldown, and no sample to wait for.
             self.pace.cancel();
             self.growth.resume();
+            if finish == Finish::NotUrgent && self.ceilings_at == Some(plan.job.now) {
+                // The plan was to keep the ceilings as well, and they are due.
+                self.begin(ceilings_only(plan.job), &plan.before);
+                return;
+            }
             if finish == Finish::Nothing && plan.job.level >= Level::Warning {
                 lock(&self.shared.status).counters.nothing_to_give += 1;
                 if self.told_nothing.replace(plan.job.level) != Some(plan.job.level) {
@@ -177,7 +190,7 @@ impl Worker {
         }
         let growth = self.growth.rate().map_or(0.0, Rate::bytes_per_second).max(0.0);
         self.growth.pause();
-        let until = Instant::now() + self.options.deadline;
+        let until = at.checked_add(self.options.deadline.max(self.cadence.patience()));
         self.measuring = Some(Measuring { plan, ended, until, growth });
     }
 
@@ -194,9 +207,9 @@ impl Worker {
             plan.outcome.measured_bytes = Some(left);
             let claimed = i64::try_from(plan.outcome.claimed_bytes).unwrap_or(i64::MAX);
             self.claims_stay = left < claimed / 2;
-            for (entry, claimed) in &plan.claims {
-                if entry.judge(*claimed, left, sample.at.monotonic) {
-                    plan.outcome.backed_off.push(entry.registration.name.clone());
+            for (record, claimed) in &plan.claims {
+                if record.judge(*claimed, left, sample.at.monotonic) {
+                    plan.outcome.backed_off.push(record.registration.name.clone());
                 }
             }
         }
@@ -222,45 +235,62 @@ impl Worker {
     }
 
     /// Callbacks that hang, and samples that do not come.
-    pub(super) fn look_after(&mut self) {
-        let hung = match (&self.in_flight, &self.runner) {
-            (Some(_), Some(runner)) => runner.leave_if_hung(self.options.deadline),
+    pub(super) fn look_after(&mut self, now: Instant) {
+        let lost = match (&self.in_flight, &self.runner) {
+            (Some(plan), Some(runner)) => {
+                let hurry =
+                    plan.level() < Level::Emergency && self.machine.level() == Level::Emergency;
+                runner.leave_if_lost(self.options.deadline, hurry, now)
+            }
             _ => None,
         };
-        if let Some(hung) = hung {
-            self.leave_behind(hung);
+        if let Some(lost) = lost {
+            self.leave_behind(lost, now);
         }
-        if let Some(measuring) =
-            self.measuring.take_if(|measuring| Instant::now() > measuring.until)
-        {
+        let given_up = |measuring: &mut Measuring| measuring.until.is_some_and(|until| now > until);
+        if let Some(measuring) = self.measuring.take_if(given_up) {
             self.growth.resume();
             self.publish(measuring.plan.outcome);
         }
+        if self.silent_at.is_some_and(|at| now >= at) {
+            self.on_silence(now, false);
+        }
     }
 
-    /// The eviction thread hangs in a callback: another one carries on with what is left of the plan.
-    fn leave_behind(&mut self, hung: Hung) {
+    /// The eviction thread does not come back: another one carries on with what is left of the plan.
+    fn leave_behind(&mut self, lost: Lost, now: Instant) {
         self.runner = None;
         lock(&self.shared.status).counters.hangs += 1;
         let Some(mut plan) = self.in_flight.take() else { return };
-        if let Some(entry) = &hung.entry {
-            plan.record(entry, 0, 0, Ended::Hung);
+        let hung = match lost.call {
+            Some(Call::Evict { record, asked }) => Some((record, asked)),
+            Some(Call::Survey(record)) => Some((record, 0)),
+            Some(Call::Trim(_) | Call::Drop) | None => None,
+        };
+        if let Some((record, asked)) = hung {
+            plan.record(record, asked, 0, Ended::Hung);
+            let mut status = lock(&self.shared.status);
+            status.counters.asked_bytes = status.counters.asked_bytes.saturating_add(asked);
+            drop(status);
             self.ticket += 1;
-            let job = Job {
-                ticket: self.ticket,
-                claimed: plan.outcome.claimed_bytes,
-                only_if_urgent: false,
-                ..plan.job.clone()
-            };
-            plan.job = job.clone();
-            if self.give(job) {
+            // What was urgent when the plan was made is not asked again.
+            plan.job.only_if_urgent &= plan.outcome.target_bytes == 0;
+            let (ticket, claimed) = (self.ticket, plan.outcome.claimed_bytes);
+            plan.job = Job { ticket, claimed, ..plan.job };
+            if self.give(plan.job.clone()) {
                 self.in_flight = Some(plan);
                 return;
             }
         }
         self.in_flight = Some(plan);
-        self.finish(Finish::Done, Instant::now());
+        self.finish(Finish::Done, now);
     }
+}
+
+/// The same sample, to bring what holds too much below its ceiling and no more: a plan of a level without pressure, which
+/// leaves no cooldown to the plans that pressure asks for.
+fn ceilings_only(job: Job) -> Job {
+    Job { level: Level::Normal, only_if_urgent: false, trim: true, ..job }
 }
 
 impl InFlight {
@@ -268,12 +298,12 @@ impl InFlight {
         self.job.level
     }
 
-    fn record(&mut self, entry: &Arc<Entry>, asked: u64, claimed: u64, ended: Ended) {
+    fn record(&mut self, record: Arc<Record>, asked: u64, claimed: u64, ended: Ended) {
         let outcome = &mut self.outcome;
         outcome.claimed_bytes = outcome.claimed_bytes.saturating_add(claimed);
-        let name = entry.registration.name.clone();
+        let name = record.registration.name.clone();
         let (asked_bytes, claimed_bytes) = (asked, claimed);
         outcome.caches.push(CacheOutcome { name, asked_bytes, claimed_bytes, ended });
-        self.claims.push((Arc::clone(entry), claimed));
+        self.claims.push((record, claimed));
     }
 }
