@@ -505,9 +505,7 @@ fn settings_that_come_with_a_sample_are_counted_as_a_reload() {
         generation: generation.load(Ordering::SeqCst),
         value: Arc::new(config()),
     };
-    let mut rig = Rig::new(config(), options(NEVER));
-    rig.worker.settings = Settings::live(load, bell);
-    rig.worker.current = rig.worker.settings.load();
+    let mut rig = Rig::with(Settings::live(load, bell), options(NEVER));
     rig.sample(0, 500);
     value.store(2, Ordering::SeqCst);
     rig.sample(60, 500);
