@@ -105,3 +105,15 @@ fn an_empty_table_after_others_keeps_its_comments_and_its_place() {
         "schema_version = 3\n[budget.components]\nglobal_index = \"512MiB\"\n# per project\n[project] # none yet\n"
     );
 }
+
+#[test]
+fn a_value_that_is_not_allowed_any_more_is_refused_where_it_stands() {
+    let text = "version = \"1.0\"\n[memory_settings]\nwarning_threshold = 17\n";
+    let source = Arc::new(Source::new(SourceKind::Global, "c.toml", text));
+    let problems = migrate_text(&history(), &source).unwrap_err();
+    let told = problems[0].to_string();
+    assert!(
+        told.starts_with("c.toml:3:21: error[out_of_range]: `budget.warning` is 0.17"),
+        "{told}"
+    );
+}
