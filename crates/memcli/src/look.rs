@@ -81,7 +81,10 @@ pub fn look(
     let mut machine = match LinuxMachine::open() {
         Ok(machine) => machine,
         Err(error) => {
-            return targets.into_iter().map(|found| found.and(Err(not_opened(error)))).collect();
+            return targets
+                .into_iter()
+                .map(|found| found.and(Err(not_opened(error.clone()))))
+                .collect();
         }
     };
     let mut open: Vec<_> =

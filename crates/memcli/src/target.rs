@@ -205,9 +205,13 @@ pub fn not_opened(error: OpenError) -> Failure {
                 .because(error)
                 .help("try as its owner, or with sudo")
         }
-        OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => {
-            Failure::new(exit::NO_INPUT, error.to_string())
+        OpenError::Unreadable { reason: memtrack::Absent::Unsupported, .. } => {
+            Failure::new(exit::UNAVAILABLE, "the target cannot be watched on this system")
+                .because(error)
         }
+        OpenError::NoSuchProcess { .. } => Failure::new(exit::NO_INPUT, error.to_string()),
+        OpenError::NoSuchCgroup { .. } => Failure::new(exit::NO_INPUT, error.to_string())
+            .help("`/proc/PID/cgroup` has the path of the cgroup that a process is in"),
         _ => Failure::new(exit::IO, "failed to open the target").because(error),
     }
 }
@@ -233,6 +237,20 @@ mod tests {
         assert!(matches!("0".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("99999999999999999999".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_opened_keeps_its_reason_and_its_code() {
+        let unreadable =
+            |reason| OpenError::Unreadable { what: "the memory files of the cgroup", reason };
+        for (error, code) in [
+            (OpenError::NoSuchCgroup { path: "/app".into() }, exit::NO_INPUT),
+            (unreadable(memtrack::Absent::Denied), exit::NO_PERMISSION),
+            (unreadable(memtrack::Absent::Unsupported), exit::UNAVAILABLE),
+            (unreadable(memtrack::Absent::Failed(24)), exit::IO),
+        ] {
+            assert_eq!(not_opened(error.clone()).code, code, "{error}");
+        }
     }
 
     #[test]

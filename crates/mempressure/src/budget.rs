@@ -267,7 +267,7 @@ fn recommendations(status: &BudgetStatus, input: &BudgetInput<'_>) -> Vec<String
 }
 
 /// Why [`check`] has no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
     /// The process could not be opened for reading.

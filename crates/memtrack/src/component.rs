@@ -69,12 +69,20 @@ impl Gauge {
 
     /// Adds to the value.
     pub fn add(&self, amount: u64) {
-        self.inner.value.fetch_add(signed(amount), Ordering::Relaxed);
+        let amount = signed(amount);
+        let before = self.inner.value.fetch_add(amount, Ordering::Relaxed);
+        if before.checked_add(amount).is_none() {
+            self.inner.value.store(i64::MAX, Ordering::Relaxed);
+        }
     }
 
     /// Takes from the value.
     pub fn sub(&self, amount: u64) {
-        self.inner.value.fetch_sub(signed(amount), Ordering::Relaxed);
+        let amount = signed(amount);
+        let before = self.inner.value.fetch_sub(amount, Ordering::Relaxed);
+        if before.checked_sub(amount).is_none() {
+            self.inner.value.store(i64::MIN, Ordering::Relaxed);
+        }
     }
 
     /// The value now.
@@ -268,6 +276,12 @@ mod tests {
         assert_eq!(gauge.get(), 2);
         gauge.set(u64::MAX);
         assert_eq!(gauge.get(), i64::MAX as u64);
+        gauge.add(1);
+        assert_eq!(gauge.get(), i64::MAX as u64, "more than it holds is not nothing");
+        gauge.set(0);
+        gauge.sub(u64::MAX);
+        gauge.sub(u64::MAX);
+        assert_eq!(gauge.get(), 0);
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! What can go wrong as a whole; a single value that cannot be had is an [`Absent`] in its place.
 
+use std::path::PathBuf;
+
 use crate::reading::Absent;
 
 /// Why a source gave no sample.
@@ -23,7 +25,7 @@ pub enum SourceError {
 }
 
 /// Why a source could not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no such process, or it ended just now.
@@ -32,9 +34,12 @@ pub enum OpenError {
         /// The pid asked for.
         pid: u32,
     },
-    /// There is no such cgroup.
-    #[error("no such cgroup")]
-    NoSuchCgroup,
+    /// There is no such cgroup below the mount of the memory controller.
+    #[error("no such cgroup: `{}`", path.display())]
+    NoSuchCgroup {
+        /// The cgroup asked for.
+        path: PathBuf,
+    },
     /// The target exists but may not be read.
     #[error("failed to open {what}")]
     Unreadable {
@@ -51,7 +56,7 @@ impl OpenError {
     /// The same while a source is already in use.
     pub(crate) fn as_failed_read(&self) -> SourceError {
         match self {
-            OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup => SourceError::Ended,
+            OpenError::NoSuchProcess { .. } | OpenError::NoSuchCgroup { .. } => SourceError::Ended,
             OpenError::Unreadable { what, reason } => SourceError::Failed { what, reason: *reason },
         }
     }

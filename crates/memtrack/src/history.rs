@@ -72,7 +72,8 @@ struct Filling {
     stride: u64,
 }
 
-/// Everything a [`History`] says in numbers. Sizes are in bytes.
+/// Everything a [`History`] says in numbers: of all values since the beginning, also those that the retention has let go;
+/// only the growth is over what is retained. Sizes are in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
@@ -180,7 +181,7 @@ impl History {
         self.buckets.iter().copied().chain(self.filling.so_far())
     }
 
-    /// The value below or at which `percent` of all values lie, to 1 %; `None` before the first.
+    /// The value below or at which `percent` of all values since the beginning lie, to 1 %; `None` before the first.
     #[must_use]
     pub fn percentile(&self, percent: f64) -> Option<u64> {
         let distribution = self.distribution.as_ref().filter(|_| self.count > 0)?;

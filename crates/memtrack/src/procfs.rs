@@ -86,10 +86,19 @@ impl Proc {
 
     /// Calls `visit` with the pid of every process, in rising order and without leaving out one that lives throughout:
     /// the kernel lists by pid, not by position.
-    pub(crate) fn pids(&self, mut visit: impl FnMut(u32)) -> Reading<()> {
+    pub(crate) fn pids(&self, visit: impl FnMut(u32)) -> Reading<()> {
+        self.numbers(".", visit)
+    }
+
+    /// Calls `visit` with the number of every thread of process `pid`.
+    pub(crate) fn threads(&self, pid: u32, visit: impl FnMut(u32)) -> Reading<()> {
+        self.numbers(&format!("{pid}/task"), visit)
+    }
+
+    fn numbers(&self, directory: &str, mut visit: impl FnMut(u32)) -> Reading<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         // A descriptor of its own, since the position in the directory belongs to the descriptor.
-        let dir = openat(&self.dir, ".", flags, Mode::empty()).map_err(absent)?;
+        let dir = openat(&self.dir, directory, flags, Mode::empty()).map_err(absent)?;
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         let mut entries = RawDir::new(dir, &mut buffer);
         while let Some(entry) = entries.next() {

@@ -145,7 +145,8 @@ pub struct SystemMemory {
     pub swap_total: Reading<u64>,
     /// Swap space not in use (`SwapFree`).
     pub swap_free: Reading<u64>,
-    /// RAM that swap on zram takes up: such swap frees less than it holds. Absent without zram.
+    /// RAM that swap on zram takes up: such swap frees less than it holds. Of the devices that were swapped to
+    /// (`/proc/swaps`) when the source was opened; absent without any.
     pub zram: Reading<u64>,
 }
 
@@ -171,7 +172,8 @@ impl SystemMemory {
 
 /// The cgroup ancestor with the highest working set / limit. Sizes are in bytes.
 ///
-/// Usage, inactive file and limit always belong to the same ancestor.
+/// Usage, inactive file and limit always belong to the same ancestor. Where one of the ancestors could not be read, it might be
+/// the one: limit and headroom are then absent for that reason, and usage is that of the fullest of the others.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct CgroupMemory {
@@ -187,7 +189,11 @@ pub struct CgroupMemory {
     pub headroom: Reading<u64>,
     /// Which ancestor binds: 0 is the target's own cgroup, 1 its parent, and so on.
     pub depth: Reading<u64>,
-    /// How often the kernel said no, counted in the target's own cgroup.
+    /// How often the kernel said no, counted in the target's own cgroup and those below it, whichever ancestor binds. A
+    /// kill for an ancestor's limit counts here, where the victim was; that an ancestor itself ran into its `max` or
+    /// `high` does not, since that may be the doing of others in it (kernel, `Documentation/admin-guide/cgroup-v2.rst`,
+    /// `memory.events`). Not read in the first sample after a move to another cgroup, so that what was counted there
+    /// before is not taken for news.
     pub events: CgroupEvents,
 }
 
@@ -214,11 +220,16 @@ impl CgroupMemory {
 
     /// Usage - inactive file: what cannot be dropped at once.
     ///
-    /// The two are separate reads; where the pair is impossible (inactive file above usage) the usage stands.
+    /// The two are separate reads; where the pair is impossible (inactive file above usage), and where nobody counts
+    /// inactive file, the usage stands. Where it is counted and could not be read, the working set is as unknown: with all
+    /// of the cache in it, a group that is half empty would look full.
     pub fn working_set(&self) -> Reading<u64> {
         let usage = self.usage?;
-        let inactive = self.inactive_file.unwrap_or(0);
-        Ok(if inactive > usage { usage } else { usage - inactive })
+        match self.inactive_file {
+            Ok(inactive) => Ok(usage.checked_sub(inactive).unwrap_or(usage)),
+            Err(Absent::Unsupported | Absent::NotRead) => Ok(usage),
+            Err(why) => Err(why),
+        }
     }
 }
 
@@ -323,14 +334,18 @@ mod tests {
     }
 
     #[test]
-    fn an_impossible_pair_of_cgroup_reads_leaves_the_usage() {
+    fn cache_that_could_not_be_read_is_no_working_set() {
         let mut cgroup =
             CgroupMemory { usage: Ok(100), inactive_file: Ok(30), ..CgroupMemory::default() };
         assert_eq!(cgroup.working_set(), Ok(70));
         cgroup.inactive_file = Ok(101);
         assert_eq!(cgroup.working_set(), Ok(100));
-        cgroup.inactive_file = Err(Absent::Denied);
+        cgroup.inactive_file = Err(Absent::Unsupported);
         assert_eq!(cgroup.working_set(), Ok(100));
+        for why in [Absent::Failed(5), Absent::Denied, Absent::Malformed, Absent::Implausible] {
+            cgroup.inactive_file = Err(why);
+            assert_eq!(cgroup.working_set(), Err(why));
+        }
     }
 
     proptest! {
@@ -341,7 +356,7 @@ mod tests {
             prop_assert!(process.footprint().is_err() || process.footprint().ok() >= process.rss.ok());
             prop_assert!(process.private().is_err() || process.rss.is_ok() || process.anon.is_ok());
             let cgroup = sample.cgroup;
-            prop_assert_eq!(cgroup.working_set().is_ok(), cgroup.usage.is_ok());
+            prop_assert!(cgroup.working_set().is_err() || cgroup.usage.is_ok());
             prop_assert!(cgroup.working_set().is_err() || cgroup.working_set().ok() <= cgroup.usage.ok());
         }
     }

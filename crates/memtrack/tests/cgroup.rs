@@ -337,9 +337,10 @@ fn one_missing_or_garbled_file_takes_only_its_own_reading() {
     machine.write("sys/fs/cgroup/app/memory.stat", "inactive_file x\n");
     fs::remove_file(machine.path().join("sys/fs/cgroup/app/memory.events")).unwrap();
     let memory = machine.read();
-    assert_eq!((memory.usage, memory.limit), (Ok(MIB), Ok(4 * MIB)));
+    assert_eq!((memory.usage, memory.depth), (Ok(MIB), Ok(0)));
     assert_eq!(memory.inactive_file, Err(Absent::Malformed));
-    assert_eq!(memory.headroom, Ok(3 * MIB));
+    // What hangs on it goes with it: with cache counted as used the group might seem full.
+    assert_eq!((memory.limit, memory.headroom), (Err(Absent::Malformed), Err(Absent::Malformed)));
     assert_eq!(memory.events.oom_kill, Err(Absent::Unsupported));
 }
 
@@ -349,8 +350,35 @@ fn an_unreadable_limit_leaves_no_made_up_headroom() {
     machine.group_v2("/pod/app", MIB, 0, &bytes(4 * MIB));
     machine.group_v2("/pod", MIB, 0, "garbage");
     let memory = machine.read();
-    assert_eq!((memory.limit, memory.usage), (Ok(4 * MIB), Ok(MIB)));
+    assert_eq!((memory.limit, memory.usage), (Err(Absent::Malformed), Ok(MIB)));
     assert_eq!(memory.headroom, Err(Absent::Malformed));
+}
+
+#[test]
+fn a_parent_that_cannot_be_read_once_does_not_make_a_laxer_child_the_one_that_binds() {
+    let machine = Machine::v2("/pod/app");
+    machine.group_v2("/pod/app", 25 * MIB, 0, &bytes(100 * MIB));
+    machine.group_v2("/pod", 99 * MIB, 0, &bytes(100 * MIB));
+    let hierarchy = machine.open();
+    assert_eq!(hierarchy.read(Ok(GIB)).depth, Ok(1));
+    machine.write("sys/fs/cgroup/pod/memory.current", "");
+    let memory = hierarchy.read(Ok(GIB));
+    assert_eq!((memory.limit, memory.headroom), (Err(Absent::Malformed), Err(Absent::Malformed)));
+    assert_eq!((memory.depth, memory.usage), (Ok(0), Ok(25 * MIB)), "said whose usage it is");
+    machine.group_v2("/pod", 99 * MIB, 0, &bytes(100 * MIB));
+    assert_eq!(hierarchy.read(Ok(GIB)).limit, Ok(100 * MIB));
+}
+
+#[test]
+fn a_group_full_of_cache_is_not_full_when_its_statistics_fail_once() {
+    let machine = Machine::v2("/app");
+    machine.group_v2("/app", 990 * MIB, 900 * MIB, &bytes(1000 * MIB));
+    let hierarchy = machine.open();
+    assert_eq!(hierarchy.read(Ok(GIB)).working_set(), Ok(90 * MIB));
+    machine.write("sys/fs/cgroup/app/memory.stat", "inactive_file ?\n");
+    let memory = hierarchy.read(Ok(GIB));
+    assert_eq!(memory.working_set(), Err(Absent::Malformed));
+    assert_eq!((memory.limit, memory.headroom), (Err(Absent::Malformed), Err(Absent::Malformed)));
 }
 
 #[test]

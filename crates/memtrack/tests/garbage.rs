@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use memtrack::processes::ProcessId;
+use memtrack::sampler::{Sampler, Update};
 use memtrack::source::{LinuxSource, Source, Target};
-use memtrack::{Sample, Tier, TrackConfig};
+use memtrack::{Sample, Settings, Tier, TrackConfig};
 use proptest::prelude::*;
 
 /// A machine with one process, each file as the kernel writes it.
-const FILES: [(&str, &str); 18] = [
+const FILES: [(&str, &str); 19] = [
     (
         "proc/42/status",
         "Name:\tx\nState:\tS (sleeping)\nPPid:\t1\nVmHWM:\t900 kB\nVmRSS:\t800 kB\nRssAnon:\t500 kB\n\
@@ -38,6 +39,7 @@ const FILES: [(&str, &str); 18] = [
         "proc/pressure/memory",
         "some avg10=0.00 avg60=0.00 avg300=0.00 total=5\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=4\n",
     ),
+    ("proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 900 100 5\n"),
     ("sys/block/zram0/mm_stat", "100 50 4096 0 9 0 0 0 0\n"),
     ("sys/fs/cgroup/cgroup.controllers", "cpu memory\n"),
     ("sys/fs/cgroup/app/memory.current", "5000000\n"),
@@ -99,13 +101,71 @@ fn a_file_that_says_nonsense_takes_its_own_readings_and_no_others() {
                 };
                 for (of, there) in whole(&sample) {
                     let same_cgroup = of.contains("memory.") && name.contains("group");
-                    let chain = same_cgroup || name.ends_with("mountinfo") || of == name;
+                    let same_swap = of.contains("zram") && name == "proc/swaps";
+                    let chain =
+                        same_cgroup || same_swap || name.ends_with("mountinfo") || of == name;
                     assert!(there || chain, "{name} says {nonsense:.20}: {of} is lost");
                     assert!(!(there && of == name && nonsense != huge), "{name}: {nonsense:.20}");
                 }
             }
         }
         fs::write(root.path().join(name), text).unwrap();
+    }
+}
+
+#[test]
+fn whichever_reading_is_garbage_is_counted_and_named() {
+    let root = machine();
+    let id = ProcessId::read(root.path(), 42).unwrap();
+    let (usage, events) = ("sys/fs/cgroup/app/memory.current", "sys/fs/cgroup/app/memory.events");
+    for (name, text, expected) in [
+        ("proc/42/status", "State:\tS\nVmRSS:\t1 kB\nThreads:\tmany\n", &["process.threads"][..]),
+        (
+            "proc/meminfo",
+            "MemTotal: 8000000 kB\nMemAvailable: -1 kB\nSwapTotal: 9 kB\nSwapFree: 10 kB\n",
+            // The swap that the process has is more than there would be.
+            &["process.swap", "system.available", "system.swap_free"],
+        ),
+        ("sys/block/zram0/mm_stat", "a b c\n", &["system.zram"]),
+        ("sys/fs/cgroup/app/memory.max", "lots\n", &["cgroup.limit"]),
+        ("sys/fs/cgroup/app/memory.high", "-3\n", &["cgroup.high"]),
+        (
+            "sys/fs/cgroup/app/memory.stat",
+            "inactive_file ?\n",
+            &["cgroup.inactive_file", "cgroup.limit"],
+        ),
+        (usage, "-5\n", &["cgroup.usage", "cgroup.inactive_file", "cgroup.limit"]),
+        (usage, "18446744073709551615\n", &["cgroup.usage", "cgroup.limit"]),
+        (
+            events,
+            "high x\nmax -\noom 0x3\noom_kill 1e9\n",
+            &[
+                "cgroup.events.max",
+                "cgroup.events.high",
+                "cgroup.events.oom",
+                "cgroup.events.oom_kill",
+            ],
+        ),
+        (
+            "proc/pressure/memory",
+            "some avg10=999.00 avg60=0.00 avg300=0.00 total=x\n\
+             full avg10=0.00 avg60=no avg300=0.00 total=-4\n",
+            &["psi.some.total_us", "psi.full.total_us", "psi.some.avg10", "psi.full.avg60"],
+        ),
+    ] {
+        let good = fs::read(root.path().join(name)).unwrap();
+        fs::write(root.path().join(name), text).unwrap();
+        let source = LinuxSource::open_at(root.path(), &Target::Process(id)).unwrap();
+        let sampler = Sampler::new(source, Settings::fixed(TrackConfig::default()));
+        let all = sampler.all();
+        assert!(sampler.drive().unwrap().step());
+        let named = all.receiver().iter().filter_map(|update| match update {
+            Update::Absurd(absurd) => Some(absurd.reading),
+            _ => None,
+        });
+        assert_eq!(named.collect::<Vec<_>>(), expected, "{name}: {text}");
+        assert_eq!(sampler.health().absurd, expected.len() as u64, "{name}: {text}");
+        fs::write(root.path().join(name), good).unwrap();
     }
 }
 

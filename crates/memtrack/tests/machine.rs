@@ -109,7 +109,8 @@ fn a_cgroup_that_was_removed_and_made_anew_is_followed_by_all_that_share_it() {
 fn a_cgroup_that_is_not_there_is_said_to_be() {
     let missing = Target::Cgroup(PathBuf::from("/no-such-cgroup-here"));
     let error = LinuxSource::open(&missing).unwrap_err();
-    assert_eq!(error, memtrack::error::OpenError::NoSuchCgroup);
+    let path = PathBuf::from("/no-such-cgroup-here");
+    assert_eq!(error, memtrack::error::OpenError::NoSuchCgroup { path });
     let here = memtrack::cgroup::Hierarchy::at(Path::new("/"), "/no-such-cgroup-here");
     assert!(matches!(here.unwrap_err(), Absent::Gone | Absent::Unsupported));
 }

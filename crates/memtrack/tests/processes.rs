@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::io::BufRead;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -225,24 +226,81 @@ fn many_short_lived_children_leave_nothing_behind() {
     actor.tell("go");
     let pid = actor.child.id();
     let (heard, done) = std::sync::mpsc::channel();
-    let samples = std::thread::scope(|scope| {
+    let snapshot = source.snapshot();
+    let alone = read(&mut source).process;
+    let seen = std::thread::scope(|scope| {
         scope.spawn(|| {
             actor.hear("done");
             heard.send(()).unwrap();
         });
-        let mut samples = 0u64;
+        let mut seen = HashSet::new();
         while done.try_recv().is_err() {
-            let sample = read(&mut source);
-            assert!(sample.process.processes.unwrap() >= 1);
-            samples += 1;
+            let process = read(&mut source).process;
+            let rows = snapshot.rows();
+            assert_eq!(process.processes, Ok(rows.len() as u64));
+            let pids: HashSet<u32> = rows.iter().map(|row| row.id.pid).collect();
+            assert!(pids.contains(&pid) && pids.len() == rows.len(), "none twice: {rows:?}");
+            let strangers = rows.iter().filter(|row| row.id.pid != pid && row.parent != Ok(pid));
+            // Of one that is just ending the parent may be anyone; it is gone with the next reading.
+            assert!(strangers.count() <= 1, "{rows:?}");
+            let each = rows.iter().map(|row| row.memory.rss.unwrap_or(0));
+            assert_eq!(process.rss.unwrap_or(0), each.sum::<u64>(), "the sum of its parts");
+            seen.extend(pids.into_iter().filter(|child| *child != pid));
         }
-        samples
+        seen
     });
-    assert!(samples > 0);
-    let rows = source.snapshot();
-    sample_until(&mut source, |_| rows.rows().iter().all(|row| row.id.pid == pid));
-    let held = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    assert!(held < 100, "{held} descriptors");
+    let after = sample_until(&mut source, |sample| sample.process.processes == Ok(1)).process;
+    assert_eq!(snapshot.rows()[0].id.pid, pid);
+    assert!(after.rss.unwrap() < alone.rss.unwrap() + 4 * MIB, "no child is counted on");
+    let held: Vec<_> = std::fs::read_dir("/proc/self/fd")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .filter(|path| seen.iter().any(|child| path.starts_with(format!("/proc/{child}"))))
+        .collect();
+    assert!(held.is_empty(), "of {} children: {held:?}", seen.len());
+}
+
+#[test]
+fn a_process_whose_main_thread_has_ended_lives_on() {
+    let script = "\
+import ctypes, mmap, os, sys, threading, time
+held = mmap.mmap(-1, 64 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for page in range(0, 64 << 20, 4096): held[page] = 1
+def stay():
+    sys.stdin.readline()
+    status = f'/proc/{os.getpid()}/status'
+    while 'Z (zombie)' not in open(status).read(): time.sleep(0.001)
+    print('alone')
+    sys.stdin.readline()
+    os._exit(0)
+threading.Thread(target=stay).start()
+print('ready')
+ctypes.CDLL(None).pthread_exit(None)
+";
+    let Some(mut actor) = Actor::python(script) else { return };
+    actor.hear("ready");
+    let id = actor.id();
+    let mut before = LinuxSource::open(&Target::Process(id)).unwrap();
+    assert!(read(&mut before).process.private().unwrap() > 64 * MIB);
+    actor.tell("");
+    actor.hear("alone");
+    let mut after = LinuxSource::open(&Target::Tree(id)).unwrap();
+    let cgroup = before.cgroup_path(0).map(str::to_owned);
+    for source in [&mut before, &mut after] {
+        let process = read(source).process;
+        assert!(process.private().unwrap() > 64 * MIB, "{process:?}");
+        assert_eq!(process.processes, Ok(1));
+    }
+    // Until it was asked once more where the process is: of a first thread that has ended v1 names the root.
+    sample_until(&mut before, |sample| sample.at.monotonic > Duration::from_millis(1100));
+    assert_eq!(before.cgroup_path(0).map(str::to_owned), cgroup);
+    actor.tell("");
+    let start = Instant::now();
+    for source in [&mut before, &mut after] {
+        while source.read(&config(Tier::Production)) != Err(SourceError::Ended) {
+            assert!(start.elapsed() < Duration::from_secs(30));
+        }
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use common::machine::Fixture;
 use memtrack::error::{OpenError, SourceError};
 use memtrack::processes::ProcessId;
 use memtrack::source::{LinuxMachine, LinuxTarget, Target};
-use memtrack::{Sample, TrackConfig};
+use memtrack::{Absent, Sample, TrackConfig};
 
 const MIB: u64 = 1 << 20;
 
@@ -112,6 +112,8 @@ fn a_process_that_was_moved_is_followed_and_a_pid_that_changed_hands_is_not() {
     let mut targets = [1, 2, 3].map(|pid| machine.target(&fixture.process(pid, "/a")).unwrap());
     read(&mut machine, &mut targets);
     fixture.group("/b", 2 * MIB, 4 * MIB);
+    let history = "high 0\nmax 9\noom 3\noom_kill 3\n";
+    fixture.write("sys/fs/cgroup/b/memory.events", history);
     fixture.write("proc/2/cgroup", "0::/b\n");
     // This pid is somebody else's by now, though its old status is still there to be read.
     fixture.write("proc/3/cgroup", "0::/b\n");
@@ -122,6 +124,29 @@ fn a_process_that_was_moved_is_followed_and_a_pid_that_changed_hands_is_not() {
     assert_eq!(samples[0].cgroup.usage, Ok(MIB));
     assert_eq!(samples[2].cgroup.usage, Ok(MIB), "not that of whoever has the pid now");
     assert_eq!(targets[1].cgroup_path(0), Some("/b"));
+    // What others were killed for there before is nothing that has happened to it.
+    assert_eq!(samples[1].cgroup.events.oom_kill, Err(Absent::NotRead));
+    let after = read(&mut machine, &mut targets);
+    assert_eq!(after[1].cgroup.events.oom_kill, Ok(3), "counted on from here");
+}
+
+#[test]
+fn a_cgroup_that_cannot_be_opened_says_which_and_why() {
+    let fixture = Fixture::new();
+    let circle = fixture.path("sys/fs/cgroup/circle");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    fs::create_dir_all(fixture.path("sys/fs/cgroup/bare")).unwrap();
+    let mut machine = fixture.machine();
+    let mut open = |path: &str| machine.target(&Target::Cgroup(path.into())).unwrap_err();
+    let none = open("/none");
+    assert_eq!(none, OpenError::NoSuchCgroup { path: "/none".into() });
+    assert!(none.to_string().contains("`/none`"), "{none}");
+    const ELOOP: i32 = 40;
+    for (path, why) in [("/circle", Absent::Failed(ELOOP)), ("/bare", Absent::Unsupported)] {
+        let error = open(path);
+        let kept = matches!(error, OpenError::Unreadable { reason, .. } if reason == why);
+        assert!(kept, "{path}: {error:?}");
+    }
 }
 
 #[test]

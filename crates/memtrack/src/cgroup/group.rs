@@ -55,11 +55,11 @@ pub(super) struct Load {
 }
 
 impl Load {
-    pub(super) fn working_set(&self) -> u64 {
+    pub(super) fn working_set(&self) -> Reading<u64> {
         let inactive_file = self.inactive_file;
         let memory =
             CgroupMemory { usage: Ok(self.usage), inactive_file, ..CgroupMemory::default() };
-        memory.working_set().unwrap_or(self.usage)
+        memory.working_set()
     }
 }
 

@@ -78,9 +78,13 @@ pub(super) fn place(root: &Path, version: Version, name: &[u8]) -> Reading<Place
         let Some(below) = relative(name, &mount.root) else { continue };
         let directory =
             if below.is_empty() { point.clone() } else { point.join(OsStr::from_bytes(below)) };
-        if !directory.is_dir() {
-            why = Absent::Gone;
-            continue;
+        match std::fs::metadata(&directory).map_err(|error| Absent::from(&error)) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) | Err(Absent::Unsupported) => {
+                why = Absent::Gone;
+                continue;
+            }
+            Err(other) => return Err(other),
         }
         return Ok(Place {
             version,

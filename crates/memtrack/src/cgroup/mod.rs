@@ -103,10 +103,10 @@ impl Hierarchy {
                 Err(Absent::Unlimited | Absent::Unsupported) => continue,
                 Err(why) => Err(why),
             };
+            let load = load.and_then(|(limit, load)| Ok((limit, load, load.working_set()?)));
             match load {
-                Ok((limit, load)) => {
-                    let used = load.working_set();
-                    if machine_total.is_ok_and(|total| load.usage > total) {
+                Ok((limit, load, used)) => {
+                    if machine_total.is_ok_and(|total| total > 0 && load.usage > total) {
                         // Garbage. Shown as it is, for whoever counts such readings, but no headroom of 0 comes of it.
                         unread = Some(Absent::Implausible);
                     }
@@ -121,15 +121,16 @@ impl Hierarchy {
                 Err(why) => unread = Some(why),
             }
         }
-        // A minimum over some of them could be too large by any amount.
-        let headroom = unread.map_or(headroom, Err);
         let (link, limit, load) = match binding {
             Some((_, link, limit, load)) => (link, Ok(limit), Ok(load)),
             None => {
                 let link = self.most_throttled(round);
-                (link, Err(unread.unwrap_or(Absent::Unlimited)), link.group.load(round))
+                (link, Err(Absent::Unlimited), link.group.load(round))
             }
         };
+        // A minimum over some of them could be too large by any amount, and the one that was not read might be the one that
+        // binds.
+        let (limit, headroom) = unread.map_or((limit, headroom), |why| (Err(why), Err(why)));
         CgroupMemory {
             usage: load.map(|load| load.usage),
             inactive_file: load.and_then(|load| load.inactive_file),
@@ -162,7 +163,8 @@ impl Hierarchy {
         for link in &self.chain.links {
             let Ok(high) = link.group.high(round) else { continue };
             let Ok(load) = link.group.load(round) else { continue };
-            let ratio = ratio(load.working_set(), high);
+            let Ok(used) = load.working_set() else { continue };
+            let ratio = ratio(used, high);
             if ratio > nearest.0 {
                 nearest = (ratio, link);
             }

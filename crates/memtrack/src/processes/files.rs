@@ -83,7 +83,13 @@ impl Member {
             Ok(text) => {
                 let mut fields = Fields::new(text);
                 self.name = fields.text(b"Name:").map(ProcessName::new).unwrap_or_default();
-                (self.parent, self.memory) = parse_status(fields)?;
+                match parse_status(fields.clone()) {
+                    Ok(read) => (self.parent, self.memory) = read,
+                    Err(_) if fields.count(b"Threads:").is_ok_and(|threads| threads > 1) => {
+                        self.read_other_thread(proc, buffer)?;
+                    }
+                    Err(ended) => return Err(ended),
+                }
             }
             Err(Absent::Gone) => return Err(Absent::Gone),
             Err(why) => {
@@ -107,6 +113,32 @@ impl Member {
         let text = proc.file(self.id.pid, "status")?.read(buffer)?;
         // Still the same process after the read, so it was the same during it.
         if proc.stat(self.id.pid)?.start == self.id.start { Ok(text) } else { Err(Absent::Gone) }
+    }
+
+    /// The first thread has ended, and others have not: `status` of the process shows a zombie without memory, and that of
+    /// any living thread what there is.
+    fn read_other_thread(&mut self, proc: &Proc, buffer: &mut [u8]) -> Reading<()> {
+        let pid = self.id.pid;
+        let mut read = Err(Absent::Gone);
+        let listed = proc.threads(pid, |thread| {
+            if read.is_err() {
+                let status = proc.file(pid, &format!("task/{thread}/status"));
+                let text = status.and_then(|status| status.read(buffer));
+                read = text.and_then(|text| parse_status(Fields::new(text)));
+            }
+        });
+        // Still the same process after the read, so it was the same during it.
+        if proc.stat(pid)?.start != self.id.start {
+            return Err(Absent::Gone);
+        }
+        match listed.and(read) {
+            Ok(read) => (self.parent, self.memory) = read,
+            Err(Absent::Gone) => return Err(Absent::Gone),
+            Err(why) => {
+                self.memory = ProcessMemory { processes: Ok(1), ..ProcessMemory::absent(why) }
+            }
+        }
+        Ok(())
     }
 
     fn read_faults(&mut self, proc: &Proc, hold: bool) {
@@ -179,7 +211,7 @@ fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {
     std::str::from_utf8(buffer.get(..length - left).unwrap_or_default()).unwrap_or_default()
 }
 
-/// `status`, in the order in which the kernel writes it, so that one pass finds all.
+/// `status`, in the order in which the kernel writes it, so that one pass finds all. [`Absent::Gone`] for a zombie.
 pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, ProcessMemory)> {
     if let Some(state) = fields.text(b"State:")
         && matches!(state.first(), Some(b'Z' | b'X'))

@@ -131,15 +131,19 @@ impl CgroupMembers {
     }
 }
 
+/// How deep the cgroups go is up to whoever makes them: no recursion, and one directory open at a time.
 fn list_processes(directory: &Path, visit: &mut impl FnMut(u32)) {
-    let text = slurp(&directory.join("cgroup.procs"), PROCS_LIMIT).unwrap_or_default();
-    let lines = text.split(|byte| *byte == b'\n');
-    lines.filter_map(|line| u32::try_from(number(line).ok()?).ok()).for_each(&mut *visit);
-    let Ok(entries) = std::fs::read_dir(directory) else { return };
-    for entry in entries.flatten() {
-        // The type comes with the entry; links do not count as directories, so there are no loops.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            list_processes(&entry.path(), visit);
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        let text = slurp(&directory.join("cgroup.procs"), PROCS_LIMIT).unwrap_or_default();
+        let lines = text.split(|byte| *byte == b'\n');
+        lines.filter_map(|line| u32::try_from(number(line).ok()?).ok()).for_each(&mut *visit);
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            // The type comes with the entry; links do not count as directories, so there are no loops.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                directories.push(entry.path());
+            }
         }
     }
 }
@@ -152,5 +156,39 @@ fn is_inside(proc: &Proc, pid: u32, name: &[u8]) -> bool {
     match path.strip_prefix(name) {
         Some(below) => name == b"/" || below.is_empty() || below.starts_with(b"/"),
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_as_deep_as_a_path_can_be_is_listed_within_the_stack_of_a_sampler() {
+        let root = tempfile::tempdir().unwrap();
+        let mut deepest = root.path().to_owned();
+        let mut levels = 0;
+        while deepest.as_os_str().len() < 4000 {
+            deepest.push("d");
+            std::fs::create_dir(&deepest).unwrap();
+            levels += 1;
+        }
+        std::fs::write(deepest.join("cgroup.procs"), "4711\n").unwrap();
+        let thread = std::thread::Builder::new().stack_size(256 * 1024);
+        let found = std::thread::scope(|scope| {
+            let list = || {
+                let mut found = Vec::new();
+                list_processes(root.path(), &mut |pid| found.push(pid));
+                found
+            };
+            thread.spawn_scoped(scope, list).unwrap().join().unwrap()
+        });
+        // From the bottom up: what removes a tree at once may hold a descriptor for each level.
+        std::fs::remove_file(deepest.join("cgroup.procs")).unwrap();
+        for _ in 0..levels {
+            std::fs::remove_dir(&deepest).unwrap();
+            deepest.pop();
+        }
+        assert_eq!(found, [4711]);
     }
 }

@@ -174,11 +174,17 @@ impl Pss {
         account.credit.give_back(taken - cost.as_secs_f64());
         let targets = Arc::strong_count(&account.targets).saturating_sub(1);
         self.budget.spent(now, kind, cost, rss, targets);
-        self.spare = std::mem::replace(&mut self.measured, parts);
-        self.measured.sort_unstable_by_key(|part| part.id);
-        self.measured_at = outcome.map(|()| now);
+        let processes = parts.len() as u64;
+        if outcome.is_ok() {
+            self.spare = std::mem::replace(&mut self.measured, parts);
+            self.measured.sort_unstable_by_key(|part| part.id);
+            self.measured_at = Ok(now);
+        } else {
+            // What was measured before stands, and grows old.
+            self.spare = parts;
+            self.measured_at = outcome.map(|()| now).or_else(|why| self.measured_at.or(Err(why)));
+        }
         if kind == Kind::Mappings {
-            let processes = self.measured.len() as u64;
             self.mappings.answer(match (outcome, mappings) {
                 (Ok(()), Some(_)) if processes == 0 => Err(Absent::Gone),
                 (Ok(()), Some(mappings)) => Ok(MappingReading { at, cost, processes, mappings }),
@@ -343,6 +349,27 @@ mod tests {
         assert!(later.pss.is_ok());
         assert_eq!(later.pss_age, Ok(Duration::from_millis(500)), "an estimate now");
         assert_eq!(row.memory.pss_age, later.pss_age);
+    }
+
+    #[test]
+    fn a_reading_that_failed_leaves_the_last_good_one_which_grows_old() {
+        let second = Duration::from_secs;
+        let (mut pss, mut account) = (Pss::new(Duration::ZERO), Account::new(Duration::ZERO));
+        let mut answer = |now, parts: Vec<Part>, outcome| {
+            pss.asked = Some(Asked { at: now, taken: 0.0 });
+            let answer =
+                Answer { kind: Kind::Sums, parts, outcome, mappings: None, cost: Duration::ZERO };
+            pss.answers.0.try_send(answer).unwrap();
+            let fresh = pss.take_answer(now, &mut account);
+            (fresh, pss.measured_at, pss.measured.clone())
+        };
+        let failed = Err(Absent::Failed(5));
+        assert_eq!(answer(second(1), vec![], failed), (false, Err(Absent::Failed(5)), vec![]));
+        let good = vec![part(1, 50, 100)];
+        assert_eq!(answer(second(2), good.clone(), Ok(())), (true, Ok(second(2)), good.clone()));
+        assert_eq!(answer(second(3), vec![], failed), (false, Ok(second(2)), good));
+        let newer = vec![part(1, 60, 100)];
+        assert_eq!(answer(second(4), newer.clone(), Ok(())), (true, Ok(second(4)), newer));
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::config::TrackConfig;
 use crate::sample::Sample;
@@ -56,6 +56,11 @@ struct Running {
 }
 
 impl Running {
+    /// The target has ended, or the source panicked.
+    fn has_ended(&self) -> bool {
+        self.done.try_recv() == Err(TryRecvError::Disconnected)
+    }
+
     /// Whether this is a child that was forked since: the thread stayed behind.
     fn is_elsewhere(&self) -> bool {
         self.process != std::process::id()
@@ -101,24 +106,30 @@ impl Sampler {
     /// Starts the thread; does nothing when it runs already.
     ///
     /// # Errors
-    /// When the system gives no thread; in a child that was forked while it ran.
+    /// When the system gives no thread; in a child that was forked while it ran; while a [`Driver`] lives, while a read
+    /// that hung in [`stop`](Sampler::stop) has not come back, and after a panic of the source.
     pub fn start(&mut self) -> io::Result<()> {
         match &self.running {
             Some(running) if running.is_elsewhere() => {
                 return Err(io::Error::other("the sampler runs in the parent of this process"));
             }
-            Some(_) => return Ok(()),
-            None => {}
+            Some(running) if !running.has_ended() => return Ok(()),
+            _ => self.running = None,
         }
+        // Before the thread is made, so that nothing is said to run that has nothing to read.
+        let Some(driver) = self.drive() else {
+            return Err(io::Error::other(
+                "the sampler has no source: a driver or a read that hangs has it, or it panicked",
+            ));
+        };
         // Not of capacity 0: waiting on such a channel allocates, and the thread waits on each tick.
         let (stop, stopped) = bounded(1);
         let (ending, done) = bounded(0);
-        let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("memtrack".into()).stack_size(STACK_BYTES);
         let thread = thread.spawn(move || {
             // Dropped last, on every way out.
             let _ending: Sender<()> = ending;
-            shared.work(&stopped);
+            driver.work(&stopped);
         })?;
         let process = std::process::id();
         self.running = Some(Running { stop, done, thread, process });
@@ -151,13 +162,13 @@ impl Sampler {
         }
         let mut subscribers = lock(&self.shared.subscribers);
         subscribers.end();
-        // With its source back it can start again, and who subscribes before that must be served.
-        subscribers.closed = lock(&self.shared.idle).is_none();
-        drop(subscribers);
         let mut health = lock(&self.shared.health);
         if health.state != State::Ended {
             health.state = State::Stopped;
         }
+        // With its source back it can start again, and who subscribes before that must be served.
+        let no_source = lock(&self.shared.idle).is_none();
+        subscribers.closed = no_source || health.state == State::Ended;
     }
 
     /// Subscribes to every sample, with room for [`ALL_CAPACITY`] that wait to be received.
@@ -379,6 +390,56 @@ mod tests {
         let all = sampler.all();
         sampler.start().unwrap();
         assert!(all.receiver().recv().is_err());
+        assert_eq!(sampler.health().state, State::Stopped);
+        sampler.stop();
+        assert!(sampler.start().is_err(), "what a panic left behind is not read again");
+        assert!(sampler.all().receiver().recv().is_err());
+    }
+
+    #[test]
+    fn a_sampler_that_was_driven_can_be_subscribed_to_again() {
+        let mut sampler = Sampler::new(Script::of((0..).map(sample)), fast());
+        for _ in 0..2 {
+            let all = sampler.all();
+            let mut driver = sampler.drive().unwrap();
+            assert!(sampler.start().is_err(), "the driver has the source");
+            assert!(driver.step());
+            drop(driver);
+            assert_eq!(times(&all).len(), 1);
+        }
+        let all = sampler.all();
+        sampler.start().unwrap();
+        assert!(all.receiver().recv().is_ok());
+    }
+
+    #[test]
+    fn while_a_read_hangs_from_before_a_stop_start_says_so_and_then_it_samples_again() {
+        let (release, gate) = bounded(0);
+        let mut sampler = Sampler::new(Script::of((0..).map(sample)).behind(gate), fast());
+        sampler.start().unwrap();
+        while sampler.health().reading_for.is_none() {
+            thread::yield_now();
+        }
+        sampler.stop();
+        assert!(sampler.start().is_err());
+        assert_eq!(sampler.health().state, State::Stopped);
+        drop(release);
+        while sampler.start().is_err() {
+            thread::yield_now();
+        }
+        assert!(sampler.all().receiver().recv().is_ok());
+    }
+
+    #[test]
+    fn whoever_subscribes_after_the_end_is_told_of_it() {
+        let mut sampler = Sampler::new(Script::of((0..2).map(sample)), fast());
+        let all = sampler.all();
+        sampler.start().unwrap();
+        assert_eq!(times(&all).len(), 2);
+        assert!(sampler.all().receiver().recv().is_err());
+        sampler.stop();
+        assert!(sampler.all().receiver().recv().is_err());
+        assert_eq!(sampler.health().state, State::Ended);
     }
 
     #[test]

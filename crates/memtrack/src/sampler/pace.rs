@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{MIN_INTERVAL, TrackConfig};
+use crate::reading::Absent;
 use crate::sample::{Sample, Stamp};
 
 /// With less time than this until the headroom is used up, sampling is as close as it gets.
@@ -30,7 +31,7 @@ impl Pace {
     /// The time from this sample to the next.
     pub(crate) fn next(&mut self, sample: &Sample, config: &TrackConfig) -> Duration {
         let base = config.base_interval();
-        let headroom = headroom(sample);
+        let headroom = headroom(sample, self.before.and_then(|(_, had, _)| had));
         let footprint = sample.process.footprint().ok();
         self.see(sample.at, headroom, footprint);
         if !config.adaptive {
@@ -82,10 +83,18 @@ impl Pace {
 }
 
 /// What may still be taken before the first limit, be it the cgroup's or the machine's.
-fn headroom(sample: &Sample) -> Option<u64> {
-    let machine = sample.system.available.ok();
-    let cgroup = sample.cgroup.headroom.ok();
-    machine.into_iter().chain(cgroup).min()
+///
+/// Where one of them is there and could not be read, it is what it was `before`: with the other alone the headroom would jump,
+/// and jump back, which looks like growth.
+fn headroom(sample: &Sample, before: Option<u64>) -> Option<u64> {
+    let parts = [sample.system.available, sample.cgroup.headroom];
+    let lasting = |why| {
+        matches!(why, Absent::Unlimited | Absent::Unsupported | Absent::NotRead | Absent::Denied)
+    };
+    if parts.iter().any(|part| part.is_err_and(|why| !lasting(why))) {
+        return before;
+    }
+    parts.into_iter().flatten().min()
 }
 
 #[cfg(test)]
@@ -120,6 +129,29 @@ mod tests {
             calm = pace.next(&sample(second * 1000, 100 * MIB), &config());
         }
         assert_eq!(calm, base);
+    }
+
+    #[test]
+    fn a_cgroup_that_could_not_be_read_once_is_no_headroom_that_jumps() {
+        let mut pace = Pace::default();
+        let base = config().base_interval();
+        let read = |ms, headroom| {
+            let mut sample = sample(ms, 0);
+            sample.system.available = Ok(24 << 30);
+            sample.cgroup.headroom = headroom;
+            sample
+        };
+        assert_eq!(pace.next(&read(0, Ok(200 * MIB)), &config()), base);
+        for why in [Absent::Failed(5), Absent::Malformed, Absent::Implausible, Absent::Gone] {
+            assert_eq!(pace.next(&read(5_000, Err(why)), &config()), base, "{why:?}");
+        }
+        assert_eq!(pace.next(&read(10_000, Ok(200 * MIB)), &config()), base, "nothing was used");
+        // In the midst of a fill it stays close: 50 MiB/s, and 100 MiB left as of the last reading.
+        let filling = pace.next(&read(12_000, Ok(100 * MIB)), &config());
+        let unread = pace.next(&read(12_001, Err(Absent::Failed(5))), &config());
+        assert!(unread < filling * 2, "{filling:?} {unread:?}");
+        // Without a limit it is the machine's from then on.
+        assert_eq!(headroom(&read(0, Err(Absent::Unlimited)), Some(1)), Some(24 << 30));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Absurd {
 
 type Field = (&'static str, fn(&mut Sample) -> &mut Reading<u64>, fn(&Bounds) -> u64);
 
-const FIELDS: [Field; 13] = [
+const FIELDS: [Field; 25] = [
     ("process.rss", |s| &mut s.process.rss, |b| b.mapped),
     ("process.anon", |s| &mut s.process.anon, |b| b.mapped),
     ("process.file", |s| &mut s.process.file, |b| b.mapped),
@@ -35,12 +35,37 @@ const FIELDS: [Field; 13] = [
     ("process.swap", |s| &mut s.process.swap, |b| b.swapped),
     ("process.peak", |s| &mut s.process.peak, |b| b.mapped),
     ("process.pss", |s| &mut s.process.pss, |b| b.memory),
+    ("process.minor_faults", |s| &mut s.process.minor_faults, |_| u64::MAX),
+    ("process.major_faults", |s| &mut s.process.major_faults, |_| u64::MAX),
+    ("process.threads", |s| &mut s.process.threads, |_| u64::MAX),
     ("system.total", |s| &mut s.system.total, |_| u64::MAX),
     ("system.available", |s| &mut s.system.available, |b| b.memory),
     ("system.swap_total", |s| &mut s.system.swap_total, |_| u64::MAX),
     ("system.swap_free", |s| &mut s.system.swap_free, |b| b.swap),
+    ("system.zram", |s| &mut s.system.zram, |b| b.memory),
     ("cgroup.usage", |s| &mut s.cgroup.usage, |b| b.memory),
     ("cgroup.inactive_file", |s| &mut s.cgroup.inactive_file, |b| b.memory),
+    // The headroom is absent when the limit is, and for the same reason.
+    ("cgroup.limit", |s| &mut s.cgroup.limit, |_| u64::MAX),
+    ("cgroup.high", |s| &mut s.cgroup.high, |_| u64::MAX),
+    ("cgroup.events.max", |s| &mut s.cgroup.events.max, |_| u64::MAX),
+    ("cgroup.events.high", |s| &mut s.cgroup.events.high, |_| u64::MAX),
+    ("cgroup.events.oom", |s| &mut s.cgroup.events.oom, |_| u64::MAX),
+    ("cgroup.events.oom_kill", |s| &mut s.cgroup.events.oom_kill, |_| u64::MAX),
+    ("psi.some.total_us", |s| &mut s.psi.some.total_us, |_| u64::MAX),
+    ("psi.full.total_us", |s| &mut s.psi.full.total_us, |_| u64::MAX),
+];
+
+type Share = (&'static str, fn(&Sample) -> Reading<f64>);
+
+/// No value of theirs is told: the source gives shares from 0 to 1, or a reason.
+const SHARES: [Share; 6] = [
+    ("psi.some.avg10", |s| s.psi.some.avg10),
+    ("psi.some.avg60", |s| s.psi.some.avg60),
+    ("psi.some.avg300", |s| s.psi.some.avg300),
+    ("psi.full.avg10", |s| s.psi.full.avg10),
+    ("psi.full.avg60", |s| s.psi.full.avg60),
+    ("psi.full.avg300", |s| s.psi.full.avg300),
 ];
 
 /// The most that a field may say, in bytes.
@@ -67,6 +92,7 @@ impl Bounds {
 pub(crate) struct Plausibility {
     good: [Option<(u64, Duration)>; FIELDS.len()],
     absurd: [bool; FIELDS.len()],
+    absurd_shares: [bool; SHARES.len()],
 }
 
 impl Plausibility {
@@ -78,9 +104,7 @@ impl Plausibility {
             let reading = field(sample);
             let (why, value) = match *reading {
                 Ok(value) if value > bound(&bounds) => (Absent::Implausible, Some(value)),
-                Err(why @ (Absent::Malformed | Absent::Implausible | Absent::Failed(_))) => {
-                    (why, None)
-                }
+                Err(why) if is_absurd(why) => (why, None),
                 plausible => {
                     self.absurd[index] = false;
                     if let Ok(value) = plausible {
@@ -93,7 +117,18 @@ impl Plausibility {
             let first = !std::mem::replace(&mut self.absurd[index], true);
             report(Absurd { reading: name, why, value, at, last_good: self.good[index] }, first);
         }
+        for ((name, share), absurd) in SHARES.iter().zip(&mut self.absurd_shares) {
+            let why = share(sample).err().filter(|why| is_absurd(*why));
+            let before = std::mem::replace(absurd, why.is_some());
+            if let Some(why) = why {
+                report(Absurd { reading: name, why, value: None, at, last_good: None }, !before);
+            }
+        }
     }
+}
+
+fn is_absurd(why: Absent) -> bool {
+    matches!(why, Absent::Malformed | Absent::Implausible | Absent::Failed(_))
 }
 
 #[cfg(test)]
@@ -170,6 +205,12 @@ mod tests {
                         }
                         None => prop_assert_eq!(is, was, "{} was taken out in silence", name),
                     }
+                }
+                for (name, share) in SHARES {
+                    let absurd = share(&before).is_err_and(is_absurd);
+                    let named = seen.iter().filter(|(absurd, _)| absurd.reading == name).count();
+                    prop_assert_eq!(named, usize::from(absurd), "{}", name);
+                    reported += named;
                 }
                 prop_assert_eq!(reported, seen.len(), "each is named once");
             }

@@ -11,6 +11,8 @@ use crate::error::SourceError;
 use crate::sample::{Sample, Stamp};
 use crate::sampler::pace::Pace;
 use crate::sampler::plausible::Plausibility;
+#[cfg(feature = "history")]
+use crate::sampler::record;
 use crate::sampler::{Parts, Shared, State, Update, lock};
 use crate::settings::Settings;
 use crate::source::is_gap;
@@ -59,7 +61,7 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// `None` when somebody else drives it.
+    /// `None` when somebody else drives it, or it has no source any more.
     pub(super) fn new(shared: Arc<Shared>) -> Option<Self> {
         let mut parts = lock(&shared.idle).take()?;
         let (bell, wake) = (parts.settings.changed().clone(), parts.source.wake());
@@ -106,8 +108,26 @@ impl Driver {
             self.wake = never();
         } else if self.config.adaptive {
             self.tick.pace.stalled();
+            if let Some(parts) = &mut self.parts {
+                parts.source.woken();
+            }
             // The schedule starts anew from here.
             self.deadline = Instant::now();
+        }
+    }
+
+    /// The thread's whole life.
+    pub(super) fn work(mut self, stopped: &Receiver<()>) {
+        loop {
+            select! {
+                recv(stopped) -> _ => return,
+                recv(self.bell) -> ring => self.on_bell(ring),
+                recv(self.wake) -> ring => self.on_wake(ring),
+                default(self.due_in()) => {}
+            }
+            if !self.step() {
+                return;
+            }
         }
     }
 
@@ -137,33 +157,21 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
+        let panicked = std::thread::panicking();
+        // On every way out, so that nobody waits for a sample that will not come. All of it under one lock: whoever finds the
+        // parts given back, and starts again, subscribes after the end of those before.
+        let mut subscribers = lock(&self.shared.subscribers);
+        lock(&self.shared.health).state = if panicked { State::Stopped } else { self.state };
+        subscribers.end();
+        subscribers.closed = panicked || self.state == State::Ended;
         // What a panic of the source left behind is not read again.
-        if !std::thread::panicking() {
-            lock(&self.shared.health).state = self.state;
+        if !panicked {
             *lock(&self.shared.idle) = self.parts.take();
         }
-        // On every way out, so that nobody waits for a sample that will not come.
-        lock(&self.shared.subscribers).end();
     }
 }
 
 impl Shared {
-    /// The thread's whole life.
-    pub(super) fn work(self: Arc<Self>, stopped: &Receiver<()>) {
-        let Some(mut driver) = Driver::new(self) else { return };
-        loop {
-            select! {
-                recv(stopped) -> _ => return,
-                recv(driver.bell) -> ring => driver.on_bell(ring),
-                recv(driver.wake) -> ring => driver.on_wake(ring),
-                default(driver.due_in()) => {}
-            }
-            if !driver.step() {
-                return;
-            }
-        }
-    }
-
     /// Reads once, and gives the time until the next read; `None` when the target has ended.
     fn take_sample(
         &self,
@@ -215,7 +223,7 @@ impl Shared {
     fn adopt(&self, settings: &Settings<TrackConfig>) -> Arc<TrackConfig> {
         let current = settings.load();
         #[cfg(feature = "history")]
-        lock(&self.records).retain_for(current.value.retention);
+        record::retain_for(&self.records, current.value.retention);
         let mut health = lock(&self.health);
         health.generation = current.generation;
         health.state = match current.value.tier {
@@ -228,7 +236,7 @@ impl Shared {
     fn publish(&self, sample: Sample) {
         *lock(&self.latest) = Some(sample);
         #[cfg(feature = "history")]
-        lock(&self.records).push(&sample);
+        record::push(&self.records, &sample);
         {
             let mut health = lock(&self.health);
             health.samples = health.samples.saturating_add(1);

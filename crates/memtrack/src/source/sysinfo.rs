@@ -64,11 +64,12 @@ impl Source for SysinfoSource {
             sample.process.peak = unsupported;
         }
         self.system.refresh_memory_specifics(MemoryRefreshKind::everything());
+        let total = known(self.system.total_memory());
         sample.system = SystemMemory {
-            total: known(self.system.total_memory()),
+            total,
             available: known(self.system.available_memory()),
-            swap_total: Ok(self.system.total_swap()),
-            swap_free: Ok(self.system.free_swap()),
+            swap_total: swap(total, self.system.total_swap()),
+            swap_free: swap(total, self.system.free_swap()),
             zram: unsupported,
         };
         Ok(sample)
@@ -78,6 +79,11 @@ impl Source for SysinfoSource {
 /// `sysinfo` says 0 for what it could not read; a live process or machine never has 0.
 fn known(value: u64) -> crate::Reading<u64> {
     if value == 0 { Err(Absent::Unsupported) } else { Ok(value) }
+}
+
+/// A machine may well be without swap. Where not even its memory is known, no swap is nothing that anyone read.
+fn swap(total: crate::Reading<u64>, swap: u64) -> crate::Reading<u64> {
+    if swap > 0 { Ok(swap) } else { total.map(|_| 0) }
 }
 
 #[cfg(test)]
@@ -91,6 +97,13 @@ mod tests {
         assert!(sample.process.rss.unwrap() > 0);
         assert!(sample.system.available.unwrap() <= sample.system.total.unwrap());
         assert_eq!(sample.process.anon, Err(Absent::Unsupported));
+    }
+
+    #[test]
+    fn no_swap_is_a_fact_only_where_the_machine_was_read_at_all() {
+        assert_eq!(swap(known(1 << 30), 0), Ok(0));
+        assert_eq!(swap(known(1 << 30), 5), Ok(5));
+        assert_eq!(swap(known(0), 0), Err(Absent::Unsupported));
     }
 
     #[test]

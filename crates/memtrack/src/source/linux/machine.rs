@@ -136,6 +136,11 @@ impl LinuxMachine {
         }
         self.stalls
     }
+
+    /// The next target to ask has them read anew.
+    pub(super) fn forget_stalls(&mut self) {
+        self.stalls_read = None;
+    }
 }
 
 /// One round of reading the targets of a machine.

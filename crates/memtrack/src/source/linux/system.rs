@@ -2,16 +2,18 @@
 
 use std::path::Path;
 
-use crate::held::Held;
+use crate::held::{Held, slurp};
 use crate::psi::Psi;
 use crate::reading::{Absent, Reading};
 use crate::sample::{PsiMemory, SystemMemory};
-use crate::text::{Fields, column};
+use crate::text::{Fields, column, decimal};
 
 /// `meminfo` is some 1,600 bytes.
 const BUFFER: usize = 4096;
-/// More zram devices than this are not looked for.
+/// More zram devices than this are not looked at.
 const MAX_ZRAM: usize = 8;
+/// `swaps` has a line of some 60 bytes for each swap area, of which there are 30 at most.
+const SWAPS_LIMIT: u64 = 1 << 16;
 
 /// The files of the machine as a whole, held open.
 #[derive(Debug)]
@@ -25,10 +27,9 @@ pub(super) struct System {
 
 impl System {
     pub(super) fn open(root: &Path) -> Self {
-        let device = |n| Held::open(root.join(format!("sys/block/zram{n}/mm_stat"))).ok();
         Self {
             meminfo: Held::open(root.join("proc/meminfo")),
-            zram: (0..MAX_ZRAM).map_while(device).collect(),
+            zram: zram_swaps(root),
             psi: Psi::open(root),
             buffer: vec![0; BUFFER].into(),
         }
@@ -60,6 +61,17 @@ impl System {
         }
         sum
     }
+}
+
+/// The zram devices that are swapped to now. Others hold file systems, and their numbers may have gaps.
+fn zram_swaps(root: &Path) -> Vec<Held> {
+    let swaps = slurp(&root.join("proc/swaps"), SWAPS_LIMIT).unwrap_or_default();
+    let numbers = swaps.split(|byte| *byte == b'\n').filter_map(|line| {
+        let (number, rest) = decimal(line.strip_prefix(b"/dev/zram")?)?;
+        rest.first().is_none_or(u8::is_ascii_whitespace).then_some(number)
+    });
+    let device = |number| Held::open(root.join(format!("sys/block/zram{number}/mm_stat"))).ok();
+    numbers.take(MAX_ZRAM).filter_map(device).collect()
 }
 
 /// `meminfo`, in the order in which the kernel writes it, so that one pass finds all.
@@ -114,14 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn compressed_swap_is_summed_over_its_devices() {
+    fn compressed_swap_is_summed_over_the_devices_that_are_swapped_to() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(System::open(root.path()).memory().zram, Err(Absent::Unsupported));
-        for (n, used) in [(0, 4096), (1, 8192)] {
+        // The second holds a file system, and the third was removed.
+        for (n, used) in [(0, 4096), (1, 1 << 20), (3, 8192)] {
             let dir = root.path().join(format!("sys/block/zram{n}"));
             std::fs::create_dir_all(&dir).unwrap();
             std::fs::write(dir.join("mm_stat"), format!(" 100 50 {used} 0 9 0 0 0 0\n")).unwrap();
         }
+        assert_eq!(System::open(root.path()).memory().zram, Err(Absent::Unsupported));
+        std::fs::create_dir_all(root.path().join("proc")).unwrap();
+        let swaps = "Filename\t\t\tType\t\tSize\tUsed\tPriority\n\
+                     /dev/zram0                              partition\t1048572\t0\t100\n\
+                     /dev/sda2                               partition\t1048572\t0\t-2\n\
+                     /dev/zram3                              partition\t1048572\t0\t100\n";
+        std::fs::write(root.path().join("proc/swaps"), swaps).unwrap();
         assert_eq!(System::open(root.path()).memory().zram, Ok(12288));
     }
 

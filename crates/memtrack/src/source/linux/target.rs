@@ -1,5 +1,6 @@
 //! One target's own part of a sample.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,9 +12,10 @@ use crate::processes::{Detail, ProcessId, Set, Snapshot};
 use crate::procfs::Proc;
 use crate::pss::Pss;
 use crate::reading::{Absent, Reading};
-use crate::sample::{CgroupMemory, ProcessMemory, Sample};
+use crate::sample::{CgroupEvents, CgroupMemory, ProcessMemory, Sample};
 use crate::source::Target;
 use crate::source::linux::machine::{LinuxMachine, Tick};
+use crate::text::Fields;
 
 /// How often to ask whether the target was moved to another cgroup: 2 to 7 us each time.
 pub(super) const REFRESH: Duration = Duration::from_secs(1);
@@ -192,10 +194,12 @@ impl LinuxTarget {
             Ok(cgroup) => cgroup,
             Err(why) => return Ok(CgroupMemory::absent(*why)),
         };
+        let mut moved = false;
         if due {
             let LinuxMachine { groups, table, .. } = &mut *tick.machine;
             let is_same = || is_same(&self.target, table.proc());
             let refreshed = cgroup.refresh_in(tick.round, groups, is_same);
+            moved = refreshed == Ok(true);
             if matches!(self.target, Target::Cgroup(_)) && refreshed == Err(Absent::Gone) {
                 return Err(SourceError::Ended);
             }
@@ -210,6 +214,11 @@ impl LinuxTarget {
             return Ok(self.unlimited);
         }
         self.unlimited = cgroup.read_in(tick.round, machine_total);
+        if moved {
+            // What another cgroup has counted before is nothing that happened to the target: whoever takes differences
+            // begins anew.
+            self.unlimited.events = CgroupEvents::default();
+        }
         Ok(self.unlimited)
     }
 }
@@ -227,12 +236,19 @@ fn open(
         }
         Target::Process(id) => (Some(Set::of(table, &[*id])?), cgroup(groups, target, alone)),
         Target::Tree(id) => (Some(Set::tree(table, *id)?), cgroup(groups, target, alone)),
-        Target::Cgroup(_) => {
-            let cgroup = cgroup(groups, target, alone).map_err(|_| OpenError::NoSuchCgroup)?;
+        Target::Cgroup(path) => {
+            let cgroup = cgroup(groups, target, alone).map_err(|why| no_cgroup(path, why))?;
             (Some(Set::cgroup(table, &cgroup)), Ok(cgroup))
         }
         Target::System => (None, Err(Absent::NotRead)),
     })
+}
+
+fn no_cgroup(path: &Path, why: Absent) -> OpenError {
+    match why {
+        Absent::Gone => OpenError::NoSuchCgroup { path: path.to_owned() },
+        reason => OpenError::Unreadable { what: "the memory files of the cgroup", reason },
+    }
 }
 
 /// Finds the cgroups of `target`. The file that names them is held for a target that is `alone`; of many it is asked too
@@ -255,11 +271,17 @@ fn own(proc: &Proc) -> Result<ProcessId, OpenError> {
     Ok(ProcessId { pid: stat.pid, start: stat.start })
 }
 
-/// Whether the pid of `target` is still its own.
+/// Whether the pid of `target` is still its own, and its first thread alive: of one that has ended v1 says that it is in the
+/// root (`proc_cgroup_show`), where the process is not.
 fn is_same(target: &Target, proc: &Proc) -> bool {
     match target {
         Target::Process(id) | Target::Tree(id) => {
-            proc.stat(id.pid).is_ok_and(|stat| stat.start == id.start)
+            let state = proc.file(id.pid, "status").and_then(|status| {
+                let mut buffer = [0; 256];
+                let state = Fields::new(status.read(&mut buffer)?).text(b"State:");
+                Ok(state.and_then(|state| state.first().copied()))
+            });
+            proc.stat(id.pid).is_ok_and(|stat| stat.start == id.start) && state != Ok(Some(b'Z'))
         }
         _ => true,
     }
