@@ -41,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "machine", run: kernel::machine },
     Target { name: "psi", run: kernel::psi },
     Target { name: "baseline", run: state::baseline },
+    Target { name: "last-good", run: state::last_good },
     Target { name: "level", run: cores::level },
     Target { name: "detector", run: cores::detector },
 ];

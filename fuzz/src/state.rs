@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use memcfg::document::spec;
+use memcfg::{Code, Diagnostic, Live, LiveOptions, Sources};
 use memleak::Detector;
 use memleak::baseline::{self, Identity};
 
@@ -27,4 +29,32 @@ fn go_on(detector: &mut Detector) {
     }
     detector.conclude();
     assert!(!detector.verdict().words().is_empty());
+}
+
+/// Files that a program starts without, so that it takes what it kept of them.
+const MISSING: [&str; 2] = ["/nowhere/global.toml", "/nowhere/project.toml"];
+
+/// The copy of the last good configuration. What is taken from it is a sound document, and said to be a copy.
+pub(crate) fn last_good(bytes: &[u8]) {
+    let tree = Tree::of("last-good.json", bytes);
+    let sources = Sources::new().required_file(MISSING[0]).project_file(MISSING[1]);
+    let mut options = LiveOptions::default();
+    options.state_dir = Some(tree.root().to_path_buf());
+    options.events = false;
+    match Live::start(spec(), sources, options) {
+        Ok(live) => {
+            let status = live.status();
+            assert!(status.fallback && !status.last_reload_ok, "{status:?}");
+            let loaded = &live.load().loaded;
+            assert_eq!(loaded.warnings.first().map(|first| first.code), Some(Code::Fallback));
+            for key in loaded.keys() {
+                assert!(loaded.explain(&key).is_some(), "{key} has no origin");
+            }
+        }
+        // Without a copy that can be used the present files are to blame, and not the copy.
+        Err(found) => {
+            assert!(found.iter().all(Diagnostic::is_error), "{found:?}");
+            assert!(found.iter().all(|problem| problem.code == Code::Io), "{found:?}");
+        }
+    }
 }

@@ -1,19 +1,19 @@
 //! `cargo xtask coverage`: which lines of the crates the tests run.
 //!
-//! The compiler counts and cargo-tarpaulin reads: it brings its own reader of the counts, where `cargo llvm-cov` needs a component of the toolchain that belongs
-//! to just this compiler. Code that only another process runs, such as memcli under its end-to-end tests, is counted as well.
+//! The compiler counts, and cargo-llvm-cov reads with a component of the toolchain; see `docs/decisions/0022-coverage-by-llvm-cov.md`. Code that only another
+//! process runs, such as memcli under its end-to-end tests, is counted as well, unless that process is killed. The tests in a file are not counted with it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use serde_json::Value;
 
 use crate::page;
 use crate::shell::{self, cargo};
-use crate::test::FEATURES;
+use crate::test::{self, FEATURES};
+use crate::tidy::sources::{is_tests, opens_tests};
 
-const INSTALL: &str = "cargo install cargo-tarpaulin --locked --no-default-features";
+const INSTALL: &str = "cargo install cargo-llvm-cov --locked && rustup component add llvm-tools";
 
 /// Files of which the tests run less than this share are named.
 const NAMED_BELOW: f64 = 0.7;
@@ -38,51 +38,68 @@ impl Lines {
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     crate::no_arguments(args)?;
-    if !shell::has_subcommand(root, "tarpaulin") {
-        bail!("cargo-tarpaulin is not installed: `{INSTALL}`");
+    if !shell::has_subcommand(root, "llvm-cov") {
+        bail!("cargo-llvm-cov is not installed: `{INSTALL}`");
     }
     let out = root.join("target/coverage");
     std::fs::create_dir_all(&out).with_context(|| format!("failed to make `{}`", out.display()))?;
-    let mut command =
-        cargo(root, ["tarpaulin", "--engine=llvm", "--workspace", "--lib", "--tests"]);
-    command.args(["--exclude=xtask", "--exclude=fuzz", "--exclude=guide", "--follow-exec"]);
-    // A test that was slowed down by the counting is no failure of this command; those are for `cargo xtask test`.
-    command.args(["--no-fail-fast", "--timeout=600", "--skip-clean", "--out=Json"]).args(FEATURES);
-    command
-        .arg("--output-dir")
-        .arg(&out)
-        .arg("--target-dir")
-        .arg(root.join("target/coverage-build"));
+    let report = out.join("lcov.info");
+    let selection = ["llvm-cov", "test", "--workspace", "--lib", "--bins", "--tests"];
+    let mut command = cargo(root, selection);
+    command.args(["--exclude=xtask", "--exclude=fuzz", "--exclude=guide"]).args(FEATURES);
+    // A test that fails, because the counting slows it down or for a reason, does not take the figures of the others with it.
+    command.args(["--ignore-run-fail", "--lcov", "--output-path"]).arg(&report);
+    command.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_PROFILE_TEST_DEBUG", "false");
     let output = shell::capture(&mut command)?;
-    let report = out.join("tarpaulin-report.json");
-    let text = std::fs::read_to_string(&report).with_context(|| {
-        format!("`{}` was not written; cargo-tarpaulin said:\n{}", report.display(), output.text)
-    })?;
-    let files = files(root, &text)?;
-    let table = table(&files);
+    if !output.good {
+        bail!("cargo-llvm-cov is not content; it takes `{INSTALL}`:\n{}", output.text);
+    }
+    let text = std::fs::read_to_string(&report)
+        .with_context(|| format!("failed to read `{}`", report.display()))?;
+    let files = files(&text, root, |path| std::fs::read_to_string(root.join(path)))?;
+    let count = test::count(&output.text);
+    let table = format!(
+        "{} tests, of which {} failed.\n\n{}",
+        count.passed + count.failed,
+        count.failed,
+        table(&files)
+    );
     println!("{table}");
     page::write(root, "coverage", &table)?;
-    if !output.good {
+    if count.failed > 0 {
         println!("not every test passed:\n{}", output.text);
     }
-    Ok(output.good)
+    println!("each line: {}", report.display());
+    Ok(count.failed == 0)
 }
 
-/// The sources of the crates, without their tests, by their paths in the tree.
-fn files(root: &Path, report: &str) -> anyhow::Result<BTreeMap<String, Lines>> {
-    let report: Value = serde_json::from_str(report).context("the report is not JSON")?;
-    let mut files = BTreeMap::new();
-    for file in report["files"].as_array().context("the report names no files")? {
-        let path = file["path"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let path: std::path::PathBuf = path.collect();
-        let Ok(path) = path.strip_prefix(root) else { continue };
-        let path = path.to_string_lossy().into_owned();
-        let source = path.starts_with("crates/") && path.split('/').nth(2) == Some("src");
-        if !source || path.ends_with("tests.rs") {
-            continue;
+/// The sources of the crates by their paths in the tree, each up to its own tests. The report names a file by `SF:PATH`, and a line that could run by `DA:LINE,TIMES`.
+fn files(
+    report: &str,
+    root: &Path,
+    read: impl Fn(&str) -> std::io::Result<String>,
+) -> anyhow::Result<BTreeMap<String, Lines>> {
+    let mut files: BTreeMap<String, Lines> = BTreeMap::new();
+    // The file that the next lines are of, and where its tests begin.
+    let mut open: Option<(String, usize)> = None;
+    for line in report.lines() {
+        if let Some(path) = line.strip_prefix("SF:") {
+            open = None;
+            let Ok(path) = Path::new(path).strip_prefix(root) else { continue };
+            let path = path.to_string_lossy().into_owned();
+            let is_source = path.starts_with("crates/") && path.split('/').nth(2) == Some("src");
+            if is_source && !is_tests(&path) {
+                let text = read(&path).with_context(|| format!("failed to read `{path}`"))?;
+                let code = text.lines().take_while(|line| !opens_tests(line)).count();
+                open = Some((path, code));
+            }
+        } else if let (Some((path, code)), Some(counted)) = (&open, line.strip_prefix("DA:"))
+            && let Some((number, times)) = counted.split_once(',')
+            && number.parse::<usize>().is_ok_and(|number| number <= *code)
+        {
+            let run = u64::from(!times.starts_with('0'));
+            files.entry(path.clone()).or_default().add(Lines { all: 1, run });
         }
-        let count = |key: &str| file[key].as_u64().unwrap_or(0);
-        files.insert(path, Lines { all: count("coverable"), run: count("covered") });
     }
     if files.is_empty() {
         bail!("the report has none of our files");
@@ -118,16 +135,17 @@ mod tests {
 
     #[test]
     fn lines_are_added_up_for_each_crate_without_its_tests() {
-        let report = r#"{"files": [
-            {"path": ["/", "w", "crates", "a", "src", "x.rs"], "covered": 3, "coverable": 4},
-            {"path": ["/", "w", "crates", "a", "src", "y.rs"], "covered": 1, "coverable": 4},
-            {"path": ["/", "w", "crates", "a", "src", "x", "tests.rs"], "covered": 9, "coverable": 9},
-            {"path": ["/", "w", "crates", "a", "tests", "z.rs"], "covered": 9, "coverable": 9},
-            {"path": ["/", "w", "xtask", "src", "main.rs"], "covered": 0, "coverable": 9}
-        ]}"#;
-        let files = files(Path::new("/w"), report).unwrap();
+        let report = "SF:/w/crates/a/src/x.rs\nDA:1,7\nDA:2,0\nDA:3,10\nDA:9,1\nend_of_record\n\
+            SF:/w/crates/a/src/y.rs\nDA:1,0\nDA:2,0\nend_of_record\n\
+            SF:/w/crates/a/src/x/tests.rs\nDA:1,1\nSF:/w/crates/a/tests/z.rs\nDA:1,1\n\
+            SF:/w/xtask/src/main.rs\nDA:1,1\n";
+        let text = "1\n2\n3\n#[cfg(test)]\nmod tests {\n6\n7\n8\n9\n}\n";
+        let files = files(report, Path::new("/w"), |_| Ok(text.to_owned())).unwrap();
         let table = table(&files);
-        assert!(table.contains("| a | 8 | 4 | 50.0 % |"), "{table}");
-        assert!(table.ends_with("Below 70 %: `crates/a/src/y.rs` 25 %.\n"), "{table}");
+        assert!(table.contains("| a | 5 | 2 | 40.0 % |"), "{table}");
+        assert!(
+            table.ends_with("Below 70 %: `crates/a/src/x.rs` 67 %, `crates/a/src/y.rs` 0 %.\n"),
+            "{table}"
+        );
     }
 }

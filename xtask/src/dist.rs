@@ -105,29 +105,24 @@ fn fill(root: &Path, folder: &Path, program: &Path) -> anyhow::Result<()> {
     for paper in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
         copy(&root.join(paper), paper)?;
     }
-    // What the program can say of itself, it says; a command that it does not have is not asked for.
-    let help = shell::read(Command::new(program).arg("--help"))?;
-    let has =
-        |command: &str| help.lines().any(|line| line.split_whitespace().next() == Some(command));
-    if has("completions") {
-        make(&folder.join("completions"))?;
-        for (shell, file) in SHELLS {
-            let text = shell::read(Command::new(program).args(["completions", shell]))?;
-            std::fs::write(folder.join("completions").join(file), text)?;
-        }
-    }
-    if has("man") {
-        make(&folder.join("man"))?;
-        shell::read(Command::new(program).args(["man", "--out"]).arg(folder.join("man")))?;
-    }
-    for absent in ["completions", "man"].iter().filter(|command| !has(command)) {
-        println!("without {absent}: `memcli {absent}` does not exist");
-    }
+    papers(program, folder)?;
     let mut files = Vec::new();
     list(folder, folder, &mut files)?;
     files.sort();
     let sums = shell::read(Command::new("sha256sum").current_dir(folder).args(&files))?;
     std::fs::write(folder.join("SHA256SUMS"), sums)?;
+    Ok(())
+}
+
+/// What the program says of itself, below `folder`: completions and manual pages.
+pub(crate) fn papers(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    make(&folder.join("completions"))?;
+    for (shell, file) in SHELLS {
+        let text = shell::read(Command::new(program).args(["completions", shell]))?;
+        std::fs::write(folder.join("completions").join(file), text)?;
+    }
+    make(&folder.join("man"))?;
+    shell::read(Command::new(program).args(["man", "--out"]).arg(folder.join("man")))?;
     Ok(())
 }
 

@@ -1,18 +1,22 @@
 //! `cargo xtask gen`: the files that are made from the code, such as the references of the config and the command line.
 //!
 //! The crates make them: a test compares each file with what the code says, and writes it when it is told so by its environment variable. So a stale
-//! file also fails plain `cargo test`.
+//! file also fails plain `cargo test`. Manual pages and completions are not kept in the tree; the program makes them, here to be looked at and in `dist` to be given out.
 
 use std::path::Path;
 
 use anyhow::bail;
 
+use crate::dist;
 use crate::shell::{self, cargo};
-use crate::test;
 
 /// What the names of those tests contain, and the variables that make them write.
-const TESTS: [&str; 2] = ["the_reference_is", "a_released_version_never_changes"];
+const TESTS: [&str; 3] =
+    ["the_reference_is", "a_released_version_never_changes", "the_schemas_are"];
 const SWITCHES: [&str; 2] = ["UPDATE", "UPDATE_REFERENCE"];
+
+/// Where the program's papers go.
+const PAPERS: &str = "target/papers";
 
 pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let check = match args {
@@ -31,13 +35,34 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
         }
     }
     let output = shell::capture(&mut test)?;
-    if output.good && test::count(&output.text).passed == 0 {
-        bail!("no test makes files: were they renamed?");
-    }
-    if output.good {
-        println!("generated files: {}", if check { "current" } else { "written" });
-    } else {
+    if !output.good {
         println!("{}", output.text);
+        return Ok(false);
     }
-    Ok(output.good)
+    if let Some(lost) = TESTS.iter().find(|name| !passed(&output.text, name)) {
+        bail!("no test `{lost}..` makes files: was it renamed?");
+    }
+    println!("generated files: {}", if check { "current" } else { "written" });
+    // The tests have built the program.
+    dist::papers(&root.join("target/debug/memcli"), &root.join(PAPERS))?;
+    println!("manual pages and completions: made in `{PAPERS}`");
+    Ok(true)
+}
+
+/// Whether a test with `name` in its name is among those that passed.
+fn passed(text: &str, name: &str) -> bool {
+    text.lines()
+        .any(|line| line.starts_with("test ") && line.contains(name) && line.ends_with(" ... ok"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_makes_files_is_missed_when_it_is_gone() {
+        let text = "test schema::the_schemas_are_x ... ok\ntest the_reference_is_y ... FAILED\n";
+        assert!(passed(text, "the_schemas_are"));
+        assert!(!passed(text, "the_reference_is") && !passed(text, "gone"));
+    }
 }

@@ -18,6 +18,7 @@ use crate::workspace::Member;
 /// A command and what drives it; a crate that has it provides the suite.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
+    pub(crate) options: &'static str,
     pub(crate) about: &'static str,
     driver: Driver,
 }
@@ -33,17 +34,20 @@ enum Driver {
 pub(crate) const SUITES: [Suite; 3] = [
     Suite {
         name: "survive",
-        about: "a service under a real cgroup limit, with the guard and without",
+        options: " [--short|--full]",
+        about: "a service under a real cgroup limit, with the guard and without: two hours, --full one, --short a minute",
         driver: Driver::Example("survive_bench"),
     },
     Suite {
         name: "faults",
+        options: "",
         about: "the tests of injected faults in their long forms, as one table",
         driver: Driver::Tests,
     },
     Suite {
         name: "soak",
-        about: "30 simulated days through the whole pipeline",
+        options: " [--days N|--real TIME]",
+        about: "30 simulated days, or TIME such as 1h on a real clock, through the whole pipeline",
         driver: Driver::Example("soak"),
     },
 ];

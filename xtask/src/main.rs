@@ -60,13 +60,13 @@ const COMMANDS: &[Command] = &[
     },
     Command {
         name: "schema",
-        usage: "schema new-version",
+        usage: "schema new-version [--base REV]",
         about: "the draft of a new version of the document: what changed, as operations and a test",
         run: schema::run,
     },
     Command {
         name: "bench",
-        usage: "bench [run|CRATE].. [--gate] [--rounds N] [--seconds N]",
+        usage: "bench [run|watch|CRATE].. [--gate] [--rounds N] [--seconds N]",
         about: "figures beside their rivals, into docs/benchmarks.md",
         run: bench::run,
     },
@@ -97,13 +97,13 @@ const COMMANDS: &[Command] = &[
     Command {
         name: "release",
         usage: "release X.Y.Z [--dry-run]",
-        about: "bump, cut the changelog, package every crate and build it from its package",
+        about: "bump, cut the changelog, compare the API with the last tag, build each crate from its package; commit and tag",
         run: release::run,
     },
     Command {
         name: "dist",
         usage: "dist",
-        about: "the binary with its papers as a tarball, unpacked and started from an empty folder",
+        about: "the program with its papers as a tarball and a .deb, each started from an empty folder; a bill of materials",
         run: dist::run,
     },
 ];
@@ -154,7 +154,7 @@ fn help(root: &Path) -> String {
     let members = workspace::members(root).unwrap_or_default();
     let suites = long::SUITES.iter().filter(|suite| suite.providers(&members).next().is_some());
     let suites: Vec<_> =
-        suites.map(|suite| (format!("{} [OPTIONS]", suite.name), suite.about)).collect();
+        suites.map(|suite| (format!("{}{}", suite.name, suite.options), suite.about)).collect();
     let commands = COMMANDS.iter().map(|command| (command.usage.to_owned(), command.about));
     let lines: Vec<(String, &str)> = commands.chain(suites).collect();
     let width = lines.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);

@@ -119,6 +119,8 @@ fn command(root: &Path, suite: &Suite) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root).env_remove("RUSTUP_TOOLCHAIN").env("CARGO_TERM_COLOR", "never");
     cargo.arg("+nightly");
+    // A test that panics on purpose would take minutes to tell where.
+    cargo.env("RUST_BACKTRACE", "0");
     match suite.tool {
         Tool::Miri => {
             // The clock and the environment of this machine; each run has an order of threads of its own, from a fixed seed.

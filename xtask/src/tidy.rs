@@ -8,7 +8,7 @@ mod exit_codes;
 mod frozen;
 mod manifests;
 mod metrics;
-mod sources;
+pub(crate) mod sources;
 
 use std::path::Path;
 

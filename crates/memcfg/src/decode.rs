@@ -102,6 +102,8 @@ impl Context<'_> {
         }
         let message = match path.0.is_empty() {
             true => message,
+            // What a type says of a value mostly repeats it.
+            false if self.schema.is_secret(path) => format!("`{path}`: its value is refused"),
             false => format!("`{path}`: {message}"),
         };
         let problem = Diagnostic::error(Code::Invalid, message).about(path);

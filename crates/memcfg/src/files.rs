@@ -133,11 +133,12 @@ pub(crate) fn read(file: &FileSource) -> Result<Option<Vec<u8>>, Diagnostic> {
             Ok(None)
         }
         Err(ReadError::Distrust(why)) if *kind == SourceKind::Project => {
-            let message = format!("the project's file is left out: {why}");
+            let message = format!("the project's file is left out: {}", told(path, &why));
             Err(at(file, Diagnostic::warning(Code::Permission, message)).help(why.remedy()))
         }
         Err(ReadError::Distrust(why)) => {
-            Err(at(file, Diagnostic::error(Code::Permission, why.to_string())).help(why.remedy()))
+            let problem = Diagnostic::error(Code::Permission, told(path, &why));
+            Err(at(file, problem).help(why.remedy()))
         }
         Err(ReadError::TooLarge) => {
             let message = format!("the file is larger than {MAX_BYTES} bytes");
@@ -145,10 +146,14 @@ pub(crate) fn read(file: &FileSource) -> Result<Option<Vec<u8>>, Diagnostic> {
             Err(problem.help("a document holds at most 1 MiB"))
         }
         Err(ReadError::Io(error)) => {
-            let message = format!("cannot read `{}`: {error}", path.display());
-            Err(at(file, Diagnostic::error(Code::Io, message)))
+            Err(at(file, Diagnostic::error(Code::Io, format!("it cannot be read: {error}"))))
         }
     }
+}
+
+/// Why the file is not trusted. Its label names the file; what else is to blame, such as a directory on the way, is named here.
+fn told(path: &Path, why: &Distrust) -> String {
+    why.to_string().replacen(&format!("`{}`", path.display()), "it", 1)
 }
 
 fn at(file: &FileSource, diagnostic: Diagnostic) -> Diagnostic {
@@ -193,4 +198,36 @@ pub(crate) fn read_trusted(path: &Path, kind: SourceKind) -> Result<Vec<u8>, Rea
     let mut bytes = Vec::new();
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES { Err(ReadError::TooLarge) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |sources: Sources| {
+            let problems = sources.read().unwrap_err();
+            problems.iter().map(ToString::to_string).collect::<String>()
+        };
+        let path = folder.path().join("c.toml");
+        let missing = told(Sources::new().required_file(&path));
+        assert!(missing.contains("c.toml: error[io]: it cannot be read: "), "{missing}");
+        assert_eq!(missing.matches("c.toml").count(), 1, "{missing}");
+        std::fs::create_dir(&path).unwrap();
+        let folder = told(Sources::new().file(&path));
+        assert!(
+            folder.contains("c.toml: error[permission]: it is not a regular file\n"),
+            "{folder}"
+        );
+    }
+
+    #[test]
+    fn a_directory_on_the_way_is_named_beside_the_file() {
+        let (path, directory) = (PathBuf::from("/a/c.toml"), PathBuf::from("/a"));
+        let why = |path: &Path| Distrust::Foreign { path: path.to_path_buf(), owner: 7 };
+        assert!(told(&path, &why(&directory)).starts_with("`/a` belongs to user 7"));
+        assert!(told(&path, &why(&path)).starts_with("it belongs to user 7"));
+    }
 }

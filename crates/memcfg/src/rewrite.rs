@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::diagnostic::{Code, Diagnostic};
+use crate::diagnostic::{Code, Diagnostic, settle};
 use crate::history::{History, Op, Release, migrate_step};
 use crate::layout::{Item, ItemKind, Layout};
 use crate::origin::{Source, SourceKind};
@@ -30,7 +30,7 @@ pub struct Rewritten {
 /// The result is parsed and compared with the migrated values before it is handed out.
 ///
 /// # Errors
-/// When the text is no valid document of its own version, or a value has no counterpart.
+/// When the text is no valid document of its own version, a value has no counterpart, or one that was allowed then is not allowed by now.
 pub fn migrate_text(history: &History, source: &Arc<Source>) -> Result<Rewritten, Vec<Diagnostic>> {
     let mut table = parse(source)?;
     let start = history.identify(&mut table, None, source).map_err(|problem| vec![problem])?;
@@ -39,6 +39,7 @@ pub fn migrate_text(history: &History, source: &Arc<Source>) -> Result<Rewritten
     if problems.iter().any(Diagnostic::is_error) {
         return Err(problems);
     }
+    problems.clear();
     let mut text = source.text.clone();
     for (from, to) in history.steps_from(start.number) {
         let mut problems = Vec::new();
@@ -59,6 +60,9 @@ pub fn migrate_text(history: &History, source: &Arc<Source>) -> Result<Rewritten
             ]
         })?;
     }
+    // What was allowed then need not be allowed now, and then nothing would load the new text.
+    crate::check::check(&mut table, &history.current().schema, &mut problems);
+    settle(problems)?;
     Ok(Rewritten { text, from: start.number, to: history.current().number })
 }
 

@@ -142,3 +142,58 @@ fn a_secret_is_shown_nowhere() {
         assert!(!shown.contains(CANARY), "{shown}");
     }
 }
+
+/// Stricter than the schema it is read by, as an embedder's types may be.
+#[derive(Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, garde::Validate)]
+struct Strict {
+    #[garde(skip)]
+    slots: u8,
+    #[garde(length(max = 3))]
+    name: String,
+    #[garde(skip)]
+    #[serde(deserialize_with = "digits")]
+    pin: String,
+}
+
+/// Refuses with a message that shows what it refused, as those of serde do.
+fn digits<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text: String = serde::Deserialize::deserialize(deserializer)?;
+    if text.chars().all(|c| c.is_ascii_digit()) {
+        return Ok(text);
+    }
+    Err(serde::de::Error::custom(format!("`{text}` is not made of digits")))
+}
+
+fn load_strict(text: &str) -> Vec<Diagnostic> {
+    let schema = Schema::new().with([
+        Key::new("slots", Kind::Integer { min: 0, max: 1000 }, ""),
+        Key::new("name", Kind::Text, ""),
+        Key::new("pin", Kind::Text, "").secret(),
+    ]);
+    let release = Release { number: 1, key: "v", mark: Mark::Number(1), schema, ops: Vec::new() };
+    let inputs =
+        Inputs { texts: vec![Text::new(SourceKind::Global, "c.toml", text)], ..Inputs::default() };
+    assemble::<Strict>(&Spec::new(History::new(release)), &inputs).err().unwrap_or_default()
+}
+
+#[test]
+fn what_only_the_type_refuses_is_shown_where_it_stands() {
+    let found = load_strict("v = 1\nslots = 300\n");
+    assert_eq!((found.len(), found[0].code), (1, Code::Invalid), "{found:?}");
+    let told = found[0].to_string();
+    assert!(told.starts_with("c.toml:2:9: error[invalid]: `slots`: "), "{told}");
+    assert!(told.contains("expected u8") && told.contains("from 0 to 1000"), "{told}");
+    let found = load_strict("v = 1\nname = \"four\"\n");
+    assert!(found[0].to_string().starts_with("c.toml:2:8: error[invalid]: `name`: "), "{found:?}");
+    assert!(load_strict("v = 1\nslots = 3\nname = \"one\"\npin = \"1234\"\n").is_empty());
+}
+
+#[test]
+fn a_secret_that_only_the_type_refuses_is_not_shown_in_its_message() {
+    const CANARY: &str = "canary-7f3a";
+    let found = load_strict(&format!("v = 1\npin = \"{CANARY}\"\n"));
+    assert_eq!((found.len(), found[0].code), (1, Code::Invalid), "{found:?}");
+    let shown = format!("{found:?}{}{}", found[0], serde_json::to_string(&found).unwrap());
+    assert!(!shown.contains(CANARY), "{shown}");
+    assert!(found[0].to_string().starts_with("c.toml:2:7: error[invalid]: `pin`"), "{}", found[0]);
+}

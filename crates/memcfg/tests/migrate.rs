@@ -84,3 +84,36 @@ fn a_file_that_is_not_valid_in_its_own_version_is_not_migrated() {
         migrate_text(&history(), &source("version = \"1.0\"\nmax_worker = 8\n")).unwrap_err();
     assert!(found[0].to_string().contains("did you mean `max_workers`?"), "{}", found[0]);
 }
+
+#[test]
+fn an_empty_table_keeps_its_comments_under_its_new_name() {
+    let text =
+        migrated("version = \"1.0\"\n# The budget\n[memory_settings] # none yet\n# the end\n");
+    for comment in ["# The budget", "# none yet", "# the end"] {
+        assert_eq!(text.matches(comment).count(), 1, "{text}");
+    }
+    assert!(text.contains("[budget]") && !text.contains("memory_settings"), "{text}");
+}
+
+#[test]
+fn an_empty_table_after_others_keeps_its_comments_and_its_place() {
+    let text = migrated(
+        "version = \"2.0\"\n[memory]\nglobal_index_mb = 512\n# per project\n[projects] # none yet\n",
+    );
+    assert_eq!(
+        text,
+        "schema_version = 3\n[budget.components]\nglobal_index = \"512MiB\"\n# per project\n[project] # none yet\n"
+    );
+}
+
+#[test]
+fn a_value_that_is_not_allowed_any_more_is_refused_where_it_stands() {
+    let text = "version = \"1.0\"\n[memory_settings]\nwarning_threshold = 17\n";
+    let source = Arc::new(Source::new(SourceKind::Global, "c.toml", text));
+    let problems = migrate_text(&history(), &source).unwrap_err();
+    let told = problems[0].to_string();
+    assert!(
+        told.starts_with("c.toml:3:21: error[out_of_range]: `budget.warning` is 0.17"),
+        "{told}"
+    );
+}

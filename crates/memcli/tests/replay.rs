@@ -138,6 +138,8 @@ proptest! {
 fn memcli(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memcli"));
     command.args(arguments).current_dir(folder).env_clear().env("PATH", "/usr/bin:/bin");
+    // Where a program that is measured leaves its counts.
+    command.envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"));
     command.env("HOME", folder).env("XDG_CONFIG_HOME", folder).env("XDG_STATE_HOME", folder);
     command.stdin(Stdio::null());
     command

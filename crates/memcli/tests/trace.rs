@@ -32,6 +32,8 @@ impl Room {
             .args(arguments)
             .current_dir(self.0.path())
             .env_clear()
+            // Where a program that is measured leaves its counts.
+            .envs(std::env::vars_os().filter(|(name, _)| name == "LLVM_PROFILE_FILE"))
             .env("PATH", "/usr/bin:/bin")
             .env("HOME", self.0.path())
             .env("XDG_CONFIG_HOME", self.path("config"))

@@ -262,7 +262,9 @@ fn a_panic_is_isolated_and_the_next_cache_is_asked() {
         FnCache::new(|| Some(MIB), |_| panic!("a bug in the cache")),
     );
     let _good = caches.register(Registration::new("good"), honest(&world, 500));
-    let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
+    // On a busy machine a panic may take seconds to tell where it was.
+    let options = Options { deadline: Duration::from_secs(60), ..Options::default() };
+    let rig = Rig::new(world, caches, config(Policy::Conservative), options);
     rig.tick();
     let outcome = rig.outcome();
     assert_eq!(outcome.caches[0].ended, Ended::Panicked);

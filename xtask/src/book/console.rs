@@ -15,7 +15,8 @@ struct Step {
     expected: String,
 }
 
-/// What stands for `cargo` on a page: `cargo run -- ARGS` is `memcli ARGS`. The workshop is not started out of itself.
+/// What stands for `cargo` on a page: `cargo run -- ARGS` is `memcli ARGS`, and what `cargo build` would make is there already. The workshop is not started
+/// out of itself; that its commands exist is for [`super::workshop`].
 const CARGO: &str = r#"#!/bin/sh
 case "$1" in
     run)
@@ -23,7 +24,7 @@ case "$1" in
         [ "$#" -gt 0 ] && shift
         exec memcli "$@"
         ;;
-    xtask) exit 0 ;;
+    build|xtask) exit 0 ;;
     *)
         echo "cargo $1 is not run from a page"
         exit 1

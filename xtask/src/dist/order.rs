@@ -15,30 +15,63 @@ use crate::shell;
 /// a larger program in memory and never a wrong one. Its first lines say how it is made.
 const STEADY: &str = include_str!("../../dist/steady.txt");
 
+/// Below this share of the list it is of another program, and is made anew.
+const STALE_BELOW: f64 = 0.9;
+
 /// Writes the order in which the linker is to place the functions of `program`, which must have its symbols still; `None`
-/// where there is no `nm` to read them with.
+/// where there is no `nm` to read them with. Says how much of the list the program still has.
 pub(super) fn write(program: &Path, folder: &Path) -> anyhow::Result<Option<PathBuf>> {
     if !shell::exists("nm", "--version") {
         return Ok(None);
     }
     let list = |how: &[&str]| shell::read(Command::new("nm").args(how).arg(program));
     let (mangled, plain) = (list(&["--no-sort"])?, list(&["--no-sort", "--demangle"])?);
+    let order = order(&mangled, &plain);
+    println!("{}", told(&order));
     let path = folder.join("order.txt");
-    std::fs::write(&path, order(&mangled, &plain).join("\n"))
+    std::fs::write(&path, order.symbols.join("\n"))
         .with_context(|| format!("failed to write `{}`", path.display()))?;
     Ok(Some(path))
 }
 
-/// The symbols of the listed functions, from two lists that `nm` made in the same order.
-fn order<'a>(mangled: &'a str, plain: &'a str) -> Vec<&'a str> {
+/// The symbols of the listed functions.
+struct Order<'a> {
+    symbols: Vec<&'a str>,
+    /// Names in the list, and those of them that the program has.
+    listed: usize,
+    found: usize,
+}
+
+fn told(order: &Order<'_>) -> String {
+    let Order { listed, found, .. } = order;
+    let share = *found as f64 / (*listed).max(1) as f64;
+    let advice = if share < STALE_BELOW {
+        ": the list is STALE and the program takes more memory than it need; the head of the list says how it is made"
+    } else {
+        ""
+    };
+    format!(
+        "functions of a watch: {found} of the {listed} in `xtask/dist/steady.txt` are in the program{advice}"
+    )
+}
+
+/// From two lists that `nm` made in the same order.
+fn order<'a>(mangled: &'a str, plain: &'a str) -> Order<'a> {
     let mut symbols: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (mangled, plain) in mangled.lines().zip(plain.lines()) {
         if let (Some(symbol), Some(name)) = (name(mangled), name(plain)) {
             symbols.entry(name).or_default().push(symbol);
         }
     }
-    let listed = STEADY.lines().filter(|line| !line.starts_with('#'));
-    listed.filter_map(|name| symbols.get(name)).flatten().copied().collect()
+    let mut order = Order { symbols: Vec::new(), listed: 0, found: 0 };
+    for name in STEADY.lines().filter(|line| !line.starts_with('#')) {
+        order.listed += 1;
+        if let Some(known) = symbols.get(name) {
+            order.found += 1;
+            order.symbols.extend(known);
+        }
+    }
+    order
 }
 
 /// What follows the address and the kind.
@@ -57,14 +90,19 @@ mod tests {
         assert!(names.len() > 100, "{}", names.len());
         let (first, last) = (names[0], names[names.len() - 1]);
         let plain = format!(
-            "00010 t {last}\n00020 t main\n                 U abort\n00030 T {first}\n00040 t {first}\n"
+            "00010 t {last}\n00020 t not_listed\n                 U abort\n00030 T {first}\n00040 t {first}\n"
         );
-        let mangled = "00010 t a\n00020 t main\n                 U abort\n00030 T b\n00040 t c\n";
-        let sorted = order(mangled, &plain);
-        let wanted: Vec<&str> = ["b", "c", "a"].into();
-        assert_eq!(
-            sorted.iter().filter(|name| wanted.contains(name)).collect::<Vec<_>>(),
-            wanted.iter().collect::<Vec<_>>()
-        );
+        let mangled =
+            "00010 t a\n00020 t not_listed\n                 U abort\n00030 T b\n00040 t c\n";
+        let order = order(mangled, &plain);
+        assert_eq!(order.symbols, ["b", "c", "a"]);
+        assert_eq!((order.found, order.listed), (2, names.len()));
+    }
+
+    #[test]
+    fn a_list_of_which_too_little_is_found_is_stale() {
+        let told = |found| told(&Order { symbols: Vec::new(), listed: 200, found });
+        assert!(told(179).contains("179 of the 200") && told(179).contains("STALE"));
+        assert!(!told(180).contains("STALE"));
     }
 }

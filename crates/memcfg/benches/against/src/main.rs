@@ -147,16 +147,32 @@ fn median(mut run: impl FnMut()) -> f64 {
     times[times.len() / 2]
 }
 
+/// A message as it is printed, in a cell of a table: what Markdown would take for its own is said to be text.
+fn cell(message: &str) -> String {
+    let mut cell = String::new();
+    for line in message.lines().map(str::trim) {
+        if !cell.is_empty() {
+            cell.push_str("<br>");
+        }
+        for c in line.chars() {
+            if matches!(c, '\\' | '|' | '`' | '*' | '<') {
+                cell.push('\\');
+            }
+            cell.push(c);
+        }
+    }
+    cell
+}
+
 fn main() {
     let dir = std::env::temp_dir().join(format!("against-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
+    // Who names a file as seen from here names it as the others do.
+    std::env::set_current_dir(&dir).unwrap();
     let spec = spec();
     let shown = |result: Result<String, String>| match result {
         Ok(_) => "*accepted*".to_owned(),
-        Err(text) => {
-            let text = text.replace(&format!("{}/", dir.display()), "");
-            text.replace('|', "\\|").lines().map(str::trim).collect::<Vec<_>>().join("<br>")
-        }
+        Err(text) => cell(&text.replace(&format!("{}/", dir.display()), "")),
     };
     println!("| input | figment | config-rs | memcfg |\n|---|---|---|---|");
     for case in cases() {
