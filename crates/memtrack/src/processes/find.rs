@@ -21,6 +21,8 @@ const PROCS_LIMIT: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Descendants {
     newest_pid: Reading<u64>,
+    /// Something was started before the last look: the lists may have left out siblings of one that was just ending.
+    started_before: bool,
     /// The last scan that was looked through.
     scan: u64,
 }
@@ -28,17 +30,20 @@ pub(super) struct Descendants {
 impl Descendants {
     pub(super) fn new(table: &mut Table) -> Self {
         table.census.join(&table.proc);
-        Self { newest_pid: Err(Absent::NotRead), scan: 0 }
+        Self { newest_pid: Err(Absent::NotRead), started_before: false, scan: 0 }
     }
 
     pub(super) fn find(&mut self, members: &mut Vec<Member>, table: &mut Table, now: Instant) {
         let newest = table.census.newest_pid();
         let started = newest.is_err() || newest != self.newest_pid;
         self.newest_pid = newest;
-        let scan = table.census.scan(&table.proc, now);
+        let again = std::mem::replace(&mut self.started_before, started);
+        // The kernel keeps a list for each thread, and that of the first is the one that is read.
+        let hidden = members.iter().any(|member| member.memory.threads != Ok(1));
+        let scan = table.census.scan(&table.proc, now, hidden);
         let scanned = scan != self.scan;
         self.scan = scan;
-        if !started && !scanned {
+        if !started && !again && !scanned {
             return;
         }
         table.known.clear();

@@ -20,6 +20,8 @@ const STALL_WINDOW: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     before: Option<(Stamp, Option<u64>, Option<u64>)>,
+    /// When the headroom was read last.
+    headroom_read: Duration,
     /// Bytes each second; 0 or more.
     growth: f64,
     stalled: bool,
@@ -32,7 +34,12 @@ impl Pace {
         let base = config.base_interval();
         let headroom = headroom(sample);
         let footprint = sample.process.footprint().ok();
-        self.see(sample.at, headroom, footprint);
+        // What the machine lost, it lost since it was read, and not since the sample before.
+        let of_machine = headroom.is_some() && headroom == sample.system.available.ok();
+        let age = if of_machine { sample.system.age } else { Duration::ZERO };
+        let read = sample.at.monotonic.saturating_sub(age);
+        let before = std::mem::replace(&mut self.headroom_read, read);
+        self.see(sample.at, headroom, footprint, read.saturating_sub(before));
         if !config.adaptive {
             return base;
         }
@@ -61,7 +68,13 @@ impl Pace {
         self.stalled = true;
     }
 
-    fn see(&mut self, at: Stamp, headroom: Option<u64>, footprint: Option<u64>) {
+    fn see(
+        &mut self,
+        at: Stamp,
+        headroom: Option<u64>,
+        footprint: Option<u64>,
+        shrunk_within: Duration,
+    ) {
         let before = self.before.replace((at, headroom, footprint));
         let Some((then, had, was)) = before else { return };
         let seconds = at.monotonic.saturating_sub(then.monotonic).as_secs_f64();
@@ -72,7 +85,8 @@ impl Pace {
         }
         let shrunk = had.zip(headroom).map_or(0, |(had, has)| had.saturating_sub(has));
         let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
-        let seen = shrunk.max(grown) as f64 / seconds;
+        let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
+        let seen = shrunk.max(grown as f64 / seconds);
         self.growth = seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()));
         // What halves for ever is as good as nothing below a page each second.
         if self.growth < 4096.0 {
@@ -120,6 +134,24 @@ mod tests {
             calm = pace.next(&sample(second * 1000, 100 * MIB), &config());
         }
         assert_eq!(calm, base);
+    }
+
+    #[test]
+    fn what_the_machine_lost_between_two_readings_is_no_loss_within_one_tick() {
+        let read = |ms, available, age| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(ms)));
+            sample.system.available = Ok(available);
+            sample.system.age = Duration::from_millis(age);
+            sample
+        };
+        let config = TrackConfig { interval: Some(Duration::from_millis(100)), ..config() };
+        let mut pace = Pace::default();
+        for ms in (0..900).step_by(100) {
+            pace.next(&read(ms, 1000 * MIB, ms), &config);
+        }
+        // 100 MiB within 0.9 s: 900 MiB last longer than 2 s.
+        assert_eq!(pace.next(&read(900, 900 * MIB, 0), &config), Duration::from_millis(100));
+        assert_eq!(pace.next(&read(1000, 100 * MIB, 0), &config), MIN_INTERVAL, "within one tick");
     }
 
     #[test]

@@ -70,6 +70,7 @@ impl Source for SysinfoSource {
             swap_total: Ok(self.system.total_swap()),
             swap_free: Ok(self.system.free_swap()),
             zram: unsupported,
+            age: std::time::Duration::ZERO,
         };
         Ok(sample)
     }

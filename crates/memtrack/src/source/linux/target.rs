@@ -86,7 +86,7 @@ impl LinuxTarget {
         }
         let now = at.monotonic;
         sample.process = self.read_processes(tick.machine, config.tier, now)?;
-        sample.system = tick.machine.memory();
+        sample.system = tick.machine.memory(now, self.processes.is_some());
         sample.psi = tick.machine.stalls(now);
         sample.cgroup = self.read_cgroup(tick, sample.system.total, now)?;
         Ok(sample)
@@ -200,12 +200,12 @@ impl LinuxTarget {
                 return Err(SourceError::Ended);
             }
         }
-        // Where nothing limits a process, usage and counters decide nothing: every so often is enough. The limits themselves
-        // are read each time, for one may be set at any moment.
+        // Where nothing limits a process, its cgroup decides nothing: every so often is enough. A limit that is set is seen as
+        // late as a move to a cgroup that has one.
         if !due
             && self.unlimited.limit == Err(Absent::Unlimited)
+            && self.unlimited.high.is_err()
             && !matches!(self.target, Target::Cgroup(_))
-            && cgroup.is_unlimited_in(tick.round, machine_total)
         {
             return Ok(self.unlimited);
         }
