@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
-use memtrack::Absent;
 use memtrack::sampler::Update;
 use memtrack::source::LinuxSource;
+use memtrack::{Absent, Sample};
 
 use crate::alert::Delivery;
 use crate::child::{Child, Gone};
@@ -26,7 +26,7 @@ use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
 
-/// How long it takes until a watch does the same again and again, after its start and after an edit of the configuration.
+/// How long it takes until a watch does the same again and again, after its start and after anything it tells of.
 const SETTLES: Duration = Duration::from_secs(2);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
@@ -81,6 +81,8 @@ struct Listeners<'a> {
     lookout: Lookout,
     /// Whether it does, by the verdict so far.
     grows: bool,
+    /// When what the start needed, or what was told since, is given back.
+    settles: Option<Duration>,
 }
 
 impl Listeners<'_> {
@@ -103,11 +105,23 @@ impl Listeners<'_> {
             Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
             _ => {}
         }
+        // Telling runs through code that watching alone never enters.
+        self.settles = Some(numbered.at.monotonic.saturating_add(SETTLES));
         if self.delivery.logs() {
             // A log line must not begin behind the status line.
             self.screen.clear();
         }
         self.delivery.event(numbered);
+    }
+
+    /// Gives back what was needed before, once nothing was told for a while: from there on it is the same few functions
+    /// again and again.
+    fn settle(&mut self, latest: Option<&Sample>) {
+        let Some(latest) = latest else { return };
+        if self.settles.is_some_and(|settles| latest.at.monotonic >= settles) {
+            sys::startup::give_back();
+            self.settles = None;
+        }
     }
 
     /// Tells of everything that went wrong with the command of alerts, waiting for its end when that is asked for.
@@ -160,6 +174,7 @@ impl Session<'_> {
             curve: self.measured.then(Curve::default),
             lookout: Lookout::new(source.mappings()),
             grows: false,
+            settles: Some(SETTLES),
         };
         if let Some(recorder) = &mut listeners.recorder {
             recorder.begin(&header, source.snapshot());
@@ -224,8 +239,6 @@ impl Session<'_> {
         let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
         // What the child was asked to end for, by us.
         let mut asked_to_end: Option<End> = None;
-        // When what the start needed is given back.
-        let mut settles = Some(SETTLES);
         loop {
             // The end of a child is on its way as a signal; that of another target shows only here.
             if sampling && !intake.take(|update| handle(pipeline, listeners, update)) {
@@ -234,12 +247,7 @@ impl Session<'_> {
                 }
                 sampling = false;
             }
-            let latest = pipeline.latest().map(|sample| sample.at.monotonic);
-            if settles.zip(latest).is_some_and(|(settles, latest)| latest >= settles) {
-                // From here on it is the same few functions again and again.
-                sys::startup::give_back();
-                settles = None;
-            }
+            listeners.settle(pipeline.latest());
             listeners.problems(pipeline, false);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
@@ -269,10 +277,7 @@ impl Session<'_> {
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => {
-                        listeners.event(&pipeline.number(Event::Config(reload)));
-                        settles = latest.map(|latest| latest.saturating_add(SETTLES));
-                    }
+                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {

@@ -5,7 +5,7 @@
 
 use crate::reading::Reading;
 #[cfg(feature = "tracking")]
-pub use crate::sys::Tracking;
+pub use crate::sys::{Tracking, TrackingBySize};
 
 /// Figures of an allocator, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub fn jemalloc() -> Reading<Allocator> {
 /// What the tracking allocator counted, when the program has one: see [`Tracking`].
 #[cfg(feature = "tracking")]
 #[must_use]
-pub fn tracked<A>(tracking: &Tracking<A>) -> Allocator {
+pub fn tracked<A, const BY_SIZE: bool>(tracking: &Tracking<A, BY_SIZE>) -> Allocator {
     use crate::reading::Absent;
     let counts = tracking.counts();
     let unknown = Err(Absent::Unsupported);
@@ -79,7 +79,7 @@ pub struct Counts {
     pub allocations: u64,
 }
 
-/// Size classes of a [`Tracking`] allocator: powers of two from 16 bytes to 512 KiB, and all larger sizes.
+/// Size classes of a [`TrackingBySize`] allocator: powers of two from 16 bytes to 512 KiB, and all larger sizes.
 #[cfg(feature = "tracking")]
 pub const CLASSES: usize = 17;
 

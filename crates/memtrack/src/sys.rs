@@ -4,7 +4,7 @@
 mod tracking;
 
 #[cfg(feature = "tracking")]
-pub use tracking::Tracking;
+pub use tracking::{Tracking, TrackingBySize};
 
 #[cfg(all(feature = "glibc", target_os = "linux", target_env = "gnu"))]
 pub(crate) fn mallinfo() -> libc::mallinfo2 {

@@ -106,6 +106,9 @@ impl Driver {
             self.wake = never();
         } else if self.config.adaptive {
             self.tick.pace.stalled();
+            if let Some(parts) = &mut self.parts {
+                parts.source.woken();
+            }
             // The schedule starts anew from here.
             self.deadline = Instant::now();
         }

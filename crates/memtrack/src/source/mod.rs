@@ -39,6 +39,10 @@ pub trait Source: Send {
     fn wake(&mut self) -> Receiver<()> {
         never()
     }
+
+    /// The next read is the one that [`wake`](Source::wake) asked for: nothing kept from an earlier read is good enough
+    /// for it.
+    fn woken(&mut self) {}
 }
 
 /// What a source watches.

@@ -157,6 +157,11 @@ impl LinuxMachine {
         }
         self.stalls
     }
+
+    /// The next target to ask has them read anew.
+    pub(super) fn forget_stalls(&mut self) {
+        self.stalls_read = None;
+    }
 }
 
 /// Whether the machine's memory need not be read again yet. Reading it costs as much as reading a process does.

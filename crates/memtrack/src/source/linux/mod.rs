@@ -118,6 +118,10 @@ impl Source for LinuxSource {
         }
         self.trigger.as_ref().map_or_else(never, |trigger| trigger.reports().clone())
     }
+
+    fn woken(&mut self) {
+        self.machine.forget_stalls();
+    }
 }
 
 #[cfg(test)]
@@ -174,6 +178,25 @@ mod tests {
         assert_eq!(sample.process.anon, Err(Absent::Unsupported));
         assert_eq!(sample.system.total, Err(Absent::Implausible));
         assert_eq!(sample.system.available, Err(Absent::Unsupported));
+    }
+
+    #[test]
+    fn a_sample_that_a_stall_asked_for_carries_the_pressure_of_now() {
+        let root = fixture("VmRSS:\t1 kB\n", MEMINFO);
+        let pressure = root.path().join("proc/pressure/memory");
+        fs::create_dir_all(pressure.parent().unwrap()).unwrap();
+        let line = |avg10| format!("avg10={avg10} avg60=0.00 avg300=0.00 total=0\n");
+        let write = |avg10| {
+            fs::write(&pressure, format!("some {}full {}", line(avg10), line("0.00"))).unwrap();
+        };
+        write("0.00");
+        let id = ProcessId::read(root.path(), 42).unwrap();
+        let mut source = LinuxSource::open_at(root.path(), &Target::Process(id)).unwrap();
+        let config = TrackConfig::default();
+        assert_eq!(source.read(&config).unwrap().psi.some.avg10, Ok(0.0));
+        write("12.00");
+        source.woken();
+        assert_eq!(source.read(&config).unwrap().psi.some.avg10, Ok(0.12));
     }
 
     #[test]
