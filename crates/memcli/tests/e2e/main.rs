@@ -10,6 +10,7 @@
 mod alerts;
 mod config;
 mod config_edit;
+mod detached;
 mod look;
 mod main_job;
 mod newcomer;

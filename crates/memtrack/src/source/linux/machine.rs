@@ -152,15 +152,17 @@ impl LinuxMachine {
 
     pub(super) fn stalls(&mut self, now: Duration) -> PsiMemory {
         if self.stalls_read.is_none_or(|last| now.saturating_sub(last) >= REFRESH) {
-            self.stalls_read = Some(now);
-            self.stalls = self.system.pressure();
+            let stalls = self.system.pressure();
+            let before = std::mem::replace(&mut self.stalls, stalls);
+            let lost = before.some.total_us.is_ok() && stalls.some.total_us.is_err();
+            self.stalls_read = Some(now).filter(|_| !lost);
         }
         self.stalls
     }
 
-    /// The next target to ask has them read anew.
-    pub(super) fn forget_stalls(&mut self) {
-        self.stalls_read = None;
+    /// The next target to ask has everything read anew.
+    pub(super) fn forget(&mut self) {
+        (self.stalls_read, self.memory_read) = (None, None);
     }
 }
 

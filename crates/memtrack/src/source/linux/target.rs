@@ -92,6 +92,13 @@ impl LinuxTarget {
         Ok(sample)
     }
 
+    /// See [`LinuxSource::adopting`](super::LinuxSource::adopting).
+    pub(super) fn adopt(&mut self, machine: &LinuxMachine, strangers: &[u32]) {
+        if let Some(set) = &mut self.processes {
+            set.adopt(&machine.table, strangers);
+        }
+    }
+
     /// The processes behind the newest sample.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -209,8 +216,20 @@ impl LinuxTarget {
         {
             return Ok(self.unlimited);
         }
-        self.unlimited = cgroup.read_in(tick.round, machine_total);
-        Ok(self.unlimited)
+        let now = cgroup.read_in(tick.round, machine_total);
+        let before = std::mem::replace(&mut self.unlimited, now);
+        // A reading that failed stands for itself alone.
+        if before.usage.is_ok() && now.usage.is_err()
+            || before.events.oom_kill.is_ok() && now.events.oom_kill.is_err()
+        {
+            self.refreshed = None;
+        }
+        Ok(now)
+    }
+
+    /// The next read reads everything anew.
+    pub(super) fn forget(&mut self) {
+        self.refreshed = None;
     }
 }
 
