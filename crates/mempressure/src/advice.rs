@@ -131,7 +131,8 @@ impl Advice {
         }
     }
 
-    /// Bytes before the nearest limit, of the machine or of a cgroup ancestor; `None` when neither is known.
+    /// Bytes before the nearest limit, of the machine or of a cgroup ancestor; `None` when that is not known, which does not
+    /// mean that there is room.
     #[must_use]
     pub fn headroom_bytes(&self) -> Option<u64> {
         Some(self.shared.headroom.load(Ordering::Relaxed)).filter(|headroom| *headroom != UNKNOWN)
@@ -193,7 +194,8 @@ impl Advice {
         let granted = before.granted;
         shared.level.store(status.level as u8, Ordering::Relaxed);
         shared.scale.store(room.scale.to_bits(), Ordering::Relaxed);
-        shared.headroom.store(headroom(sample).unwrap_or(UNKNOWN), Ordering::Relaxed);
+        before.headroom = headroom(sample, status, before.headroom);
+        shared.headroom.store(before.headroom.unwrap_or(UNKNOWN), Ordering::Relaxed);
         shared.most.store(room.most, Ordering::Relaxed);
         if **shared.workload.load() != config.workload {
             shared.workload.store(Arc::new(config.workload.clone()));
@@ -220,17 +222,25 @@ pub(crate) struct Before {
     granted: i64,
     /// What each ratio read: it stands as long as the vote that was made from it.
     usages: [Option<Usage>; 3],
+    headroom: Option<u64>,
 }
 
 impl Default for Before {
     fn default() -> Self {
-        Self { granted: i64::MAX, usages: [None; 3] }
+        Self { granted: i64::MAX, usages: [None; 3], headroom: None }
     }
 }
 
-/// The least room before the nearest limit.
-fn headroom(sample: &Sample) -> Option<u64> {
-    [sample.cgroup.headroom.ok(), sample.system.available.ok()].into_iter().flatten().min()
+/// The least room before the nearest limit. What it was `before` stands as long as the cgroup's vote while that cannot be
+/// read: the machine's room is no answer then.
+fn headroom(sample: &Sample, status: &Status, before: Option<u64>) -> Option<u64> {
+    let machine = sample.system.available.ok();
+    let cgroup = match sample.cgroup.headroom {
+        Ok(headroom) => Some(headroom),
+        Err(why) if signal::nothing_there(why) => None,
+        Err(_) => Some(before.filter(|_| status.of(Signal::Cgroup).vote.is_some())?),
+    };
+    cgroup.into_iter().chain(machine).min()
 }
 
 /// What the ratios leave.
@@ -336,6 +346,37 @@ mod tests {
             let status = self.machine.status();
             self.advice.update(config, 0, &sample, &status, &mut self.before);
         }
+    }
+
+    #[test]
+    fn a_cgroup_that_cannot_be_read_for_a_sample_does_not_make_the_machine_the_limit() {
+        let failed = Err(memtrack::Absent::Failed(5));
+        let mut world = World::new();
+        let budget = crate::BudgetConfig {
+            total: crate::BudgetTotal::Percent(50.0),
+            ..crate::BudgetConfig::default()
+        };
+        world.config = Arc::new(GuardConfig { budget, ..GuardConfig::default() });
+        let sample = |cgroup: bool| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+            (sample.system.total, sample.system.available) = (Ok(64_000 * MIB), Ok(60_000 * MIB));
+            (sample.process.rss, sample.process.swap) = (Ok(450 * MIB), Ok(0));
+            let of = |bytes| if cgroup { Ok(bytes) } else { failed };
+            sample.cgroup.limit = of(1000 * MIB);
+            sample.cgroup.usage = of(400 * MIB);
+            sample.cgroup.headroom = of(600 * MIB);
+            sample
+        };
+        world.take(sample(true));
+        let scale = world.advice.scale();
+        assert!(scale < 1.0, "450 of a budget of 500 MiB: {scale}");
+        world.take(sample(false));
+        assert_eq!(world.advice.headroom_bytes(), Some(600 * MIB));
+        assert_eq!(world.advice.scale(), scale, "the budget is still half of the cgroup");
+        for _ in 0..5 {
+            world.take(sample(false));
+        }
+        assert_eq!(world.advice.headroom_bytes(), None, "nobody knows any more");
     }
 
     #[test]

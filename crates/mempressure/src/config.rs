@@ -1,7 +1,8 @@
 //! The sections of this layer: `[pressure]`, `[budget]`, `[project]` and `[workload]`.
 //!
-//! Each field states its range. Rules that hold between fields (thresholds in rising order and further apart
-//! than the band, the sum of the components) belong to whoever puts the document together.
+//! Each field states its range. Who puts a document together checks these and the rules between fields; what a guard is
+//! given by a program is checked at its door, by [`GuardConfig::check`](crate::GuardConfig::check), for what it could not
+//! decide by.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -61,7 +62,8 @@ pub struct PressureConfig {
     /// Watch at all. Off, every signal abstains and the level is [`Level::Unknown`].
     #[cfg_attr(feature = "config", garde(skip))]
     pub enabled: bool,
-    /// Evict on our own when the level rises. Off, levels are still reported and plans can be asked for.
+    /// Evict on our own when the level rises, and keep the ceilings of caches. Off, nothing is evicted; levels are still
+    /// reported.
     #[cfg_attr(feature = "config", garde(skip))]
     pub auto_eviction: bool,
     /// How much an eviction takes.

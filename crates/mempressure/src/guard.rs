@@ -21,7 +21,10 @@ use crate::level::Level;
 use crate::machine::{Machine, Status};
 use crate::plan::Wait;
 
+mod check;
 mod worker;
+
+pub use check::SettingsError;
 
 /// How long a callback may take before it is left behind, unless asked otherwise.
 pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(2);
@@ -180,7 +183,7 @@ impl Guard {
     /// Starts guarding with the samples of `newest`, by `settings`, with `caches` to give memory back.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system gives no thread, and of kind [`io::ErrorKind::InvalidInput`] what [`GuardConfig::check`] refuses.
     pub fn spawn(
         newest: Newest,
         settings: Settings<GuardConfig>,
@@ -188,6 +191,7 @@ impl Guard {
         options: Options,
     ) -> io::Result<Self> {
         let first = settings.load();
+        first.value.check()?;
         let shared = Arc::new(Shared {
             status: Mutex::new(GuardStatus {
                 machine: Machine::new().status(),

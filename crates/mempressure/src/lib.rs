@@ -61,7 +61,7 @@ pub use config::{
 };
 pub use event::{Event, EventKind, Events};
 pub use evict::{CacheOutcome, Ended, Outcome, Trim};
-pub use guard::{Counters, Guard, GuardStatus, Options, ServiceManager};
+pub use guard::{Counters, Guard, GuardStatus, Options, ServiceManager, SettingsError};
 pub use level::{Level, Measure, Signal, Transition};
 pub use machine::{Machine, Rules, Status};
 #[cfg(feature = "moka")]

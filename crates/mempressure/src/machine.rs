@@ -6,7 +6,9 @@
 //! from the last one that did. The level is that of the highest latch set.
 //!
 //! The obvious alternative, to stay in a level for some time from entering it, lets a strictly worse input
-//! give a lower level. With latches a worse input never does, which the property tests hold.
+//! give a lower level. With latches and the votes of ratios a worse input never does, which the property tests hold. The
+//! forecast is about the course, not the size: it may lift one level above a size that was reached faster, and a worse
+//! input that stands still is then the lower one.
 
 use std::time::Duration;
 

@@ -56,6 +56,8 @@ mod linux {
         /// Dropped to end the thread.
         stop: Option<UnixStream>,
         thread: Option<JoinHandle<()>>,
+        /// The process that the thread is in.
+        process: u32,
     }
 
     /// What is watched.
@@ -117,14 +119,17 @@ mod linux {
                 if kind.is_fifo() {
                     Source::Messages(Box::new(file))
                 } else {
-                    Source::Pressure(file.into())
+                    let file = OwnedFd::from(file);
+                    has_trigger(&file)?;
+                    Source::Pressure(file)
                 }
             };
             let (stop, stopped) = UnixStream::pair()?;
             let (notice, notices) = bounded(1);
             let thread = thread::Builder::new().name("mempressure-watch".into());
             let thread = thread.spawn(move || wait(source, &stopped, &notice))?;
-            Ok(Self { notices, stop: Some(stop), thread: Some(thread) })
+            let process = std::process::id();
+            Ok(Self { notices, stop: Some(stop), thread: Some(thread), process })
         }
 
         /// Ready when there is pressure. Disconnected when there is nothing to watch any more.
@@ -133,10 +138,28 @@ mod linux {
         }
     }
 
+    /// A pressure file without a trigger is ready at once and for ever, and with an error.
+    fn has_trigger(file: &OwnedFd) -> io::Result<()> {
+        let mut fds = [PollFd::new(file, PollFlags::PRI)];
+        poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        if fds[0].revents().contains(PollFlags::ERR) {
+            return Err(io::Error::other(format!("it has no trigger: `{WRITE}` says none")));
+        }
+        Ok(())
+    }
+
     impl Drop for Watch {
         fn drop(&mut self) {
-            // The order matters: the thread ends because its stop pipe hangs up.
-            self.stop = None;
+            if self.process != std::process::id() {
+                // A child that was forked since: the thread stayed with the parent, and would never be joined.
+                std::mem::forget(self.thread.take());
+                return;
+            }
+            // The order matters: the thread ends because its stop pipe hangs up. Shut down, for a child that was forked
+            // meanwhile holds this end as well.
+            if let Some(stop) = self.stop.take() {
+                let _ = stop.shutdown(std::net::Shutdown::Both);
+            }
             if let Some(thread) = self.thread.take() {
                 let _ = thread.join();
             }
@@ -150,6 +173,7 @@ mod linux {
                 Source::Pressure(file) => (file.as_fd(), PollFlags::PRI),
                 Source::Messages(messages) => (messages.as_fd(), PollFlags::IN),
             };
+            let gone = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
             let mut fds = [PollFd::new(&fd, flags), PollFd::new(stopped, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Ok(_) => {}
@@ -158,6 +182,10 @@ mod linux {
             }
             let (seen, stop) = (fds[0].revents(), fds[1].revents());
             if !stop.is_empty() {
+                return;
+            }
+            if matches!(source, Source::Pressure(_)) && seen.intersects(gone) {
+                // The cgroup is gone, or the trigger: the file is ready then without end, for POLLPRI as well.
                 return;
             }
             if seen.intersects(flags) {
@@ -170,7 +198,7 @@ mod linux {
                     return;
                 }
             } else if !seen.is_empty() {
-                // The cgroup is gone, or the other end: polling again would return at once, for ever.
+                // The other end is gone: polling again would return at once, for ever.
                 return;
             }
         }
@@ -271,10 +299,29 @@ mod linux {
         fn a_pressure_file_of_the_kernel_is_watched_and_let_go_of() {
             let path = Path::new("/proc/pressure/memory");
             match Watch::open(path, b"some 200000 2000000\0") {
-                // Ends its thread; a watch that reads the file, or spins on it, would not get here.
+                // Ends its thread; a watch that reads the file would not get here.
                 Ok(watch) => drop(watch),
                 Err(error) => eprintln!("SKIPPED: no trigger of `{}`: {error}", path.display()),
             }
+        }
+
+        #[test]
+        fn a_pressure_file_without_a_trigger_is_refused_and_never_spun_on() {
+            let path = Path::new("/proc/pressure/memory");
+            let Ok(file) = OpenOptions::new().read(true).write(true).open(path) else {
+                eprintln!("SKIPPED: no `{}`", path.display());
+                return;
+            };
+            let (_watch, state) = from_variables(Some(path.into()), None);
+            assert!(
+                matches!(&state, ServiceManager::Failed(why) if why.contains(WRITE)),
+                "{state:?}"
+            );
+            // As after a trigger was taken away: this comes back, and has told nobody of pressure.
+            let (_stop, stopped) = UnixStream::pair().unwrap();
+            let (notice, notices) = bounded(1);
+            wait(Source::Pressure(file.into()), &stopped, &notice);
+            assert!(notices.try_recv().is_err());
         }
 
         #[test]

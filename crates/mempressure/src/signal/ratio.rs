@@ -38,6 +38,12 @@ pub(crate) fn cgroup_high(sample: &Sample) -> Reading<Usage> {
     Ok(Usage { limit: sample.cgroup.high?, used: sample.cgroup.working_set()? })
 }
 
+/// Whether a reading is absent because there is nothing to read. A read that failed is another matter: what it would have
+/// said still holds.
+pub(crate) fn nothing_there(why: Absent) -> bool {
+    matches!(why, Absent::Unlimited | Absent::Unsupported | Absent::NotRead)
+}
+
 /// The process against its own budget.
 pub(crate) fn budget(sample: &Sample, budget: &BudgetConfig) -> Reading<Usage> {
     let limit = budget_total(sample, budget)?;
@@ -46,7 +52,10 @@ pub(crate) fn budget(sample: &Sample, budget: &BudgetConfig) -> Reading<Usage> {
 
 /// The budget in bytes; a percentage is one of the cgroup limit, else of the machine's memory.
 fn budget_total(sample: &Sample, budget: &BudgetConfig) -> Reading<u64> {
-    let limit = sample.cgroup.limit.or(sample.system.total);
+    let limit = match sample.cgroup.limit {
+        Err(why) if nothing_there(why) => sample.system.total,
+        limit => limit,
+    };
     budget.total.resolve(limit.ok()).ok_or(limit.err().unwrap_or(Absent::NotRead))
 }
 

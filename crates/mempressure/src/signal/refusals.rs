@@ -7,6 +7,7 @@ use memtrack::CgroupEvents;
 pub(crate) struct Refusals {
     max: Option<u64>,
     oom: Option<u64>,
+    oom_kill: Option<u64>,
 }
 
 /// What was refused between two samples.
@@ -21,17 +22,35 @@ pub(crate) struct Refused {
 impl Refusals {
     /// What was refused since the last call. A counter that appears or goes back (another cgroup) counts from there on.
     pub(crate) fn since(&mut self, events: &CgroupEvents) -> Refused {
-        let oom = match (events.oom.ok(), events.oom_kill.ok()) {
-            (None, None) => None,
-            (oom, kill) => Some(oom.unwrap_or(0).saturating_add(kill.unwrap_or(0))),
-        };
-        let max = events.max.ok();
+        let now =
+            Self { max: events.max.ok(), oom: events.oom.ok(), oom_kill: events.oom_kill.ok() };
         let rise = |before: Option<u64>, now: Option<u64>| match (before, now) {
             (Some(before), Some(now)) => now.saturating_sub(before),
             _ => 0,
         };
-        let (limit_hit, out_of_memory) = (rise(self.max, max), rise(self.oom, oom));
-        *self = Self { max, oom };
-        Refused { limit_hit, out_of_memory }
+        let oom = rise(self.oom, now.oom).saturating_add(rise(self.oom_kill, now.oom_kill));
+        let limit_hit = rise(self.max, now.max);
+        *self = now;
+        Refused { limit_hit, out_of_memory: oom }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memtrack::Absent;
+
+    #[test]
+    fn a_counter_that_was_unreadable_for_a_sample_is_no_new_kill() {
+        let mut refusals = Refusals::default();
+        let mut events = CgroupEvents::default();
+        (events.oom, events.oom_kill) = (Ok(7), Ok(3));
+        assert_eq!(refusals.since(&events).out_of_memory, 0, "where counting begins");
+        events.oom = Err(Absent::Failed(5));
+        assert_eq!(refusals.since(&events).out_of_memory, 0);
+        events.oom = Ok(7);
+        assert_eq!(refusals.since(&events).out_of_memory, 0);
+        events.oom_kill = Ok(4);
+        assert_eq!(refusals.since(&events).out_of_memory, 1);
     }
 }

@@ -25,7 +25,8 @@ const PSI_WINDOW: Duration = Duration::from_secs(2);
 /// Stalled time, over windows that are as short as the kernel's own.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stall {
-    anchor: Option<(Duration, u64, u64)>,
+    /// When a window began, and the totals then; that of all tasks may be missing.
+    anchor: Option<(Duration, u64, Option<u64>)>,
     share: Option<(f64, f64)>,
 }
 
@@ -50,12 +51,13 @@ impl Stall {
             self.forget();
             return average();
         };
-        let full = psi.full.total_us.unwrap_or(0);
+        let full = psi.full.total_us.ok();
         let Some((since, some_before, full_before)) = self.anchor else {
             self.anchor = Some((now, some, full));
             return average();
         };
-        if some < some_before || full < full_before {
+        let went_back = full.zip(full_before).is_some_and(|(now, before)| now < before);
+        if some < some_before || went_back {
             self.forget();
             self.anchor = Some((now, some, full));
             return average();
@@ -65,7 +67,9 @@ impl Stall {
             let share = |now: u64, before: u64| {
                 ((now - before) as f64 / elapsed.as_micros() as f64).min(1.0)
             };
-            self.share = Some((share(some, some_before), share(full, full_before)));
+            // A total that was missing at either end says nothing of the time between.
+            let all = full.zip(full_before).map_or(0.0, |(now, before)| share(now, before));
+            self.share = Some((share(some, some_before), all));
             self.anchor = Some((now, some, full));
         }
         self.share.map_or_else(average, Ok)
@@ -101,4 +105,23 @@ pub(crate) fn stall_threshold(level: Level) -> f64 {
 /// Share of stalled time below which `level` is no longer voted for.
 pub(crate) fn stall_release(level: Level) -> f64 {
     stall_threshold(level) * PSI_RELEASE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_was_missing_once_is_no_stall_since_boot() {
+        let mut stall = Stall::default();
+        let mut psi = PsiMemory::default();
+        (psi.some.avg10, psi.full.avg10) = (Ok(0.0), Ok(0.0));
+        let hour = 3_600_000_000;
+        for second in 0..10 {
+            psi.some.total_us = Ok(hour);
+            psi.full.total_us = if second == 0 { Err(Absent::Malformed) } else { Ok(hour) };
+            let shares = stall.read(Duration::from_secs(second), &psi);
+            assert_eq!(shares, Ok((0.0, 0.0)), "after {second} s");
+        }
+    }
 }
