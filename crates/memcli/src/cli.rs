@@ -450,7 +450,7 @@ pub enum ConfigCommand {
     Schema,
     /// Say which values a changed file would change
     Diff(CandidateArgs),
-    /// The same, and which levels and verdicts recorded samples would have under it
+    /// Say what a changed file would change, and which levels and verdicts recorded samples would have under it
     Plan(PlanArgs),
     /// Write a first file, with a budget that fits this machine or container
     Init(InitArgs),

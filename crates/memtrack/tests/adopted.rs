@@ -15,7 +15,7 @@ use memtrack::source::{LinuxSource, Source, Target};
 fn a_daemon_is_found_where_this_program_is_given_it_and_a_stranger_is_not_taken_for_one() {
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
     // The one in between has ended before there is anyone to look.
-    let daemon = "(sleep 1000 > /dev/null & echo $!)";
+    let daemon = "(sleep 1000 > /dev/null 2>&1 & echo $!)";
     let start = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
     let stranger: u32 = String::from_utf8(start(daemon).stdout).unwrap().trim().parse().unwrap();
 

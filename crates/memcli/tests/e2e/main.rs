@@ -8,6 +8,7 @@
 )]
 
 mod alerts;
+mod completions;
 mod config;
 mod config_edit;
 mod detached;
