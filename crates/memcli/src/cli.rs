@@ -581,6 +581,9 @@ pub struct RollbackArgs {
 /// What `config check` takes.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
+    /// Check this file in place of the global ones, as `--config` does
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
     /// Speak JSON
     #[arg(long)]
     pub json: bool,
