@@ -97,6 +97,17 @@ impl Processes {
     }
 }
 
+impl Processes {
+    /// Takes the memory of the only process there is: a recording tells it with each sample, and its processes seldom.
+    pub fn alone(&mut self, now: Duration, memory: ProcessMemory) {
+        let [row] = self.rows.as_mut_slice() else { return };
+        let known = self.known.get_mut(&row.id);
+        let private = memory.private().ok();
+        row.gain = known.zip(private).and_then(|(known, bytes)| known.gain(now, bytes));
+        row.memory = memory;
+    }
+}
+
 impl Known {
     fn gain(&mut self, now: Duration, bytes: u64) -> Option<i64> {
         if self.sizes.back().is_none_or(|(at, _)| now.saturating_sub(*at) >= EVERY) {
