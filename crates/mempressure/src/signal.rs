@@ -14,7 +14,7 @@ mod stall;
 pub use forecast::{FORECAST_CRITICAL, FORECAST_EMERGENCY, FORECAST_WARNING};
 pub use stall::{PSI_FULL_CRITICAL, PSI_FULL_EMERGENCY, PSI_SOME_WARNING};
 
-pub(crate) use forecast::{Forecast, forecast_threshold};
+pub(crate) use forecast::{Forecast, Of, forecast_threshold};
 pub(crate) use ratio::{
     Usage, banded, budget, budget_thresholds, cgroup, cgroup_high, nothing_there, system,
 };

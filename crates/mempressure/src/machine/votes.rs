@@ -7,7 +7,7 @@ use memtrack::{Absent, Sample};
 use super::{Machine, Rules, STALE_SAMPLES};
 use crate::config::{PressureConfig, Thresholds};
 use crate::level::{Level, Measure, Signal};
-use crate::signal::{self, Abstains, SignalStatus, Usage, Vote, banded, stall_threshold};
+use crate::signal::{self, Abstains, Of, SignalStatus, Usage, Vote, banded, stall_threshold};
 
 impl Machine {
     /// Lets every signal vote.
@@ -30,11 +30,12 @@ impl Machine {
             self.status.implausible.saturating_add(u64::from(advanced && implausible));
         let budget = signal::budget_thresholds(rules.budget);
         let thresholds = [&pressure.thresholds, &pressure.thresholds, &budget];
-        let (mut highest, mut reporting) = (0.0_f64, 0u8);
+        let mut highest = 0.0_f64;
+        let mut of = Of { depth: sample.cgroup.depth.ok(), ..Of::default() };
         for (i, reading) in readings.into_iter().enumerate() {
             if let (Ok(usage), true) = (reading, on[i]) {
                 highest = highest.max(usage.ratio());
-                reporting |= 1 << i;
+                of.limits[i] = Some(usage.limit);
             }
             let vote = reading.map(|usage| {
                 let vote = ratio_vote(self.bands[i], usage, thresholds[i], pressure.band);
@@ -66,14 +67,15 @@ impl Machine {
             psi.threshold = psi.threshold.or(Some(stall_threshold(Level::Warning)));
         }
 
-        if advanced && reporting != 0 {
-            self.forecast.push(now, highest, reporting, std::mem::take(&mut self.evicted));
+        let reporting = of.limits.iter().any(Option::is_some);
+        if advanced && reporting {
+            self.forecast.push(now, highest, of, std::mem::take(&mut self.evicted));
         }
         let on = on[Signal::Forecast as usize];
-        let forecast = match reporting {
-            _ if !on => Err(Abstains::Off),
-            0 => Err(Abstains::Absent(Absent::NotRead)),
-            _ => self.forecast.vote().map(|vote| self.lifted(vote)).ok_or(Abstains::Gathering),
+        let forecast = if reporting {
+            self.forecast.vote().map(|vote| self.lifted(vote)).ok_or(Abstains::Gathering)
+        } else {
+            Err(Abstains::Absent(Absent::NotRead))
         };
         self.settle(Signal::Forecast, on, forecast, advanced);
     }

@@ -103,6 +103,30 @@ fn a_forecast_is_gathering_until_it_has_seen_enough_of_the_same_ratios() {
 }
 
 #[test]
+fn a_limit_that_somebody_lowered_is_no_growth() {
+    let mut world = World::new();
+    let limited = |second, limit| {
+        let mut sample = cgroup(second, 60);
+        sample.cgroup.limit = Ok(limit * MIB);
+        sample.cgroup.depth = Ok(1);
+        sample
+    };
+    for second in 0..30 {
+        world.step(&limited(second, 1000));
+    }
+    for second in 30..60 {
+        // 60 MiB of 100 in place of 1000.
+        assert_eq!(world.step(&limited(second, 100)), Level::Normal, "{second}");
+    }
+    assert_eq!(world.says(Signal::Forecast).vote, Some(Level::Normal));
+    // That another ancestor binds is no edit: the curve goes on.
+    let mut parent = limited(60, 99);
+    parent.cgroup.depth = Ok(2);
+    world.step(&parent);
+    assert_eq!(world.says(Signal::Forecast).vote, Some(Level::Normal));
+}
+
+#[test]
 fn a_forecast_without_a_ratio_reads_nothing_and_one_that_is_off_says_so() {
     let mut world = World::new();
     let mut nothing = Sample::empty(Stamp::synthetic(Duration::ZERO));

@@ -25,26 +25,48 @@ pub(crate) struct Forecast {
     points: [(f64, f64); FORECAST_SAMPLES],
     /// Points seen since the window began; the newest is at `(count - 1) % FORECAST_SAMPLES`.
     count: usize,
-    /// Which ratios the points are the highest of.
-    of: u8,
+    /// What the points are ratios of.
+    of: Of,
+}
+
+/// What a ratio is the highest of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Of {
+    /// The limit of each ratio that reported: machine, cgroup, budget.
+    pub(crate) limits: [Option<u64>; 3],
+    /// Which ancestor the cgroup's limit is of.
+    pub(crate) depth: Option<u64>,
+}
+
+impl Of {
+    /// Whether its ratios continue those of `before`. A limit that somebody changed moves a ratio while memory stands
+    /// still; that another ancestor binds now changes the limit and not the course.
+    fn continues(&self, before: &Self) -> bool {
+        let moved = self.depth != before.depth;
+        let same = |i: usize| match (self.limits[i], before.limits[i]) {
+            (Some(limit), Some(earlier)) => limit == earlier || (i == 1 && moved),
+            (limit, earlier) => limit.is_none() && earlier.is_none(),
+        };
+        (0..self.limits.len()).all(same)
+    }
 }
 
 impl Default for Forecast {
     fn default() -> Self {
-        Self { points: [(0.0, 0.0); FORECAST_SAMPLES], count: 0, of: 0 }
+        Self { points: [(0.0, 0.0); FORECAST_SAMPLES], count: 0, of: Of::default() }
     }
 }
 
 impl Forecast {
-    /// Adds the highest ratio at `now`. `of` tells which ratios reported: another set is another curve.
+    /// Adds the highest ratio at `now`. `of` tells which ratios reported, of which limits: others are another curve.
     ///
     /// What was `evicted` since the point before lowers all points before: it made room, and says nothing
     /// about how fast the room fills.
-    pub(crate) fn push(&mut self, now: Duration, ratio: f64, of: u8, evicted: bool) {
-        if of != self.of {
-            self.of = of;
+    pub(crate) fn push(&mut self, now: Duration, ratio: f64, of: Of, evicted: bool) {
+        if !of.continues(&self.of) {
             self.count = 0;
         }
+        self.of = of;
         if evicted && self.count > 0 {
             let newest = self.points[(self.count - 1) % FORECAST_SAMPLES].1;
             let fall = (newest - ratio).max(0.0);
