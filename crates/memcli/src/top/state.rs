@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use memleak::Verdict;
 use mempressure::{Machine, Status, Thresholds};
-use memtrack::processes::{ProcessId, ProcessRow as Live};
+use memtrack::processes::{ProcessId, ProcessName, ProcessRow as Live};
 use memtrack::source::Target as Watched;
 use memtrack::{ProcessMemory, Reading, Sample};
 
@@ -192,6 +192,7 @@ impl State {
             at.monotonic,
             snapshot,
             |row| (row.id, row.parent.ok(), row.memory),
+            |row| row.name,
             |row| command(Path::new("/"), row),
         );
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
@@ -231,7 +232,8 @@ impl State {
     /// Keeps the processes of a recording at one time.
     pub fn tree(&mut self, tree: &ProcessesRow) {
         let Ok(at) = Duration::try_from_secs_f64(tree.t) else { return };
-        self.processes.update(at, &tree.rows, recorded_process, |row| {
+        let unnamed = |_: &ProcessRow| ProcessName::default();
+        self.processes.update(at, &tree.rows, recorded_process, unnamed, |row| {
             row.command.clone().unwrap_or_default()
         });
         self.keep_tree(at);
