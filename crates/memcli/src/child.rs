@@ -1,9 +1,13 @@
 //! The command that `run` starts and watches. No shell stands between.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
+
+use memtrack::processes::{ProcessId, ProcessRow};
 
 use crate::exit::{self, Failure};
 use crate::summary::End;
@@ -15,6 +19,8 @@ pub struct Child {
     pid: u32,
     /// memcli's own peak when it started: what `ru_maxrss` of the child carries through `exec`.
     inherited_peak: u64,
+    /// Processes that an earlier command left running.
+    strangers: Vec<u32>,
 }
 
 /// A child that has ended.
@@ -37,6 +43,9 @@ impl Child {
         };
         // Unknown counts as highest: then the child's figure is never taken for its own by mistake.
         let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
+        // Where the kernel refuses, what detaches itself between two samples is not seen.
+        let _ = sys::adopt_orphans();
+        let strangers = sys::children();
         let name = program.to_string_lossy();
         let child =
             Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
@@ -46,7 +55,7 @@ impl Child {
                 _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
                     .because(error),
             })?;
-        Ok(Self { pid: child.id(), inherited_peak })
+        Ok(Self { pid: child.id(), inherited_peak, strangers })
     }
 
     /// Its pid.
@@ -55,11 +64,30 @@ impl Child {
         self.pid
     }
 
-    /// Reaps it if it has ended.
+    /// Children of memcli that it has nothing to do with.
+    #[must_use]
+    pub fn strangers(&self) -> &[u32] {
+        &self.strangers
+    }
+
+    /// How many of its descendants still run: those that memcli was given, and of `seen` the others.
+    #[must_use]
+    pub fn left_running(&self, seen: &[ProcessRow]) -> u64 {
+        sys::reap(Some(self.pid));
+        let given = sys::children().into_iter().filter(|pid| !self.strangers.contains(pid));
+        let root = Path::new("/");
+        let seen = seen.iter().filter(|row| ProcessId::read(root, row.id.pid) == Ok(row.id));
+        let mut left: HashSet<u32> = given.chain(seen.map(|row| row.id.pid)).collect();
+        left.remove(&self.pid);
+        left.len() as u64
+    }
+
+    /// Reaps it if it has ended, and with it those that memcli was given.
     ///
     /// # Errors
     /// When the kernel knows no such child.
     pub fn try_wait(&self) -> io::Result<Option<Gone>> {
+        sys::reap(Some(self.pid));
         let ended = sys::try_wait(self.pid)?;
         Ok(ended.map(|ended| Gone {
             status: ended.status,

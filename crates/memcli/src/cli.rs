@@ -450,7 +450,7 @@ pub enum ConfigCommand {
     Schema,
     /// Say which values a changed file would change
     Diff(CandidateArgs),
-    /// The same, and which levels and verdicts recorded samples would have under it
+    /// Say what a changed file would change, and which levels and verdicts recorded samples would have under it
     Plan(PlanArgs),
     /// Write a first file, with a budget that fits this machine or container
     Init(InitArgs),
@@ -581,6 +581,9 @@ pub struct RollbackArgs {
 /// What `config check` takes.
 #[derive(Clone, Debug, Args)]
 pub struct CheckArgs {
+    /// Check this file in place of the global ones, as `--config` does
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub file: Option<PathBuf>,
     /// Speak JSON
     #[arg(long)]
     pub json: bool,

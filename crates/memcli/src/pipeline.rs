@@ -5,7 +5,9 @@
 
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
+use mempressure::{
+    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Transition,
+};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
@@ -99,6 +101,7 @@ pub struct Pipeline {
     kinds: Kinds,
     seen: Seen,
     latest: Option<Sample>,
+    headroom: Option<u64>,
     seq: u64,
 }
 
@@ -133,6 +136,18 @@ impl Series {
     }
 }
 
+fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -> Option<u64> {
+    let machine = sample.system.available.ok();
+    let cgroup = sample.cgroup.headroom.ok();
+    // A budget that nobody set is not among the signals.
+    let own = pressure.signals.contains(&Signal::Budget).then(|| {
+        let whole = sample.cgroup.limit.or(sample.system.total).ok();
+        let used = sample.process.footprint().ok()?;
+        Some(budget.total.resolve(whole)?.saturating_sub(used))
+    });
+    machine.into_iter().chain(cgroup).chain(own.flatten()).min()
+}
+
 impl Pipeline {
     /// A pipeline that has seen nothing of `target` yet.
     #[must_use]
@@ -148,6 +163,7 @@ impl Pipeline {
             policies,
             seen: Seen::default(),
             latest: None,
+            headroom: None,
             seq: 0,
         }
     }
@@ -169,6 +185,7 @@ impl Pipeline {
             budget: &budget.value,
             generation: pressure.generation,
         };
+        self.headroom = headroom(sample, &pressure.value, &budget.value);
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
             let alert = self.alarms.level(&transition, &leak.value);
@@ -181,8 +198,8 @@ impl Pipeline {
         self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
         let mut changed = false;
         if let Ok(bytes) = self.watched(sample) {
-            let headroom = self.headroom();
-            self.detector.set_limit(headroom.map(|headroom| bytes.saturating_add(headroom)));
+            let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
+            self.detector.set_limit(limit);
             if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
                 changed = true;
                 listen(&self.number(Event::Verdict(change)));
@@ -262,13 +279,11 @@ impl Pipeline {
         self.latest.as_ref()
     }
 
-    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    /// What is left until the first limit: of a cgroup, of the machine, or of the target's own budget where somebody set
+    /// one. As of the newest sample.
     #[must_use]
     pub fn headroom(&self) -> Option<u64> {
-        let sample = self.latest.as_ref()?;
-        let machine = sample.system.available.ok();
-        let cgroup = sample.cgroup.headroom.ok();
-        machine.into_iter().chain(cgroup).min()
+        self.headroom
     }
 
     fn note(&mut self, sample: &Sample) {

@@ -165,7 +165,11 @@ impl Session<'_> {
             track.value.base_interval(),
             track.generation,
         );
-        let source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
+        let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
+        if let Some(child) = &self.child {
+            source = source.adopting(child.strangers());
+        }
+        let processes = source.snapshot();
         let mut listeners = Listeners {
             screen,
             recorder: self.recorder.take(),
@@ -209,8 +213,14 @@ impl Session<'_> {
             .baseline
             .zip(measured.as_ref())
             .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
+        let left_running = self
+            .child
+            .as_ref()
+            .zip(ended.gone)
+            .map(|(child, _)| child.left_running(&processes.rows()));
         let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), compared);
         summary.alerts = listeners.alerted;
+        summary.left_running = left_running;
         if listeners.grows {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
         }
@@ -367,6 +377,7 @@ impl Session<'_> {
             samples: seen.samples,
             lost,
             processes: seen.processes,
+            left_running: None,
             peak,
             mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,

@@ -38,6 +38,9 @@ pub struct Summary {
     pub lost: u64,
     /// The most processes at one time; `null` when the target is none.
     pub processes: Option<u64>,
+    /// Processes that the command started and that ran on when it had ended; `null` when there is no command, or memcli ended
+    /// before it.
+    pub left_running: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
     /// The mean RSS of the samples.

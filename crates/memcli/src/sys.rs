@@ -110,6 +110,42 @@ pub fn try_wait(pid: u32) -> io::Result<Option<Ended>> {
     }
 }
 
+/// Has descendants whose parents end given to this process, in place of `init`.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// The children of the first thread of this process: those that it started, and those that it was given. None where the kernel
+/// keeps no such list.
+#[must_use]
+pub fn children() -> Vec<u32> {
+    let pid = std::process::id();
+    let list = std::fs::read_to_string(format!("/proc/self/task/{pid}/children"));
+    list.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// Reaps every child of this thread that has ended, up to `but`, whose figures somebody wants.
+pub fn reap(but: Option<u32>) {
+    let of_this_thread = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
+    loop {
+        // SAFETY: all-zero bytes are a valid `siginfo_t`.
+        let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a live, writable value of the right type.
+        let found = unsafe { libc::waitid(libc::P_ALL, 0, &raw mut info, of_this_thread) };
+        // SAFETY: `waitid` fills in this member, or leaves the zero that says that no child has ended.
+        let pid = unsafe { info.si_pid() };
+        let id = u32::try_from(pid).ok().filter(|id| found == 0 && *id != 0);
+        if id.is_none() || id == but {
+            return;
+        }
+        // SAFETY: no status is asked for. It has ended and is reaped nowhere else, so that this does not wait.
+        unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
+    }
+}
+
 /// Sends a signal to a child that has not been reaped, so that the pid is still its own.
 pub fn send_signal(pid: u32, number: i32) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {

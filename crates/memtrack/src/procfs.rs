@@ -8,7 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 
 use crate::held::Held;
 use crate::reading::{Absent, Reading};
-use crate::text::{column, decimal};
+use crate::text::{decimal, number};
 
 /// `stat` is one line of some 350 bytes; the command name in it is at most 64.
 const STAT_BUFFER: usize = 1024;
@@ -28,6 +28,9 @@ pub(crate) struct Stat {
     pub(crate) start: u64,
     pub(crate) minor_faults: u64,
     pub(crate) major_faults: u64,
+    /// It was asked for by the number of a thread that is not the process's first: only that one has a signal to send to the
+    /// parent at its end.
+    pub(crate) is_thread: bool,
 }
 
 impl Proc {
@@ -118,13 +121,21 @@ pub(crate) fn read_stat(file: &Held) -> Reading<Stat> {
     parse_stat(file.read(&mut buffer)?)
 }
 
-/// Fields as numbered in proc(5): 1 pid, 4 ppid, 10 minflt, 12 majflt, 22 starttime.
+/// Fields as numbered in proc(5): 1 pid, 4 ppid, 10 minflt, 12 majflt, 22 starttime, 38 exit_signal.
 fn parse_stat(text: &[u8]) -> Reading<Stat> {
     let (pid, _) = decimal(text).ok_or(Absent::Malformed)?;
     // The command name in brackets may itself hold brackets and blanks: fields count from the last bracket.
     let name_end = text.iter().rposition(|byte| *byte == b')').ok_or(Absent::Malformed)?;
     let fields = text.get(name_end + 1..).unwrap_or_default();
-    let field = |number: usize| column(fields, number - 3);
+    let mut words = fields.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    // One pass: each field is asked for after the one before it.
+    let mut next = 3;
+    let mut word = |number: usize| {
+        let skipped = number - next;
+        next = number + 1;
+        words.nth(skipped)
+    };
+    let mut field = |field: usize| word(field).map_or(Err(Absent::Malformed), number);
     let narrow = |value: u64| u32::try_from(value).map_err(|_| Absent::Malformed);
     Ok(Stat {
         pid: narrow(pid)?,
@@ -132,6 +143,7 @@ fn parse_stat(text: &[u8]) -> Reading<Stat> {
         minor_faults: field(10)?,
         major_faults: field(12)?,
         start: field(22)?,
+        is_thread: word(38) == Some(b"-1"),
     })
 }
 
@@ -148,7 +160,14 @@ mod tests {
     fn stat_is_read_whatever_the_process_is_called() {
         let line =
             b"42 (a (b) c) 1) S 7 42 42 0 -1 4194304 100 5 3 6 1 2 0 0 20 0 3 0 777 1000 10\n";
-        let stat = Stat { pid: 42, parent: 7, start: 777, minor_faults: 100, major_faults: 3 };
+        let stat = Stat {
+            pid: 42,
+            parent: 7,
+            start: 777,
+            minor_faults: 100,
+            major_faults: 3,
+            is_thread: false,
+        };
         assert_eq!(parse_stat(line), Ok(stat));
         assert_eq!(parse_stat(b"42 (cut) S 7 42\n"), Err(Absent::Malformed));
         assert_eq!(parse_stat(b""), Err(Absent::Malformed));

@@ -148,6 +148,9 @@ pub struct SystemMemory {
     /// RAM that swap on zram takes up: such swap frees less than it holds. Of the devices that were swapped to
     /// (`/proc/swaps`) when the source was opened; absent without any.
     pub zram: Reading<u64>,
+    /// How long before the sample all of this was read: beside a process that is read several times a second, and while more
+    /// than half of the machine is available, it stands for up to 0.9 s.
+    pub age: Duration,
 }
 
 impl Default for SystemMemory {
@@ -166,6 +169,7 @@ impl SystemMemory {
             swap_total: Err(why),
             swap_free: Err(why),
             zram: Err(why),
+            age: Duration::ZERO,
         }
     }
 }

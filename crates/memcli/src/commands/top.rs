@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, after, bounded, never, select};
 use crossterm::event::{self, Event as Input, KeyEvent};
 use memcfg::live::Reload;
 use mempressure::PressureConfig;
-use memtrack::processes::Snapshot;
+use memtrack::processes::{ProcessName, Snapshot};
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
 use memtrack::units::format_duration;
@@ -136,6 +136,8 @@ fn input() -> io::Result<Receiver<Input>> {
 /// What turns samples into what is shown.
 struct Feed {
     found: Found,
+    /// What the kernel calls the first process of the target.
+    name: Option<ProcessName>,
     ancestors: Ancestors,
     thresholds: Settings<PressureConfig>,
     pipeline: Pipeline,
@@ -155,7 +157,8 @@ impl Feed {
     ) -> Self {
         let pipeline = Pipeline::new(&found.watched, policies);
         let ancestors = Ancestors::unknown();
-        Self { found, ancestors, thresholds, pipeline, snapshot, delivery: None, recorder: None }
+        let (name, delivery, recorder) = (None, None, None);
+        Self { found, name, ancestors, thresholds, pipeline, snapshot, delivery, recorder }
     }
 
     fn sample(&mut self, state: &mut State, sample: &Sample) {
@@ -182,8 +185,13 @@ impl Feed {
             limit: self.ancestors.nearest(sample),
             thresholds: self.thresholds.load().value.thresholds,
         };
-        state.label = label(&self.found, sample);
         let rows = self.snapshot.rows();
+        let name = rows.first().map(|first| first.name);
+        if !state.recorded && name != self.name {
+            // A wrapper becomes the program that it starts.
+            (self.name, self.found.label) = (name, self.found.label_now());
+        }
+        state.label = label(&self.found, sample);
         state.observe(sample, judged, &rows);
     }
 

@@ -237,6 +237,10 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
         row("where", self::places(places));
     }
     row("level", level(summary));
+    if let Some(left @ 1..) = summary.left_running {
+        let verb = if left == 1 { "runs" } else { "run" };
+        row("left", format!("{} that it started still {verb}", counted(left, "process")));
+    }
     for alert in &summary.alerts.told {
         let word = Painted(severity_style(alert.severity), crate::alert::word(alert.severity));
         row("alert", format!("{word}, {} into the watch: {}", Span(seconds(alert.t)), alert.text));

@@ -76,6 +76,7 @@ fn summary(peak: u64, rate: f64) -> Summary {
         samples: 600,
         lost: 0,
         processes: Some(3),
+        left_running: Some(if rate > 0.0 { 2 } else { 0 }),
         peak: Peak {
             rss_bytes: Some(peak),
             exact: true,

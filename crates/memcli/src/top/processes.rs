@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use memtrack::ProcessMemory;
-use memtrack::processes::ProcessId;
+use memtrack::processes::{ProcessId, ProcessName};
 
 /// Gains are over this time.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -38,6 +38,7 @@ pub struct Processes {
 
 #[derive(Debug)]
 struct Known {
+    name: ProcessName,
     command: String,
     sizes: VecDeque<(Duration, u64)>,
 }
@@ -58,12 +59,14 @@ impl Processes {
         &self.rows
     }
 
-    /// Takes the processes of the sample at `now`, of which `part` is what changes. `command` is asked once for each process.
+    /// Takes the processes of the sample at `now`, of which `part` is what changes. `command` is asked once for each process, and again when its
+    /// `name` is another: it has become another program.
     pub fn update<T>(
         &mut self,
         now: Duration,
         snapshot: &[T],
         part: impl Fn(&T) -> (ProcessId, Option<u32>, ProcessMemory),
+        name_of: impl Fn(&T) -> ProcessName,
         command: impl Fn(&T) -> String,
     ) -> Turnover {
         let mut turnover = Turnover::default();
@@ -84,8 +87,12 @@ impl Processes {
             let known = self.known.entry(id).or_insert_with(|| {
                 let command = command(process);
                 turnover.started.push(name(id, &command));
-                Known { command, sizes: VecDeque::new() }
+                Known { name: name_of(process), command, sizes: VecDeque::new() }
             });
+            let renamed = name_of(process);
+            if known.name != renamed {
+                (known.name, known.command) = (renamed, command(process));
+            }
             let gain = memory.private().ok().and_then(|bytes| known.gain(now, bytes));
             rows.push(Row { id, parent, depth: 0, command: known.command.clone(), memory, gain });
         }
@@ -94,6 +101,17 @@ impl Processes {
         }
         self.rows = as_tree(rows);
         turnover
+    }
+}
+
+impl Processes {
+    /// Takes the memory of the only process there is: a recording tells it with each sample, and its processes seldom.
+    pub fn alone(&mut self, now: Duration, memory: ProcessMemory) {
+        let [row] = self.rows.as_mut_slice() else { return };
+        let known = self.known.get_mut(&row.id);
+        let private = memory.private().ok();
+        row.gain = known.zip(private).and_then(|(known, bytes)| known.gain(now, bytes));
+        row.memory = memory;
     }
 }
 
@@ -158,7 +176,13 @@ mod tests {
 
     fn update(processes: &mut Processes, second: u64, snapshot: &[One]) -> Turnover {
         let command = |(id, ..): &One| format!("worker --number {}", id.pid);
-        processes.update(Duration::from_secs(second), snapshot, |one| *one, command)
+        processes.update(
+            Duration::from_secs(second),
+            snapshot,
+            |one| *one,
+            |_| ProcessName::default(),
+            command,
+        )
     }
 
     #[test]
@@ -169,6 +193,21 @@ mod tests {
         assert_eq!(turnover, Turnover::default(), "who is there at the start did not start");
         let shown: Vec<_> = processes.rows().iter().map(|row| (row.id.pid, row.depth)).collect();
         assert_eq!(shown, [(1, 0), (3, 1), (2, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn a_process_that_becomes_another_program_is_shown_as_that() {
+        let mut processes = Processes::default();
+        for name in ["sh", "python3", "python3"] {
+            processes.update(
+                Duration::ZERO,
+                &[row(1, 0, 5)],
+                |one| *one,
+                |_| ProcessName::new(name.as_bytes()),
+                |_| format!("{name} x"),
+            );
+            assert_eq!(processes.rows()[0].command, format!("{name} x"));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use memleak::Verdict;
 use mempressure::{Machine, Status, Thresholds};
-use memtrack::processes::{ProcessId, ProcessRow as Live};
+use memtrack::processes::{ProcessId, ProcessName, ProcessRow as Live};
 use memtrack::source::Target as Watched;
 use memtrack::{ProcessMemory, Reading, Sample};
 
@@ -17,6 +17,8 @@ use crate::top::keys::Action;
 use crate::top::processes::{Processes, Row, Turnover};
 use crate::trace::tree::{ProcessRow, ProcessesRow};
 
+/// A process that is alone in a recording is kept this often.
+const ALONE: Duration = Duration::from_secs(1);
 /// Times of a recording at which its processes are kept.
 const TREES: usize = 1024;
 /// Events kept.
@@ -181,12 +183,16 @@ impl State {
         self.sample = Some(*sample);
         self.judged = judged;
         if self.recorded {
+            if sample.process.processes == Ok(1) {
+                self.alone(at.monotonic, sample.process);
+            }
             return;
         }
         let turnover = self.processes.update(
             at.monotonic,
             snapshot,
             |row| (row.id, row.parent.ok(), row.memory),
+            |row| row.name,
             |row| command(Path::new("/"), row),
         );
         self.note_turnover(&crate::output::human::time_of_day(at.wall), turnover);
@@ -226,6 +232,23 @@ impl State {
     /// Keeps the processes of a recording at one time.
     pub fn tree(&mut self, tree: &ProcessesRow) {
         let Ok(at) = Duration::try_from_secs_f64(tree.t) else { return };
+        let unnamed = |_: &ProcessRow| ProcessName::default();
+        self.processes.update(at, &tree.rows, recorded_process, unnamed, |row| {
+            row.command.clone().unwrap_or_default()
+        });
+        self.keep_tree(at);
+    }
+
+    /// The same for one process alone, which a recording tells with its samples.
+    fn alone(&mut self, at: Duration, memory: ProcessMemory) {
+        self.processes.alone(at, memory);
+        let last = self.trees.back().map(|(last, _)| *last);
+        if last.is_some_and(|last| at.saturating_sub(last) >= ALONE) {
+            self.keep_tree(at);
+        }
+    }
+
+    fn keep_tree(&mut self, at: Duration) {
         if self.trees.len() == TREES {
             // Every other one goes, so that the whole recording stays within reach.
             let mut keep = false;
@@ -234,9 +257,6 @@ impl State {
                 keep
             });
         }
-        self.processes.update(at, &tree.rows, recorded_process, |row| {
-            row.command.clone().unwrap_or_default()
-        });
         self.trees.push_back((at, self.processes.rows().to_vec()));
     }
 
@@ -519,6 +539,26 @@ pub(crate) mod tests {
         assert_eq!((state.filter.as_str(), state.typing), ("W", false));
         state.act(Action::Live, 60);
         assert_eq!(shown(&state).len(), 2);
+    }
+
+    #[test]
+    fn a_process_alone_in_a_recording_is_as_large_as_the_sample_under_the_cursor() {
+        let mut state = fed(0, |_| 0);
+        (state.recorded, state.history) = (true, History::new(true));
+        let alone = ProcessRow { pid: 1, start: 1, rss: Some(1), ..ProcessRow::default() };
+        state.tree(&ProcessesRow { t: 0.0, rows: vec![alone], more: 0 });
+        let judged = state.judged.clone();
+        for second in 0..60u64 {
+            let stamp = Stamp::synthetic(Duration::from_secs(second));
+            let mut sample = Sample::empty(stamp);
+            (sample.process.rss, sample.process.processes) = (Ok(second << 20), Ok(1));
+            state.observe(&sample, judged.clone(), &[]);
+        }
+        let shown =
+            |state: &State| state.process_rows().map(|row| row.memory.rss).collect::<Vec<_>>();
+        assert_eq!(shown(&state), [Ok(59 << 20)]);
+        state.act(Action::Scrub(-9), 60);
+        assert_eq!(shown(&state), [Ok(50 << 20)]);
     }
 
     #[test]

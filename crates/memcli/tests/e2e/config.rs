@@ -108,8 +108,10 @@ fn the_limit_of_the_command_line_is_a_budget() {
 fn check_says_ok_or_shows_every_problem_where_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let good = write(folder.path(), "schema_version = 3\n[pressure]\nhold = \"20s\"\n");
-    let said = run(&["config", "check", "--config", &good]);
-    assert_eq!((said.code, said.stdout), (0, format!("ok: {good}\n")));
+    for words in [&["--config", &good][..], &[&good]] {
+        let said = run(&[&["config", "check"], words].concat());
+        assert_eq!((said.code, said.stdout), (0, format!("ok: {good}\n")));
+    }
 
     let bad = write(folder.path(), "schema_version = 3\n[pressure]\nholt = \"20s\"\nband = 2\n");
     let said = run(&["config", "check", "--config", &bad]);

@@ -502,25 +502,6 @@ fn doctor_finds_a_mistake_in_the_configuration() {
 }
 
 #[test]
-fn completions_are_scripts_that_their_shells_accept() {
-    for shell in ["bash", "zsh", "fish"] {
-        let said = run(&["completions", shell]);
-        assert_eq!(said.code, 0, "{}", said.stderr);
-        for command in ["status", "top", "leak", "run", "watch", "doctor"] {
-            assert!(said.stdout.contains(command), "{command} in {shell}");
-        }
-        // Where the shell is installed it must also parse the script.
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("script");
-        std::fs::write(&path, &said.stdout).unwrap();
-        if let Ok(parsed) = Command::new(shell).arg("-n").arg(&path).status() {
-            assert!(parsed.success(), "{shell}");
-        }
-    }
-    assert_eq!(run(&["completions", "tcsh"]).code, 64);
-}
-
-#[test]
 fn man_pages_cover_every_command() {
     let said = run(&["man"]);
     assert_eq!(said.code, 0);

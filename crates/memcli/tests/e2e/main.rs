@@ -8,8 +8,10 @@
 )]
 
 mod alerts;
+mod completions;
 mod config;
 mod config_edit;
+mod detached;
 mod look;
 mod main_job;
 mod newcomer;

@@ -178,6 +178,24 @@ fn growth_and_time_to_the_limit_are_gates() {
 }
 
 #[test]
+fn the_limit_that_was_given_is_one_to_run_into() {
+    let (said, summary) = run_summed(&[
+        "demo",
+        "leak",
+        "--for",
+        "8s",
+        "--limit",
+        "400MiB",
+        "--fail-on",
+        "limit-in:10m",
+    ]);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let seconds = number(&summary, "/gates/0/value");
+    // Some 190 s at 2 MiB/s.
+    assert!((100.0..400.0).contains(&seconds), "{summary}");
+}
+
+#[test]
 fn an_interrupt_reaches_the_command_first_and_the_summary_still_comes() {
     // The command ends by its own decision when it is told to: with 3.
     let script = "trap 'echo told; exit 3' INT; echo ready; while :; do sleep 0.05; done";

@@ -169,15 +169,10 @@ impl Member {
     /// The kernel may leave out siblings while one of them exits, so this is a quick look and no census.
     pub(crate) fn children(&mut self, proc: &Proc, hold: bool, mut visit: impl FnMut(u32)) {
         if self.children.is_none() {
-            let mut name = [0; 32];
-            let name = task_children(&mut name, self.id.pid);
-            self.children = proc.file(self.id.pid, name).ok();
+            self.children = open_children(proc, self.id.pid).ok();
         }
-        let mut buffer = [0; CHILDREN_BUFFER];
-        if let Some(Ok(text)) = self.children.as_ref().map(|file| file.read_words(&mut buffer)) {
-            let pids = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-            pids.filter_map(|word| u32::try_from(crate::text::number(word).ok()?).ok())
-                .for_each(&mut visit);
+        if let Some(file) = &self.children {
+            read_children(file, &mut visit);
         }
         if !hold {
             self.children = None;
@@ -201,6 +196,19 @@ impl Member {
     pub(crate) fn release(&mut self) {
         (self.status, self.stat, self.children) = (None, None, None);
     }
+}
+
+/// The list of the children of the first thread of `pid`.
+pub(super) fn open_children(proc: &Proc, pid: u32) -> Reading<Held> {
+    proc.file(pid, task_children(&mut [0; 32], pid))
+}
+
+/// Calls `visit` with each pid of such a list, as far as they fit the buffer.
+pub(super) fn read_children(file: &Held, visit: impl FnMut(u32)) {
+    let mut buffer = [0; CHILDREN_BUFFER];
+    let Ok(text) = file.read_words(&mut buffer) else { return };
+    let pids = text.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    pids.filter_map(|word| u32::try_from(crate::text::number(word).ok()?).ok()).for_each(visit);
 }
 
 fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {

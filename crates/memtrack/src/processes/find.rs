@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::cgroup::Hierarchy;
-use crate::held::slurp;
+use crate::held::{Held, slurp};
 use crate::processes::census::Schedule;
-use crate::processes::files::Member;
+use crate::processes::files::{Member, open_children, read_children};
 use crate::processes::table::Table;
 use crate::procfs::Proc;
 use crate::reading::{Absent, Reading};
@@ -21,28 +21,54 @@ const PROCS_LIMIT: u64 = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Descendants {
     newest_pid: Reading<u64>,
+    /// Something was started before the last look: the lists may have left out siblings of one that was just ending.
+    started_before: bool,
     /// The last scan that was looked through.
     scan: u64,
+    adopted: Option<Adopted>,
+}
+
+/// The processes that this one is given when their parents end, because it asked for that.
+#[derive(Debug)]
+struct Adopted {
+    own: u32,
+    children: Held,
+    /// Children that are not the target's.
+    strangers: Vec<u32>,
 }
 
 impl Descendants {
     pub(super) fn new(table: &mut Table) -> Self {
         table.census.join(&table.proc);
-        Self { newest_pid: Err(Absent::NotRead), scan: 0 }
+        Self { newest_pid: Err(Absent::NotRead), started_before: false, scan: 0, adopted: None }
+    }
+
+    /// Takes in whoever becomes a child of the first thread of this process, but for `strangers`.
+    pub(super) fn adopt(&mut self, proc: &Proc, strangers: &[u32]) {
+        self.adopted = proc.own_stat().ok().and_then(|own| {
+            let children = open_children(proc, own.pid).ok()?;
+            Some(Adopted { own: own.pid, children, strangers: strangers.to_vec() })
+        });
     }
 
     pub(super) fn find(&mut self, members: &mut Vec<Member>, table: &mut Table, now: Instant) {
         let newest = table.census.newest_pid();
         let started = newest.is_err() || newest != self.newest_pid;
         self.newest_pid = newest;
-        let scan = table.census.scan(&table.proc, now);
+        let again = std::mem::replace(&mut self.started_before, started);
+        // The kernel keeps a list for each thread, and that of the first is the one that is read.
+        let hidden = members.iter().any(|member| member.memory.threads != Ok(1));
+        let scan = table.census.scan(&table.proc, now, hidden);
         let scanned = scan != self.scan;
         self.scan = scan;
-        if !started && !scanned {
+        if !started && !again && !scanned {
             return;
         }
         table.known.clear();
         table.known.extend(members.iter().map(|member| member.id.pid));
+        if let Some(adopted) = &self.adopted {
+            admit_adopted(members, table, adopted, scanned);
+        }
         let mut index = 0;
         // Grows while it runs: the children of new members are asked for as well.
         while let Some(parent) = members.get_mut(index) {
@@ -64,6 +90,26 @@ impl Descendants {
             index += 1;
         }
     }
+}
+
+/// Takes in what this process was given. It does not end meanwhile, so that its children are its own.
+fn admit_adopted(members: &mut Vec<Member>, table: &mut Table, adopted: &Adopted, scanned: bool) {
+    let mut found = std::mem::take(&mut table.found);
+    found.clear();
+    read_children(&adopted.children, |child| found.push(child));
+    if scanned {
+        found.extend((0..).map_while(|nth| table.census.child(adopted.own, nth)));
+    }
+    for child in &found {
+        if !table.known.contains(child)
+            && !adopted.strangers.contains(child)
+            && let Ok(member) = table.member(*child, |stat| stat.parent == adopted.own)
+        {
+            members.push(member);
+            table.known.insert(*child);
+        }
+    }
+    table.found = found;
 }
 
 /// Takes `pid` in if it is a child of the member at `parent`.

@@ -104,6 +104,13 @@ impl Set {
         Ok(Self { finder: Finder::Tree(Descendants::new(table)), ..set })
     }
 
+    /// Adds to a tree what this process is given of it; see [`Descendants::adopt`].
+    pub(crate) fn adopt(&mut self, table: &Table, strangers: &[u32]) {
+        if let Finder::Tree(descendants) = &mut self.finder {
+            descendants.adopt(&table.proc, strangers);
+        }
+    }
+
     /// As [`Processes::cgroup`].
     pub(crate) fn cgroup(table: &Table, hierarchy: &Hierarchy) -> Self {
         let finder = Finder::Cgroup(CgroupMembers::new(table, hierarchy));

@@ -26,6 +26,11 @@ pub const PSS_INTERVAL: Duration = Duration::from_secs(1);
 /// A reading that is predicted to take longer than this is not made.
 pub const PSS_LONGEST: Duration = Duration::from_millis(100);
 
+/// While the same processes have about the same RSS, PSS is measured again only after this time.
+pub const PSS_STANDS: Duration = Duration::from_secs(5);
+/// About the same: within this share of what it was.
+const SAME_SHARE: u64 = 32;
+
 /// When this share of the RSS belongs to processes that have come or gone since the measurement, the rest of it is no
 /// measure either: what they share is divided among others now.
 const STALE_SHARE: f64 = 0.1;
@@ -59,6 +64,8 @@ pub(crate) struct Pss {
     /// Each process as measured last, in order; empty before.
     measured: Vec<Part>,
     measured_at: Reading<Duration>,
+    /// The RSS of the whole when that was asked for, as `status` had it.
+    measured_rss: u64,
     spare: Vec<Part>,
     mappings: MappingReadings,
 }
@@ -80,6 +87,7 @@ impl Pss {
             target: None,
             measured: Vec::new(),
             measured_at: Err(Absent::NotRead),
+            measured_rss: 0,
             spare: Vec::new(),
             mappings: MappingReadings::default(),
         }
@@ -117,7 +125,7 @@ impl Pss {
         now: Duration,
         account: &mut Account,
         rss: Reading<u64>,
-        ids: impl Iterator<Item = ProcessId>,
+        ids: impl Iterator<Item = ProcessId> + Clone,
         always: bool,
     ) -> bool {
         let fresh = self.take_answer(now, account);
@@ -129,8 +137,10 @@ impl Pss {
             Ok(rss) if self.budget.is_too_dear(now, kind, rss) => {
                 self.refuse(kind, Absent::TooDear);
             }
+            Ok(rss) if kind == Kind::Sums && self.stands(now, rss, ids.clone()) => {}
             Ok(rss) => {
                 if let Some(taken) = self.budget.afford(&mut account.credit, now, kind, rss) {
+                    self.measured_rss = rss;
                     self.ask(root, now, account, kind, taken, ids);
                 }
             }
@@ -155,6 +165,20 @@ impl Pss {
         let estimate = estimate(&self.measured, fresh, age, processes.memory_mut());
         sum.pss = self.measured_at.and(estimate);
         sum.pss_age = sum.pss.and(age);
+    }
+
+    /// Whether what was measured last need not be measured again yet: the estimate from it is as good as it was.
+    fn stands(&self, now: Duration, rss: u64, mut ids: impl Iterator<Item = ProcessId>) -> bool {
+        let Ok(at) = self.measured_at else { return false };
+        let measured = |id| self.measured.binary_search_by_key(&id, |part| part.id).is_ok();
+        let mut count = 0;
+        now.saturating_sub(at) < PSS_STANDS
+            && rss.abs_diff(self.measured_rss) <= self.measured_rss / SAME_SHARE
+            && ids.all(|id| {
+                count += 1;
+                measured(id)
+            })
+            && count == self.measured.len()
     }
 
     /// Nobody waits for what will not come. What was measured before stands.

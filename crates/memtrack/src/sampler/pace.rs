@@ -21,6 +21,8 @@ const STALL_WINDOW: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
     before: Option<(Stamp, Option<u64>, Option<u64>)>,
+    /// When the headroom was read last.
+    headroom_read: Duration,
     /// Bytes each second; 0 or more.
     growth: f64,
     stalled: bool,
@@ -31,9 +33,19 @@ impl Pace {
     /// The time from this sample to the next.
     pub(crate) fn next(&mut self, sample: &Sample, config: &TrackConfig) -> Duration {
         let base = config.base_interval();
-        let headroom = headroom(sample, self.before.and_then(|(_, had, _)| had));
+        let now = headroom(sample);
+        let kept = self.before.and_then(|(_, had, _)| had);
+        let headroom = now.unwrap_or(kept);
         let footprint = sample.process.footprint().ok();
-        self.see(sample.at, headroom, footprint);
+        // What was lost, was lost since it was read, and not since the sample before.
+        let of_machine = headroom.is_some() && headroom == sample.system.available.ok();
+        let age = if of_machine { sample.system.age } else { Duration::ZERO };
+        let read = sample.at.monotonic.saturating_sub(age);
+        let before = self.headroom_read;
+        if now.is_some() {
+            self.headroom_read = read;
+        }
+        self.see(sample.at, headroom, footprint, read.saturating_sub(before));
         if !config.adaptive {
             return base;
         }
@@ -62,7 +74,13 @@ impl Pace {
         self.stalled = true;
     }
 
-    fn see(&mut self, at: Stamp, headroom: Option<u64>, footprint: Option<u64>) {
+    fn see(
+        &mut self,
+        at: Stamp,
+        headroom: Option<u64>,
+        footprint: Option<u64>,
+        shrunk_within: Duration,
+    ) {
         let before = self.before.replace((at, headroom, footprint));
         let Some((then, had, was)) = before else { return };
         let seconds = at.monotonic.saturating_sub(then.monotonic).as_secs_f64();
@@ -73,7 +91,8 @@ impl Pace {
         }
         let shrunk = had.zip(headroom).map_or(0, |(had, has)| had.saturating_sub(has));
         let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
-        let seen = shrunk.max(grown) as f64 / seconds;
+        let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
+        let seen = shrunk.max(grown as f64 / seconds);
         self.growth = seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()));
         // What halves for ever is as good as nothing below a page each second.
         if self.growth < 4096.0 {
@@ -82,19 +101,17 @@ impl Pace {
     }
 }
 
-/// What may still be taken before the first limit, be it the cgroup's or the machine's.
+/// What may still be taken before the first limit, be it the cgroup's or the machine's, if there is one.
 ///
-/// Where one of them is there and could not be read, it is what it was `before`: with the other alone the headroom would jump,
-/// and jump back, which looks like growth.
-fn headroom(sample: &Sample, before: Option<u64>) -> Option<u64> {
+/// `None` where one of them is there and could not be read: with the other alone the headroom would jump, and jump back, which
+/// looks like growth.
+fn headroom(sample: &Sample) -> Option<Option<u64>> {
     let parts = [sample.system.available, sample.cgroup.headroom];
     let lasting = |why| {
         matches!(why, Absent::Unlimited | Absent::Unsupported | Absent::NotRead | Absent::Denied)
     };
-    if parts.iter().any(|part| part.is_err_and(|why| !lasting(why))) {
-        return before;
-    }
-    parts.into_iter().flatten().min()
+    let readable = parts.iter().all(|part| part.is_ok() || part.is_err_and(lasting));
+    readable.then(|| parts.into_iter().flatten().min())
 }
 
 #[cfg(test)]
@@ -151,7 +168,25 @@ mod tests {
         let unread = pace.next(&read(12_001, Err(Absent::Failed(5))), &config());
         assert!(unread < filling * 2, "{filling:?} {unread:?}");
         // Without a limit it is the machine's from then on.
-        assert_eq!(headroom(&read(0, Err(Absent::Unlimited)), Some(1)), Some(24 << 30));
+        assert_eq!(headroom(&read(0, Err(Absent::Unlimited))), Some(Some(24 << 30)));
+    }
+
+    #[test]
+    fn what_the_machine_lost_between_two_readings_is_no_loss_within_one_tick() {
+        let read = |ms, available, age| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(ms)));
+            sample.system.available = Ok(available);
+            sample.system.age = Duration::from_millis(age);
+            sample
+        };
+        let config = TrackConfig { interval: Some(Duration::from_millis(100)), ..config() };
+        let mut pace = Pace::default();
+        for ms in (0..900).step_by(100) {
+            pace.next(&read(ms, 1000 * MIB, ms), &config);
+        }
+        // 100 MiB within 0.9 s: 900 MiB last longer than 2 s.
+        assert_eq!(pace.next(&read(900, 900 * MIB, 0), &config), Duration::from_millis(100));
+        assert_eq!(pace.next(&read(1000, 100 * MIB, 0), &config), MIN_INTERVAL, "within one tick");
     }
 
     #[test]

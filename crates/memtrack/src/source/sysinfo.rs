@@ -71,6 +71,7 @@ impl Source for SysinfoSource {
             swap_total: swap(total, self.system.total_swap()),
             swap_free: swap(total, self.system.free_swap()),
             zram: unsupported,
+            age: std::time::Duration::ZERO,
         };
         Ok(sample)
     }

@@ -82,6 +82,7 @@ pub fn system_memory() -> BoxedStrategy<SystemMemory> {
             swap_total,
             swap_free,
             zram,
+            age: Duration::ZERO,
         })
         .boxed()
 }

@@ -13,6 +13,10 @@ use crate::source::linux::system::System;
 use crate::source::linux::target::{LinuxTarget, REFRESH};
 use crate::source::{Clock, Target};
 
+/// How long the machine's memory stands while there is plenty: short of a second, so that who samples each second reads it
+/// each time.
+const STANDS: Duration = Duration::from_millis(900);
+
 /// A machine on which any number of targets is read together.
 ///
 /// In each tick the machine's own figures and each cgroup are read once, when the first target asks for them, and stand
@@ -45,6 +49,8 @@ pub struct LinuxMachine {
     system: System,
     /// The machine's memory as of this tick, once a target asked.
     memory: Option<SystemMemory>,
+    /// When it was read last, and what it was.
+    memory_read: Option<(Duration, SystemMemory)>,
     /// The kernel brings these figures up to date every 2 s (`PSI_FREQ`): reading them on each fast tick would tell nothing.
     stalls: PsiMemory,
     stalls_read: Option<Duration>,
@@ -79,6 +85,7 @@ impl LinuxMachine {
             rounds: 0,
             system: System::open(root),
             memory: None,
+            memory_read: None,
             stalls: PsiMemory::default(),
             stalls_read: None,
             table,
@@ -125,22 +132,44 @@ impl LinuxMachine {
         self.process
     }
 
-    pub(super) fn memory(&mut self) -> SystemMemory {
-        *self.memory.get_or_insert_with(|| self.system.memory())
+    /// The machine's memory; with `may_stand`, what was read a moment ago as long as there is plenty.
+    pub(super) fn memory(&mut self, now: Duration, may_stand: bool) -> SystemMemory {
+        if let Some(memory) = self.memory {
+            return memory;
+        }
+        let memory = match self.memory_read {
+            Some((at, memory)) if may_stand && stands(&memory, now.saturating_sub(at)) => {
+                SystemMemory { age: now.saturating_sub(at), ..memory }
+            }
+            _ => {
+                let memory = self.system.memory();
+                self.memory_read = Some((now, memory));
+                memory
+            }
+        };
+        *self.memory.insert(memory)
     }
 
     pub(super) fn stalls(&mut self, now: Duration) -> PsiMemory {
         if self.stalls_read.is_none_or(|last| now.saturating_sub(last) >= REFRESH) {
-            self.stalls_read = Some(now);
-            self.stalls = self.system.pressure();
+            let stalls = self.system.pressure();
+            let before = std::mem::replace(&mut self.stalls, stalls);
+            let lost = before.some.total_us.is_ok() && stalls.some.total_us.is_err();
+            self.stalls_read = Some(now).filter(|_| !lost);
         }
         self.stalls
     }
 
-    /// The next target to ask has them read anew.
-    pub(super) fn forget_stalls(&mut self) {
-        self.stalls_read = None;
+    /// The next target to ask has everything read anew.
+    pub(super) fn forget(&mut self) {
+        (self.stalls_read, self.memory_read) = (None, None);
     }
+}
+
+/// Whether the machine's memory need not be read again yet. Reading it costs as much as reading a process does.
+fn stands(memory: &SystemMemory, age: Duration) -> bool {
+    let plenty = memory.total.ok().zip(memory.available.ok());
+    age < STANDS && plenty.is_some_and(|(total, available)| available > total / 2)
 }
 
 /// One round of reading the targets of a machine.

@@ -58,6 +58,18 @@ impl LinuxSource {
         self
     }
 
+    /// The same source, whose tree holds on to descendants that this process is given when their parents end.
+    ///
+    /// A process that forks twice and lets the one in between end is else nobody's descendant, and invisible unless a sample
+    /// saw it before. For a program that started the tree and asked for such processes (`PR_SET_CHILD_SUBREAPER`, before
+    /// it did): each becomes a child of its first thread. `strangers` are children of that thread which are not the
+    /// tree's; those that other threads started are none of it in any case.
+    #[must_use]
+    pub fn adopting(mut self, strangers: &[u32]) -> Self {
+        self.target.adopt(&self.machine, strangers);
+        self
+    }
+
     /// The processes behind the newest sample. Take it before the source goes into a sampler.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -120,7 +132,8 @@ impl Source for LinuxSource {
     }
 
     fn woken(&mut self) {
-        self.machine.forget_stalls();
+        self.machine.forget();
+        self.target.forget();
     }
 }
 
@@ -313,6 +326,8 @@ mod tests {
                 let whole = source.read(&config).unwrap();
                 let mut k = 0;
                 loop {
+                    // Of what is kept for a moment nothing would be read, and no read would fail.
+                    source.woken();
                     arm(k, fault);
                     let struck = source.read(&config).unwrap();
                     let passed_clean = disarm();

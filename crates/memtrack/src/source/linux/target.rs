@@ -88,10 +88,17 @@ impl LinuxTarget {
         }
         let now = at.monotonic;
         sample.process = self.read_processes(tick.machine, config.tier, now)?;
-        sample.system = tick.machine.memory();
+        sample.system = tick.machine.memory(now, self.processes.is_some());
         sample.psi = tick.machine.stalls(now);
         sample.cgroup = self.read_cgroup(tick, sample.system.total, now)?;
         Ok(sample)
+    }
+
+    /// See [`LinuxSource::adopting`](super::LinuxSource::adopting).
+    pub(super) fn adopt(&mut self, machine: &LinuxMachine, strangers: &[u32]) {
+        if let Some(set) = &mut self.processes {
+            set.adopt(&machine.table, strangers);
+        }
     }
 
     /// The processes behind the newest sample.
@@ -204,22 +211,34 @@ impl LinuxTarget {
                 return Err(SourceError::Ended);
             }
         }
-        // Where nothing limits a process, usage and counters decide nothing: every so often is enough. The limits themselves
-        // are read each time, for one may be set at any moment.
+        // Where nothing limits a process, its cgroup decides nothing: every so often is enough. A limit that is set is seen as
+        // late as a move to a cgroup that has one.
         if !due
             && self.unlimited.limit == Err(Absent::Unlimited)
+            && self.unlimited.high.is_err()
             && !matches!(self.target, Target::Cgroup(_))
-            && cgroup.is_unlimited_in(tick.round, machine_total)
         {
             return Ok(self.unlimited);
         }
-        self.unlimited = cgroup.read_in(tick.round, machine_total);
+        let mut now = cgroup.read_in(tick.round, machine_total);
+        let before = std::mem::replace(&mut self.unlimited, now);
+        // A reading that failed stands for itself alone.
+        if before.usage.is_ok() && now.usage.is_err()
+            || before.events.oom_kill.is_ok() && now.events.oom_kill.is_err()
+        {
+            self.refreshed = None;
+        }
         if moved {
             // What another cgroup has counted before is nothing that happened to the target: whoever takes differences
             // begins anew.
-            self.unlimited.events = CgroupEvents::default();
+            now.events = CgroupEvents::default();
         }
-        Ok(self.unlimited)
+        Ok(now)
+    }
+
+    /// The next read reads everything anew.
+    pub(super) fn forget(&mut self) {
+        self.refreshed = None;
     }
 }
 
