@@ -3,10 +3,12 @@
 use std::f64::consts::PI;
 
 use crate::detector::Detector;
-use crate::growth::{Growth, evenness, stands_still};
+use crate::growth::Growth;
+use crate::rest::{rest_gain, stands_still};
 use crate::saturation::beats_cycle;
 use crate::search::{Hit, grows_now};
 use crate::trend::ranks;
+use crate::walk::drift_score;
 
 /// The least time for which growth must go on is counted from this many seconds on, so that a run of seconds is judged in
 /// seconds,
@@ -19,10 +21,12 @@ const CONTINUES: f64 = 0.5;
 const RECENT: f64 = 0.35;
 /// The newest part of the window must grow by at least this share of the slope.
 const NOW: f64 = 0.5;
-/// A segment is young while it is shorter than this many shortest windows.
-const YOUNG: f64 = 50.0;
+/// A rest at the end puts the confirmation off when it describes the newest points better than growth by this many variances,
+const REST_GAIN: f64 = 20.0;
+/// over the window or the last of these shares of the segment: the shorter, the shorter the rest that is seen.
+const REST_SHARES: [f64; 3] = [1.0, 0.5, 0.25];
 /// At the end of a run there is no more to wait for: this share of the usual wait is enough.
-const ENDING: f64 = 0.25;
+const ENDING: f64 = 0.1;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
 /// After this many of them the cycle has shown itself.
@@ -31,7 +35,7 @@ const DAY_KNOWN: f64 = 1.1;
 const DAY_SWING: f64 = 0.15;
 /// Growth without a bound must describe the series better than such a cycle by this (effective points times the log ratio
 /// of the residuals).
-const DAY_GAIN: f64 = 5.0;
+const DAY_GAIN: f64 = 4.0;
 
 /// Growth that was seen and waits for confirmation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,18 +92,30 @@ impl Detector {
         goes_on
             && grows_now(&self.history, seen.rate, hit.share * span, NOW)
             && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
-            && (ending || self.is_even(hit, found))
+            && (ending || self.has_direction(hit, found))
             && (ending || !self.may_be_a_day(seen.rate, level))
     }
 
-    /// Whether growth in a young segment, whose swings are not known yet, is even enough: what wanders grows unevenly.
-    fn is_even(&self, hit: &Hit, found: &Growth) -> bool {
-        let by_swings = found.rising_floor || hit.season.is_some();
-        if by_swings || self.history.span() >= YOUNG * self.hold() {
+    /// Whether growth in a window is more than a walk shows by chance, and has not just come to rest. Growth of a floor and
+    /// growth from cycle to cycle have their own tests.
+    fn has_direction(&self, hit: &Hit, found: &Growth) -> bool {
+        if found.rising_floor || hit.season.is_some() {
             return true;
         }
-        let window = self.history.window(hit.from);
-        window.is_none_or(|window| evenness(&window.low) >= self.tuning.evenness)
+        let Some(window) = self.history.window(hit.from) else { return true };
+        drift_score(&window.low).max(drift_score(&window.level)) >= self.tuning.walk
+            && !self.rests(hit.share)
+    }
+
+    fn rests(&self, share: f64) -> bool {
+        let (now, span) = (self.history.end(), self.history.span());
+        REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
+            reach >= self.hold()
+                && self
+                    .history
+                    .window(now - reach)
+                    .is_some_and(|window| rest_gain(&window.level) > REST_GAIN)
+        })
     }
 
     /// Growth of the lowest level since growth was first seen over that of as long a stretch before, in bytes: under a

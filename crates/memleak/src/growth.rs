@@ -148,7 +148,7 @@ pub(crate) fn growth(window: &Window, tuning: &Tuning, least: f64) -> Growth {
 }
 
 /// A cheap look at the growth: the last third's mean over the first third's, extended to the whole window.
-fn quick_growth(level: &[f64; POINTS]) -> f64 {
+pub(crate) fn quick_growth(level: &[f64; POINTS]) -> f64 {
     let third = POINTS / 3;
     let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
     1.5 * (mean(&level[POINTS - third..]) - mean(&level[..third]))
@@ -200,33 +200,6 @@ pub(crate) fn floor_rises(low: &[f64; POINTS]) -> Option<f64> {
     (crossings >= 6 && swing > LEAST_SWING * slope).then_some(slope)
 }
 
-/// Whether the level has not risen for longer than at any time before in the window: growth in steps rests, but not longer
-/// and longer.
-pub(crate) fn stands_still(level: &[f64; POINTS]) -> bool {
-    let rise = quick_growth(level) / POINTS as f64;
-    let (mut top, mut rest, mut longest) = (level[0], 0usize, 2usize);
-    for &y in level {
-        if y > top + 0.25 * rise {
-            top = y;
-            longest = longest.max(rest);
-            rest = 0;
-        } else {
-            rest += 1;
-        }
-    }
-    rest > longest + 1
-}
-
-/// The mean growth from block to block over its own standard error: what wanders grows unevenly.
-pub(crate) fn evenness(low: &[f64; POINTS]) -> f64 {
-    let blocks = blocks(low);
-    let steps: [f64; BLOCKS - 1] = std::array::from_fn(|k| blocks[k + 1] - blocks[k]);
-    let n = steps.len() as f64;
-    let mean = steps.iter().sum::<f64>() / n;
-    let squares: f64 = steps.iter().map(|step| (step - mean) * (step - mean)).sum();
-    mean / (squares / (n - 1.0) / n).sqrt().max(f64::MIN_POSITIVE)
-}
-
 fn blocks(low: &[f64; POINTS]) -> [f64; BLOCKS] {
     const WIDTH: usize = POINTS / BLOCKS;
     let mut blocks = [0.0; BLOCKS];
@@ -256,26 +229,4 @@ fn spread_over_blocks(low: &[f64; POINTS]) -> Option<Finding> {
         return Some(Finding::Ending);
     }
     None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn level(f: impl Fn(f64) -> f64) -> [f64; POINTS] {
-        std::array::from_fn(|k| 100.0 * MIB + 40.0 * MIB * f(k as f64 / POINTS as f64))
-    }
-
-    #[test]
-    fn a_fill_that_has_just_ended_stands_still_and_steady_growth_does_not() {
-        assert!(stands_still(&level(|x| x.min(0.85))));
-        assert!(!stands_still(&level(|x| x)));
-    }
-
-    #[test]
-    fn a_rest_no_longer_than_those_before_is_no_standstill() {
-        let stairs = |x: f64| (x * 6.0).floor() / 6.0;
-        assert!(!stands_still(&level(stairs)));
-        assert!(stands_still(&level(|x| stairs(x.min(0.6)))));
-    }
 }

@@ -49,6 +49,7 @@ mod pool;
 mod profile;
 mod rate;
 mod regression;
+mod rest;
 pub mod rules;
 mod saturation;
 mod search;
@@ -60,6 +61,7 @@ mod trend;
 #[doc(hidden)]
 pub mod tuning;
 pub mod verdict;
+mod walk;
 mod window;
 #[cfg(feature = "worker")]
 pub mod worker;

@@ -156,10 +156,13 @@ mod tests {
         fn floors_in_random_order_do_not_rise(
             floors in Just((0..12u32).collect::<Vec<_>>()).prop_shuffle(),
         ) {
-            // One order in tens of thousands passes; then at least it must be a rise.
+            // One order in tens of thousands passes. The score of 12 floors is 3.3 when at most 8 of their 66 pairs fall.
             let (pasts, now) = lives(11, |k| 100.0 + 5.0 * f64::from(floors[k as usize]));
             if rising_floor(&pasts, now, 5.0 * MIB).is_some() {
-                prop_assert!(floors[11] > floors[5] && floors[5] >= floors[0].min(4));
+                let falls: usize = (0..12)
+                    .map(|k| floors[k + 1..].iter().filter(|later| **later < floors[k]).count())
+                    .sum();
+                prop_assert!(falls <= 8 && floors[11] > floors[6], "{falls}");
             }
         }
     }

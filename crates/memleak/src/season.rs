@@ -7,6 +7,11 @@ use crate::window::{History, median, quantile};
 const POINTS: usize = 96;
 /// The growth from one cycle to the next must be this share of the least growth.
 const CYCLE_SHARE: f64 = 0.4;
+/// Points one cycle apart must correlate by this,
+const LEAST_PEAK: f64 = 0.45;
+/// and by this over the root of the cycles that are compared: over few cycles, chance correlates more (M. S. Bartlett, J.
+/// Royal Statistical Society Suppl. 8 (1946) 27).
+const CHANCE_PEAK: f64 = 0.6;
 
 /// A cycle and the growth from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,7 +82,9 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     let negative = ac.iter().position(|v| *v < 0.0)?;
     let peak = (negative..ac.len()).max_by(|a, b| ac[*a].total_cmp(&ac[*b]))?;
     let lag = peak + LAGS.start;
-    if lag < 8 || ac[peak] < 0.45 || ac[(lag / 2).saturating_sub(LAGS.start)] > -0.25 {
+    let compared = (POINTS - lag) as f64 / lag as f64;
+    let least_peak = LEAST_PEAK.max(CHANCE_PEAK / compared.sqrt());
+    if lag < 8 || ac[peak] < least_peak || ac[(lag / 2).saturating_sub(LAGS.start)] > -0.25 {
         return None;
     }
     let signs: Vec<bool> = r.iter().filter(|v| v.abs() > 0.15 * swing).map(|v| *v > 0.0).collect();

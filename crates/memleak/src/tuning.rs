@@ -13,9 +13,8 @@ pub struct Tuning {
     pub falls: f64,
     /// A bounded model wins when it fits better by this (effective points times the log ratio of the residuals).
     pub bounded: f64,
-    /// While a segment is young, growth is confirmed when it is this even from block to block (the mean over its standard
-    /// error).
-    pub evenness: f64,
+    /// Growth is confirmed when its drift scores this much against a walk without direction, in standard deviations.
+    pub walk: f64,
     /// Mann-Kendall score of the floor under a swing, corrected for autocorrelation, from which it counts as rising; in
     /// standard deviations.
     pub floor: f64,
@@ -23,13 +22,6 @@ pub struct Tuning {
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self {
-            confirm: 0.45,
-            confirm_least: 1.6,
-            falls: 1.25,
-            bounded: 6.0,
-            evenness: 3.0,
-            floor: 4.2,
-        }
+        Self { confirm: 0.3, confirm_least: 1.6, falls: 1.25, bounded: 6.0, walk: 2.5, floor: 4.2 }
     }
 }

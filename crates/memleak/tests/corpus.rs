@@ -50,11 +50,11 @@ fn the_scores_stay_above_their_floors() {
         outcomes.iter().filter(|one| one.leak != one.last).map(|one| one.family).collect();
     let figures = format!("{score:?}, wrong at the end: {wrong:?}");
     assert_eq!(score.traces, 3 * 37, "{figures}");
-    assert!(score.any >= 0.78, "{figures}");
-    assert!(score.clean >= 0.94 && score.clean_false <= 3, "{figures}");
-    assert!(score.last >= 0.96 && score.last_false <= 1, "{figures}");
+    assert!(score.any >= 0.80, "{figures}");
+    assert!(score.clean >= 0.95 && score.clean_false <= 3, "{figures}");
+    assert!(score.last >= 0.97 && score.last_false <= 1, "{figures}");
     assert!(score.rate_error <= 0.01 && score.rate_close >= 0.9, "{figures}");
-    assert!(score.mib <= 25.0 && score.hours <= 4.5, "{figures}");
+    assert!(score.mib <= 22.0 && score.hours <= 4.5, "{figures}");
 }
 
 #[test]
