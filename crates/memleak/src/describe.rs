@@ -183,6 +183,12 @@ fn wait_of_rise(why: Why, detector: &Detector, found: Option<&Growth>) -> Option
             let wait = (1.0 + detector.tuning.confirm) * found.needed / found.rate - span;
             Some(wait.clamp(0.1 * span, 10.0 * span))
         }
+        (Why::BelowLeast, _) => {
+            let rate = detector.rate().bytes_per_second;
+            let wait = (1.0 + detector.tuning.confirm) * detector.least_growth / rate - span;
+            // Of a rate that is no rate, nothing follows.
+            wait.is_finite().then(|| wait.clamp(0.1 * span, 10.0 * span))
+        }
         // What settles shows it within as long again: the hazard of an end is one over the age.
         _ => Some(span),
     }

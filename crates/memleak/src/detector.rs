@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth};
+use crate::growth::{Finding, Growth, growth};
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
@@ -28,6 +28,8 @@ const HOLD_LEAST: f64 = 4.0;
 const HOLD_MOST: f64 = 1800.0;
 /// A confirmed leak is cleared when no window has shown growth for this share of the segment.
 const CLEAR: f64 = 0.08;
+/// Growth of at least this share of the least that counts, and that passes every test but that one, is no plateau.
+const CREEP: f64 = 1.0 / 8.0;
 /// Neighbouring points that correlate by more than this around the trend swing rather than scatter.
 const SWING: f64 = 0.8;
 /// A leak that ended in a restart stands until the new segment is this share of the old one's age.
@@ -344,18 +346,41 @@ impl Detector {
                     let since = *self.quiet_since.get_or_insert(now);
                     let carried = self.carried.is_some_and(|until| now < until);
                     if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
-                        self.state = quiet(recent, self.least_growth);
+                        self.state = self.quiet(recent);
                         self.quiet_since = None;
                         self.hit = None;
                         self.carried = None;
                     }
                 } else {
-                    self.state = quiet(recent, self.least_growth);
+                    self.state = self.quiet(recent);
                     self.hit = None;
                 }
             }
         }
         self.settle(at)
+    }
+
+    /// What to say when no window grows, from the later half of the segment.
+    fn quiet(&self, recent: Option<Growth>) -> State {
+        let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
+        if found.bytes < self.least_growth {
+            return if self.creeps() { State::Undecided(Why::BelowLeast) } else { State::Steady };
+        }
+        match found.finding {
+            Finding::Grows | Finding::NoRise => State::Steady,
+            Finding::Chance | Finding::Small if found.rho > SWING => {
+                State::Undecided(Why::Swinging)
+            }
+            Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
+            Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
+        }
+    }
+
+    /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
+    fn creeps(&self) -> bool {
+        let window = self.history.window(self.history.origin());
+        let least = self.least_growth * CREEP;
+        window.is_some_and(|window| growth(&window, &self.tuning, least).finding == Finding::Grows)
     }
 
     /// Whether the present life does no more than start as one before did that became steady.
@@ -392,18 +417,4 @@ impl Detector {
 
 fn default_least_growth() -> f64 {
     DEFAULT_LEAST_GROWTH as f64
-}
-
-/// What to say when no window grows, from the later half of the segment; growth below `least` bytes is none.
-fn quiet(recent: Option<Growth>, least: f64) -> State {
-    let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
-    if found.bytes < least {
-        return State::Steady;
-    }
-    match found.finding {
-        Finding::Grows | Finding::NoRise => State::Steady,
-        Finding::Chance | Finding::Small if found.rho > SWING => State::Undecided(Why::Swinging),
-        Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
-        Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
-    }
 }

@@ -80,6 +80,8 @@ pub enum Why {
     Restarted,
     /// It has risen, but no further than its noise reaches.
     WithinNoise,
+    /// It grows, by less so far than the configured least.
+    BelowLeast,
     /// It has risen in a way that a warm-up or a cache that fills also does: slowing down, or in one or two steps.
     Settling,
     /// It swings, and has not been watched for two full swings.
@@ -93,6 +95,7 @@ impl fmt::Display for Why {
             Why::TooShort => "watched for too short a time",
             Why::Restarted => "it has just started",
             Why::WithinNoise => "the growth is within the noise",
+            Why::BelowLeast => "it grows, by less so far than counts as growth",
             Why::Settling => "it has risen, and may still be warming up or filling a cache",
             Why::Swinging => "it swings, and has not been watched for two full swings",
         })
@@ -243,6 +246,9 @@ impl Verdict {
                 Why::Restarted => "it has just started; nothing can be said yet",
                 Why::WithinNoise => {
                     "no growth that stands out from the noise; a slow leak could still hide in it"
+                }
+                Why::BelowLeast => {
+                    "it grows, by less so far than `leak.least_growth`; watch longer to tell"
                 }
                 Why::Settling => {
                     "it has risen, as a warm-up or a cache that fills does; watch longer to tell"

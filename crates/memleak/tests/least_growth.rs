@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memleak::{Detector, LeakConfig, Verdict};
+use memleak::{Detector, LeakConfig, Verdict, Why};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -34,6 +34,10 @@ fn watch(mut detector: Detector, grown: f64) -> (Verdict, bool) {
     (detector.verdict(), leak)
 }
 
+fn why(verdict: &Verdict) -> Option<Why> {
+    if let Verdict::Undecided { why, .. } = verdict { Some(*why) } else { None }
+}
+
 #[test]
 fn three_mib_are_a_leak_above_a_floor_of_one_and_not_above_the_default() {
     let (verdict, _) = watch(Detector::new(&config(1 << 20)), 3.0);
@@ -41,7 +45,26 @@ fn three_mib_are_a_leak_above_a_floor_of_one_and_not_above_the_default() {
     let rate = verdict.trend().unwrap().bytes_per_second * 36_000.0 / MIB;
     assert!((rate / 3.0 - 1.0).abs() < 0.02, "{rate}");
     let (verdict, leak) = watch(Detector::new(&LeakConfig::default()), 3.0);
-    assert_eq!((verdict.kind(), leak), ("steady", false), "{verdict:?}");
+    assert_eq!((why(&verdict), leak), (Some(Why::BelowLeast), false), "{verdict:?}");
+}
+
+#[test]
+fn growth_that_does_not_count_yet_is_no_plateau_and_says_when_it_will() {
+    // A minute of a process that keeps 2.9 MiB in it.
+    let mut detector = Detector::new(&LeakConfig::default());
+    let mut random = Random::new(7);
+    for i in 0..600u32 {
+        let bytes = (6.0 + 2.9 * f64::from(i) / 600.0) * MIB + 4096.0 * random.normal();
+        detector.push(Duration::from_millis(100 * u64::from(i)), bytes as u64);
+    }
+    detector.conclude();
+    let Verdict::Undecided { why, watch_for, .. } = detector.verdict() else {
+        panic!("{:?}", detector.verdict());
+    };
+    assert_eq!(why, Why::BelowLeast);
+    // 5 MiB take 103 s at this rate; then it must go on for a while.
+    let seconds = watch_for.unwrap().as_secs_f64();
+    assert!((40.0..180.0).contains(&seconds), "{seconds}");
 }
 
 #[test]
@@ -55,9 +78,9 @@ fn ten_mib_are_a_leak_by_default_and_silent_under_a_floor_of_twenty() {
     let (verdict, _) = watch(Detector::new(&LeakConfig::default()), 10.0);
     assert!(verdict.is_leak(), "{verdict:?}");
     let (verdict, leak) = watch(Detector::new(&config(20 << 20)), 10.0);
-    assert_eq!((verdict.kind(), leak), ("steady", false), "{verdict:?}");
+    assert_eq!((why(&verdict), leak), (Some(Why::BelowLeast), false), "{verdict:?}");
     // What would have been seen is stated from the same floor.
-    let (Verdict::Steady { evidence, .. }, floor) = (&verdict, 20.0 * MIB / 18_000.0) else {
+    let (Verdict::Undecided { evidence, .. }, floor) = (&verdict, 20.0 * MIB / 18_000.0) else {
         panic!("{verdict:?}");
     };
     assert!(evidence.floor.unwrap() > 0.95 * floor, "{evidence:?}");
@@ -68,7 +91,7 @@ fn an_edit_is_in_force_at_the_next_look() {
     let mut detector = Detector::new(&LeakConfig::default());
     for (k, (at, bytes)) in series(3.0).enumerate() {
         if k as u64 == SAMPLES / 2 {
-            assert_eq!(detector.verdict().kind(), "steady");
+            assert_eq!(why(&detector.verdict()), Some(Why::BelowLeast));
             detector.set_config(&config(1 << 20));
         }
         detector.push(at, bytes);
