@@ -3,9 +3,13 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use std::time::Duration;
+
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
+use mempressure::{
+    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Transition,
+};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
@@ -73,6 +77,8 @@ pub struct Seen {
     pub footprint: Option<u64>,
     /// The highest PSS of a sample.
     pub pss: Option<u64>,
+    /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
+    pub shared: Option<u64>,
     /// The most processes at one time.
     pub processes: Option<u64>,
     /// The highest level.
@@ -84,7 +90,7 @@ pub struct Seen {
     /// The worst of them.
     pub alert: Option<Severity>,
     /// Samples with an RSS.
-    sized: u64,
+    pub sized: u64,
 }
 
 /// The cores and what they have seen.
@@ -203,8 +209,7 @@ impl Pipeline {
     /// Numbers an event that did not come out of a sample.
     pub fn number(&mut self, event: Event) -> Numbered {
         self.seq += 1;
-        let at =
-            self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
+        let at = self.seen.span.map_or(Stamp::synthetic(Duration::ZERO), |(_, last)| last);
         Numbered { seq: self.seq, at, event }
     }
 
@@ -262,13 +267,24 @@ impl Pipeline {
         self.latest.as_ref()
     }
 
-    /// What is left until the first limit stops the growth: of a cgroup, or of the machine. As of the newest sample.
+    /// What is left until the first limit is reached: of a cgroup, of the machine, or of the budget where one was set. 0 when
+    /// that is past. As of the newest sample.
     #[must_use]
     pub fn headroom(&self) -> Option<u64> {
         let sample = self.latest.as_ref()?;
         let machine = sample.system.available.ok();
         let cgroup = sample.cgroup.headroom.ok();
-        machine.into_iter().chain(cgroup).min()
+        machine.into_iter().chain(cgroup).chain(self.budget_left(sample)).min()
+    }
+
+    /// What is left of the budget; `None` where nobody set one, and of what is no process.
+    fn budget_left(&self, sample: &Sample) -> Option<u64> {
+        if !self.policies.pressure.load().value.signals.contains(&Signal::Budget) {
+            return None;
+        }
+        let limit = sample.cgroup.limit.or(sample.system.total);
+        let total = self.policies.budget.load().value.total.resolve(limit.ok())?;
+        Some(total.saturating_sub(sample.process.footprint().ok()?))
     }
 
     fn note(&mut self, sample: &Sample) {
@@ -286,6 +302,12 @@ impl Pipeline {
         seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.pss = seen.pss.max(process.pss.ok());
+        if process.pss_age == Ok(Duration::ZERO)
+            && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
+        {
+            let shared = rss.saturating_sub(pss);
+            seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+        }
         seen.processes = seen.processes.max(process.processes.ok());
     }
 }

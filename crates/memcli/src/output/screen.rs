@@ -86,6 +86,11 @@ impl Screen {
         self.failed.as_ref()
     }
 
+    /// The write that failed, for whoever tells of it.
+    pub fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
+    }
+
     fn keep(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
             self.style = Style::Silent;

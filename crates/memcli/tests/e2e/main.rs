@@ -14,6 +14,7 @@ mod detached;
 mod look;
 mod main_job;
 mod newcomer;
+mod outcomes;
 mod reference;
 mod runs;
 mod schemas;
