@@ -1,6 +1,6 @@
 //! `memcli watch`: watch what runs already.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use crate::cli::WatchArgs;
@@ -36,8 +36,13 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         gates_decide: true,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
-    let mut screen = Screen::new(style, &session.target.label);
-    let mut delivery = watching.logging.delivery(&session.target.label, &live, !watching.json)?;
+    // On one terminal what goes to stdout and stderr is read as one: there an alert is a line among the others.
+    let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let logging = &watching.logging;
+    let as_lines = terminal && logging.log_format.is_none() && logging.log_file.is_none();
+    let mut screen = Screen::new(style, &session.target.label).with_alerts(as_lines);
+    let log = !watching.json && !as_lines;
+    let mut delivery = logging.delivery(&session.target.label, &live, log)?;
     let file = watching.summary_file()?;
     let Watched { summary, .. } = session.watch(&live, &signals, &mut screen, &mut delivery)?;
     let kept = keep(file, &summary);
