@@ -28,7 +28,9 @@ pub struct Child {
 pub struct Gone {
     /// How it ended.
     pub status: ExitStatus,
-    /// Its peak RSS in bytes, when the kernel's figure is its own and not memcli's.
+    /// The kernel's figure of its peak RSS in bytes. Its own peak was at most this.
+    pub max_rss: u64,
+    /// The same, when it is its own and not memcli's.
     pub peak_rss: Option<u64>,
 }
 
@@ -41,8 +43,6 @@ impl Child {
         let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::new(exit::USAGE, "no command to run"));
         };
-        // Unknown counts as highest: then the child's figure is never taken for its own by mistake.
-        let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
         // Where the kernel refuses, what detaches itself between two samples is not seen.
         let _ = sys::adopt_orphans();
         let strangers = sys::children();
@@ -55,6 +55,9 @@ impl Child {
                 _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
                     .because(error),
             })?;
+        // Read when `exec` has carried it over. Unknown counts as highest: then the child's figure is never taken for its own by
+        // mistake.
+        let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
         Ok(Self { pid: child.id(), inherited_peak, strangers })
     }
 
@@ -91,6 +94,7 @@ impl Child {
         let ended = sys::try_wait(self.pid)?;
         Ok(ended.map(|ended| Gone {
             status: ended.status,
+            max_rss: ended.max_rss_bytes,
             peak_rss: Some(ended.max_rss_bytes).filter(|peak| *peak > self.inherited_peak),
         }))
     }

@@ -322,7 +322,7 @@ pub struct Watching {
     /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub fail_on: Vec<FailOn>,
-    /// End the command as soon as a peak or a level has failed its gate
+    /// End the command, or in `watch` the watch, as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,
     /// Where log lines go.

@@ -12,6 +12,7 @@ use serde::{Serialize, Serializer};
 use crate::alert;
 use crate::comparison::Outcome;
 use crate::pipeline::Seen;
+use crate::summary::Peak;
 
 /// What `--fail-on` may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +76,10 @@ pub struct Gates {
 /// What the gates are judged on.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Peak RSS in bytes, as far as it is known.
-    pub peak_rss: Option<u64>,
-    /// Peak PSS in bytes, as far as it is known.
-    pub peak_pss: Option<u64>,
+    /// Peak RSS, as far as it is known.
+    pub peak_rss: Known,
+    /// Peak PSS, as far as it is known.
+    pub peak_pss: Known,
     /// The verdict at the end.
     pub verdict: &'a Verdict,
     /// The highest level.
@@ -87,8 +88,74 @@ pub struct Facts<'a> {
     pub alert: Option<Severity>,
     /// What the comparison with the baseline came to; `None` when there is none.
     pub regression: Option<Outcome>,
-    /// Bytes until the nearest limit.
+    /// Bytes until the nearest limit; 0 when it is reached.
     pub headroom: Option<u64>,
+}
+
+/// What is known of a peak, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// It was at least this: somebody saw it.
+    pub at_least: Option<u64>,
+    /// It was at most this.
+    pub at_most: Option<u64>,
+    /// What it was if what was seen missed the highest; `None` when it did not, or nobody can tell.
+    pub likely: Option<u64>,
+}
+
+impl Known {
+    /// What is known of the peak RSS.
+    #[must_use]
+    pub fn rss(peak: &Peak) -> Self {
+        Self { at_least: peak.rss_bytes, at_most: peak.rss_at_most_bytes, likely: None }
+    }
+
+    /// What is known of the peak PSS. It is read far more seldom than RSS, and of a process is never above it: the highest RSS
+    /// bounds it, and without what was shared when both were measured, is what it most likely was.
+    #[must_use]
+    pub fn pss(peak: &Peak, seen: &Seen) -> Self {
+        let at_most = peak.rss_at_most_bytes;
+        let likely = at_most.zip(seen.shared).map(|(rss, shared)| rss.saturating_sub(shared));
+        Self { at_least: peak.pss_bytes, at_most, likely }
+    }
+
+    /// Judges it against the most that is allowed.
+    #[must_use]
+    pub fn judge(self, name: &'static str, limit: Size) -> Judged {
+        let limit = limit.bytes();
+        let within = |bytes: Option<u64>| bytes.is_some_and(|bytes| bytes <= limit);
+        let above = self.at_least.is_some_and(|bytes| bytes > limit);
+        // What was seen is judged by, unless more is known of what was not.
+        let pass = !above
+            && (within(self.at_most)
+                || within(self.at_least) && within(self.likely.or(self.at_least)));
+        let (value, bound) = match (self.at_least, self.at_most) {
+            (Some(least), Some(most)) if least == most => (Some(least), None),
+            (_, most @ Some(_)) if within(most) && !above => (most, Some(Bound::AtMost)),
+            (least, _) => (least, least.map(|_| Bound::AtLeast)),
+        };
+        let undecided = !pass && !above;
+        let reason = undecided.then(|| match (self.at_least, self.at_most) {
+            (Some(_), Some(most)) => {
+                format!("it was not read at its highest, and was at most {}", Size(most))
+            }
+            (None, Some(most)) => format!("it was never read, and was at most {}", Size(most)),
+            _ => "it was never read".to_owned(),
+        });
+        let value = value.map(Quantity::Bytes);
+        Judged { name, limit: Quantity::Bytes(limit), value, bound, pass, reason }
+    }
+}
+
+/// On which side of the truth a value lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Bound {
+    /// It was at least this.
+    AtLeast,
+    /// It was at most this.
+    AtMost,
 }
 
 /// How one gate was judged. Serialises into `gates[]` of the summary.
@@ -103,8 +170,12 @@ pub struct Judged {
     /// What was seen; `null` when it could not be had.
     #[cfg_attr(test, schemars(with = "Option<crate::schema::Quantity>"))]
     pub value: Option<Quantity>,
+    /// Which side of the truth the value lies on; `null` when it is the truth.
+    pub bound: Option<Bound>,
     /// Whether it passed. What could not be seen does not pass: a gate that cannot judge must not say yes.
     pub pass: bool,
+    /// Why it did not pass though nothing beyond the limit was seen; else `null`.
+    pub reason: Option<String>,
 }
 
 /// A number with its unit in the text form, bare in JSON: bytes, bytes per second, seconds.
@@ -148,11 +219,25 @@ impl fmt::Display for Quantity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Quantity::Bytes(bytes) => Size(*bytes).fmt(f),
-            Quantity::Growth(rate) => rate.fmt(f),
+            Quantity::Growth(rate) => f.pad(&rate_as_typed(*rate)),
             Quantity::Time(time) => Span(*time).fmt(f),
             Quantity::Word(word) => f.pad(word),
         }
     }
+}
+
+/// In the unit in which it is a whole number, as people type rates; else as it reads best.
+fn rate_as_typed(rate: Rate) -> String {
+    let bytes = rate.bytes_per_second();
+    for (seconds, time) in [(1.0, "s"), (60.0, "min"), (3600.0, "h")] {
+        for (unit, name) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            let number = bytes * seconds / f64::from(1u32 << unit);
+            if (1.0..1024.0).contains(&number) && (number - number.round()).abs() < 1e-6 {
+                return format!("{number:.0} {name}/{time}");
+            }
+        }
+    }
+    rate.to_string()
 }
 
 impl Serialize for Quantity {
@@ -166,31 +251,28 @@ impl Serialize for Quantity {
     }
 }
 
+impl Judged {
+    fn new(name: &'static str, limit: Quantity, value: Option<Quantity>, pass: bool) -> Self {
+        Self { name, limit, value, bound: None, pass, reason: None }
+    }
+}
+
 impl Gates {
     /// Judges every gate.
     #[must_use]
     pub fn judge(&self, facts: Facts<'_>) -> Vec<Judged> {
-        let ceiling = |name, limit: Option<Size>, peak: Option<u64>| {
-            limit.map(|limit| Judged {
-                name,
-                limit: Quantity::Bytes(limit.bytes()),
-                value: peak.map(Quantity::Bytes),
-                pass: peak.is_some_and(|peak| peak <= limit.bytes()),
-            })
-        };
         let growth = self.max_growth.map(|limit| {
             let trend = facts.verdict.trend();
-            Judged {
-                name: "max_growth",
-                limit: Quantity::Growth(limit),
-                value: trend
-                    .map(|trend| Quantity::Growth(Rate::per_second(trend.bytes_per_second))),
+            Judged::new(
+                "max_growth",
+                Quantity::Growth(limit),
+                trend.map(|trend| Quantity::Growth(Rate::per_second(trend.bytes_per_second))),
                 // Only when the whole interval is above it: what may be noise does not fail a build.
-                pass: trend.is_none_or(|trend| trend.low <= limit.bytes_per_second()),
-            }
+                trend.is_none_or(|trend| trend.low <= limit.bytes_per_second()),
+            )
         });
-        let rss = ceiling("max_rss", self.max_rss, facts.peak_rss);
-        let pss = ceiling("max_pss", self.max_pss, facts.peak_pss);
+        let rss = self.max_rss.map(|limit| facts.peak_rss.judge("max_rss", limit));
+        let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
         let named = self.fail_on.iter().map(|fail_on| fail_on.judge(facts));
         rss.into_iter().chain(pss).chain(growth).chain(named).collect()
     }
@@ -218,27 +300,23 @@ impl Gates {
 impl FailOn {
     fn judge(self, facts: Facts<'_>) -> Judged {
         let kind = facts.verdict.kind();
-        let verdict = |name, pass| Judged {
-            name,
-            limit: Quantity::Word(name),
-            value: Some(Quantity::Word(kind)),
-            pass,
-        };
+        let verdict =
+            |name, pass| Judged::new(name, Quantity::Word(name), Some(Quantity::Word(kind)), pass);
         match self {
             FailOn::Leak => verdict("leak", kind != "leak"),
             FailOn::Growing => verdict("growing", kind != "leak" && kind != "growing"),
-            FailOn::Level(level) => Judged {
-                name: "level",
-                limit: Quantity::Word(level.as_str()),
-                value: Some(Quantity::Word(facts.level.as_str())),
-                pass: facts.level < level,
-            },
-            FailOn::Alert(severity) => Judged {
-                name: "alert",
-                limit: Quantity::Word(alert::word(severity)),
-                value: Some(Quantity::Word(facts.alert.map_or("none", alert::word))),
-                pass: facts.alert < Some(severity),
-            },
+            FailOn::Level(level) => Judged::new(
+                "level",
+                Quantity::Word(level.as_str()),
+                Some(Quantity::Word(facts.level.as_str())),
+                facts.level < level,
+            ),
+            FailOn::Alert(severity) => Judged::new(
+                "alert",
+                Quantity::Word(alert::word(severity)),
+                Some(Quantity::Word(facts.alert.map_or("none", alert::word))),
+                facts.alert < Some(severity),
+            ),
             FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
@@ -247,13 +325,17 @@ impl FailOn {
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
                 let trend = facts.verdict.trend().filter(|_| grows);
-                Judged {
-                    name: "limit_in",
-                    limit: Quantity::Time(limit),
-                    value: trend.and_then(|trend| left(trend.bytes_per_second)).map(Quantity::Time),
-                    // By the slow end of the interval.
-                    pass: trend.and_then(|trend| left(trend.low)).is_none_or(|time| time > limit),
+                let judged =
+                    |value, pass| Judged::new("limit_in", Quantity::Time(limit), value, pass);
+                if facts.headroom == Some(0) {
+                    // Whatever it does from here on, the limit is reached.
+                    return judged(Some(Quantity::Time(Duration::ZERO)), false);
                 }
+                judged(
+                    trend.and_then(|trend| left(trend.bytes_per_second)).map(Quantity::Time),
+                    // By the slow end of the interval.
+                    trend.and_then(|trend| left(trend.low)).is_none_or(|time| time > limit),
+                )
             }
         }
     }
@@ -263,12 +345,9 @@ impl FailOn {
 /// but no comparison at all is no pass.
 #[must_use]
 pub fn regression(outcome: Option<Outcome>) -> Judged {
-    Judged {
-        name: "regression",
-        limit: Quantity::Word("worse"),
-        value: outcome.map(|outcome| Quantity::Word(outcome.word())),
-        pass: outcome.is_some_and(|outcome| outcome != Outcome::Worse),
-    }
+    let value = outcome.map(|outcome| Quantity::Word(outcome.word()));
+    let pass = outcome.is_some_and(|outcome| outcome != Outcome::Worse);
+    Judged::new("regression", Quantity::Word("worse"), value, pass)
 }
 
 #[cfg(test)]
@@ -288,10 +367,14 @@ mod tests {
         detector.verdict()
     }
 
+    fn exactly(bytes: u64) -> Known {
+        Known { at_least: Some(bytes), at_most: Some(bytes), likely: None }
+    }
+
     fn facts(verdict: &Verdict) -> Facts<'_> {
         Facts {
-            peak_rss: Some(64 << 20),
-            peak_pss: None,
+            peak_rss: exactly(64 << 20),
+            peak_pss: Known::default(),
             verdict,
             level: Level::Critical,
             alert: Some(Severity::Warning),
@@ -305,14 +388,69 @@ mod tests {
         let verdict = verdict_on(0.0);
         let gates = Gates { max_rss: Some(Size::mib(64)), ..Gates::default() };
         let judge = |peak_rss| gates.judge(Facts { peak_rss, ..facts(&verdict) });
-        assert!(judge(Some(64 << 20))[0].pass);
-        let failed = judge(Some((64 << 20) + 1));
+        assert!(judge(exactly(64 << 20))[0].pass);
+        let failed = judge(exactly((64 << 20) + 1));
         assert!(!failed[0].pass);
-        assert!(!judge(None)[0].pass, "an unknown peak is no pass");
         assert_eq!(
             serde_json::to_string(&failed[0]).unwrap(),
-            r#"{"name":"max_rss","limit":67108864,"value":67108865,"pass":false}"#
+            r#"{"name":"max_rss","limit":67108864,"value":67108865,"bound":null,"pass":false,"reason":null}"#
         );
+        let unknown = &judge(Known::default())[0];
+        assert!(!unknown.pass, "an unknown peak is no pass");
+        assert_eq!(unknown.reason.as_deref(), Some("it was never read"));
+    }
+
+    #[test]
+    fn a_command_too_short_for_a_sample_is_judged_by_what_it_was_at_most() {
+        let most = |mib: u64| Known { at_most: Some(mib << 20), ..Known::default() };
+        let judge = |mib| most(mib).judge("max_rss", Size::mib(64));
+        let passed = judge(9);
+        assert!(passed.pass && passed.reason.is_none());
+        assert_eq!(passed.value, Some(Quantity::Bytes(9 << 20)));
+        assert_eq!(passed.bound, Some(Bound::AtMost));
+        let undecided = judge(65);
+        assert_eq!((undecided.pass, undecided.value), (false, None));
+        assert!(undecided.reason.unwrap().contains("at most 65.0 MiB"));
+    }
+
+    #[test]
+    fn a_pss_that_was_read_before_the_peak_passes_no_gate_below_the_peak() {
+        let peak = Peak {
+            rss_bytes: Some(51 << 20),
+            exact: true,
+            rss_at_most_bytes: Some(51 << 20),
+            footprint_bytes: None,
+            pss_bytes: Some(5 << 20),
+        };
+        let seen = Seen { shared: Some(1 << 20), ..Seen::default() };
+        let judge = |mib| Known::pss(&peak, &seen).judge("max_pss", Size::mib(mib));
+        assert!(!judge(4).pass && judge(4).reason.is_none(), "it was seen above it");
+        let stale = judge(10);
+        assert!(!stale.pass);
+        assert_eq!(stale.bound, Some(Bound::AtLeast));
+        assert!(stale.reason.unwrap().contains("at most 51.0 MiB"));
+        assert!(judge(50).pass, "what was shared is not PSS");
+        assert_eq!(judge(51).bound, Some(Bound::AtMost));
+        // Over a tree nothing bounds it: what was read is all there is.
+        let tree = Peak { exact: false, rss_at_most_bytes: None, ..peak };
+        assert!(Known::pss(&tree, &seen).judge("max_pss", Size::mib(10)).pass);
+    }
+
+    #[test]
+    fn a_rate_comes_back_as_it_was_typed() {
+        for typed in ["1 KiB/min", "2 MiB/s", "1 MiB/min", "5 KiB/h", "3 GiB/min"] {
+            let rate: Rate = typed.parse().unwrap();
+            assert_eq!(Quantity::Growth(rate).to_string(), typed);
+        }
+        assert_eq!(Quantity::Growth(Rate::per_second(1234.5)).to_string(), "4.2 MiB/h");
+    }
+
+    #[test]
+    fn a_limit_that_is_reached_already_is_reached_in_no_time() {
+        let flat = verdict_on(0.0);
+        let fail_on: FailOn = "limit-in:1h".parse().unwrap();
+        let judged = fail_on.judge(Facts { headroom: Some(0), ..facts(&flat) });
+        assert_eq!((judged.pass, judged.value), (false, Some(Quantity::Time(Duration::ZERO))));
     }
 
     #[test]

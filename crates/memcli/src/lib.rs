@@ -22,6 +22,7 @@ pub mod intake;
 pub mod limit;
 pub mod live;
 pub mod look;
+pub mod outfile;
 pub mod output;
 pub mod pipeline;
 pub mod places;
@@ -79,7 +80,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     done.unwrap_or_else(|failure| report(&failure))
 }
 
-fn report(failure: &Failure) -> u8 {
+/// Says what went wrong, and gives its exit code.
+pub(crate) fn report(failure: &Failure) -> u8 {
     // When stderr is gone too, the exit code is all that is left to say.
     let _ = writeln!(screen::stderr(), "error: {failure}");
     failure.code

@@ -19,11 +19,13 @@ use crate::target::{Found, not_opened};
 const INTERVAL: Duration = Duration::from_millis(100);
 /// The same for each target where there are many: a thousand are read once a second.
 const INTERVAL_EACH: Duration = Duration::from_millis(1);
-/// How long to wait for the PSS of a tree, and how often to ask in that time: 10 ms cover about 1 GiB.
-const PSS_PAUSE: Duration = Duration::from_millis(1);
-const PSS_TRIES: usize = 10;
-/// One after the other, so for several trees longer, but not for ever.
+/// How often to ask for the PSS of a tree at first and at last, and how long for at most. 10 ms cover about 1 GiB, but on a busy
+/// machine the thread that reads waits for its turn.
+const PSS_PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(25));
+const PSS_PATIENCE: Duration = Duration::from_secs(2);
+/// Trees beyond these are not waited for that long: their PSS is more than one look may cost, and does not come.
 const PSS_TREES: usize = 10;
+const PSS_PATIENCE_MANY: Duration = Duration::from_millis(100);
 
 /// What a look saw.
 #[derive(Debug)]
@@ -114,13 +116,17 @@ fn interval(targets: usize) -> Duration {
 /// Gives the PSS of a tree a moment: memtrack asks for it with one reading and has it with a later one.
 fn wait_for_pss(machine: &mut LinuxMachine, open: &mut [Result<Watch, Failure>]) {
     let trees = open.iter().flatten().filter(|watch| watch.waits_for_pss()).count();
-    for _ in 0..PSS_TRIES * trees.min(PSS_TREES) {
+    let patience = if trees <= PSS_TREES { PSS_PATIENCE } else { PSS_PATIENCE_MANY };
+    let (mut pause, longest) = PSS_PAUSE;
+    let started = Instant::now();
+    while started.elapsed() < patience {
         let mut waiting =
             open.iter_mut().flatten().filter(|watch| watch.waits_for_pss()).peekable();
         if waiting.peek().is_none() {
             return;
         }
-        thread::sleep(PSS_PAUSE);
+        thread::sleep(pause);
+        pause = (pause * 2).min(longest);
         let mut tick = machine.tick();
         waiting.for_each(|watch| watch.read(&mut tick));
     }
@@ -185,6 +191,19 @@ impl Watch {
     }
 }
 
+/// Why there is no PSS of several processes, in words.
+#[must_use]
+pub fn pss_missing(why: Absent) -> &'static str {
+    match why {
+        Absent::NotRead => "PSS was not read in time",
+        Absent::Denied => "PSS may not be read: permission denied",
+        Absent::TooDear => "PSS is too dear to read: so large a target takes the kernel too long",
+        Absent::Unsupported => "PSS is not available on this system",
+        Absent::Gone => "a process ended before its PSS was read",
+        _ => "PSS could not be read",
+    }
+}
+
 /// `worker(4321)+7`.
 #[must_use]
 pub fn label(found: &Found, sample: &Sample) -> String {
@@ -216,6 +235,14 @@ mod tests {
         sample.process = memtrack::ProcessMemory::absent(Absent::Malformed);
         let own = size(&Watched::Own, &sample);
         assert_eq!(own, Err(Absent::Malformed), "never the size of something else");
+    }
+
+    #[test]
+    fn every_reason_for_no_pss_is_told_in_words() {
+        assert!(pss_missing(Absent::Denied).contains("permission denied"));
+        for why in [Absent::NotRead, Absent::TooDear, Absent::Gone, Absent::Malformed] {
+            assert!(pss_missing(why).contains("PSS"), "{why}");
+        }
     }
 
     #[test]

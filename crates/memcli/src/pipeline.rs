@@ -3,6 +3,8 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+use std::time::Duration;
+
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{
@@ -75,6 +77,8 @@ pub struct Seen {
     pub footprint: Option<u64>,
     /// The highest PSS of a sample.
     pub pss: Option<u64>,
+    /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
+    pub shared: Option<u64>,
     /// The most processes at one time.
     pub processes: Option<u64>,
     /// The highest level.
@@ -86,7 +90,7 @@ pub struct Seen {
     /// The worst of them.
     pub alert: Option<Severity>,
     /// Samples with an RSS.
-    sized: u64,
+    pub sized: u64,
 }
 
 /// The cores and what they have seen.
@@ -220,8 +224,7 @@ impl Pipeline {
     /// Numbers an event that did not come out of a sample.
     pub fn number(&mut self, event: Event) -> Numbered {
         self.seq += 1;
-        let at =
-            self.seen.span.map_or(Stamp::synthetic(std::time::Duration::ZERO), |(_, last)| last);
+        let at = self.seen.span.map_or(Stamp::synthetic(Duration::ZERO), |(_, last)| last);
         Numbered { seq: self.seq, at, event }
     }
 
@@ -301,6 +304,12 @@ impl Pipeline {
         seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.pss = seen.pss.max(process.pss.ok());
+        if process.pss_age == Ok(Duration::ZERO)
+            && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
+        {
+            let shared = rss.saturating_sub(pss);
+            seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+        }
         seen.processes = seen.processes.max(process.processes.ok());
     }
 }

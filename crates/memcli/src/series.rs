@@ -150,16 +150,22 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
     let numbers: Vec<f64> =
         runs.iter().filter_map(|run| run.value.as_ref().and_then(Quantity::number)).collect();
     let spread = Spread::of(numbers.iter().copied());
+    let undecided = runs.iter().find_map(|run| run.reason.as_deref());
+    // The mean of bounds is one.
+    let bound = runs.iter().find_map(|run| run.bound);
     match (&gate.limit, spread) {
         (Quantity::Bytes(_) | Quantity::Growth(_), _) if runs.len() < 2 => gate.clone(),
         // A peak that a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
-        (Quantity::Bytes(_), spread) if numbers.len() < runs.len() => Judged {
+        (Quantity::Bytes(_), spread) if undecided.is_some() => Judged {
             value: spread.and_then(|spread| gate.limit.like(spread.mean)),
+            bound,
             pass: false,
+            reason: undecided.map(|why| format!("of a run: {why}")),
             ..gate.clone()
         },
         (limit @ (Quantity::Bytes(_) | Quantity::Growth(_)), Some(spread)) => Judged {
             value: limit.like(spread.mean),
+            bound,
             pass: limit.number().is_none_or(|limit| spread.low.unwrap_or(spread.mean) <= limit),
             ..gate.clone()
         },
@@ -176,16 +182,18 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::{Bound, Known};
+    use memtrack::Size;
 
     fn ceiling(peak: Option<u64>) -> Vec<Judged> {
-        let pass = peak.is_some_and(|peak| peak <= 100);
-        let (limit, value) = (Quantity::Bytes(100), peak.map(Quantity::Bytes));
-        vec![Judged { name: "max_rss", limit, value, pass }]
+        let known = Known { at_least: peak, at_most: peak, likely: None };
+        vec![known.judge("max_rss", Size(100))]
     }
 
     fn word(name: &'static str, pass: bool) -> Vec<Judged> {
         let limit = Quantity::Word(name);
-        vec![Judged { name, limit, value: Some(Quantity::Word("x")), pass }]
+        let value = Some(Quantity::Word("x"));
+        vec![Judged { name, limit, value, bound: None, pass, reason: None }]
     }
 
     fn passes(runs: &[Vec<Judged>]) -> bool {
@@ -202,6 +210,18 @@ mod tests {
         assert!(!passes(&runs(&[101])), "one run has no interval");
         assert!(!passes(&[ceiling(Some(50)), ceiling(None)]), "unknown is no pass");
         assert_eq!(gates(&runs(&[120, 121, 122]))[0].value, Some(Quantity::Bytes(121)));
+    }
+
+    #[test]
+    fn runs_too_short_for_a_sample_are_judged_by_what_they_were_at_most() {
+        let most = |bytes| Known { at_most: Some(bytes), ..Known::default() };
+        let runs = |peaks: &[u64]| -> Vec<_> {
+            peaks.iter().map(|peak| vec![most(*peak).judge("max_rss", Size(100))]).collect()
+        };
+        let passed = &gates(&runs(&[90, 92]))[0];
+        assert!(passed.pass && passed.bound == Some(Bound::AtMost), "{passed:?}");
+        let undecided = &gates(&runs(&[90, 101]))[0];
+        assert!(!undecided.pass && undecided.reason.is_some(), "{undecided:?}");
     }
 
     #[test]

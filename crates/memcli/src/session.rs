@@ -14,9 +14,10 @@ use crate::child::{Child, Gone};
 use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
-use crate::gate::{Facts, Gates};
+use crate::gate::{Facts, Gates, Known};
 use crate::intake::{Intake, LOOK};
 use crate::live::Live;
+use crate::look::pss_missing;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
@@ -30,7 +31,7 @@ use crate::trace::{Header, Recorder, to_tick};
 const SETTLES: Duration = Duration::from_secs(2);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+pub const GRACE: Duration = Duration::from_secs(5);
 
 /// Alerts that a summary tells one by one.
 const MOST_TOLD: usize = 8;
@@ -57,7 +58,7 @@ pub struct Session<'a> {
     pub duration: Option<Duration>,
     /// What must hold.
     pub gates: Gates,
-    /// Whether a child is ended as soon as a gate has failed for good.
+    /// Whether a child, or else the watch, is ended as soon as a gate has failed for good.
     pub abort: bool,
     /// Where it is recorded.
     pub recorder: Option<Recorder>,
@@ -92,7 +93,11 @@ impl Listeners<'_> {
             recorder.event(numbered);
         }
         match &numbered.event {
-            Event::Sample(_) => return,
+            Event::Sample(_) => {
+                // It goes nowhere from there, but an alert tells of the size.
+                self.delivery.event(numbered);
+                return;
+            }
             Event::Alert(alert) => {
                 self.alerted.delivered += 1;
                 if self.alerted.told.len() < MOST_TOLD {
@@ -263,11 +268,10 @@ impl Session<'_> {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
             }
-            if let Some(child) = &self.child
-                && self.abort
-                && asked_to_end.is_none()
-                && self.gates.failed_for_good(pipeline.seen())
-            {
+            if self.abort && asked_to_end.is_none() && self.gates.failed_for_good(pipeline.seen()) {
+                let Some(child) = &self.child else {
+                    return Ok(Ended { end: End::Aborted, gone: None });
+                };
                 child.signal(libc::SIGTERM);
                 time_up = after(GRACE);
                 asked_to_end = Some(End::Aborted);
@@ -343,8 +347,8 @@ impl Session<'_> {
         let verdict = pipeline.verdict();
         let peak = peak(seen, &ended);
         let gates = self.gates.judge(Facts {
-            peak_rss: peak.rss_bytes,
-            peak_pss: peak.pss_bytes,
+            peak_rss: Known::rss(&peak),
+            peak_pss: Known::pss(&peak, seen),
             verdict: &verdict,
             level: seen.level,
             alert: seen.alert,
@@ -373,6 +377,7 @@ impl Session<'_> {
             command: self.command.clone(),
             exit_code,
             end: ended.end,
+            command_end: ended.gone.map(|gone| gone.end()),
             duration_seconds: duration.as_secs_f64(),
             samples: seen.samples,
             lost,
@@ -389,7 +394,7 @@ impl Session<'_> {
             gates,
             baseline: compared,
             trace: None,
-            absent: reasons(&peak, &growth, max_rss_bytes.as_ref().err().copied()),
+            absent: reasons(&peak, pipeline, &growth, max_rss_bytes.as_ref().err().copied()),
             cost: Cost {
                 cpu_seconds: sys::cpu_time().as_secs_f64(),
                 max_rss_bytes: max_rss_bytes.ok(),
@@ -420,29 +425,42 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
     listeners.screen.refresh(pipeline);
 }
 
-/// The peak, and whether it is exact.
+/// The peak, whether it is exact, and what it was at most.
 ///
 /// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
-/// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over.
-/// Both count one process: over a tree the sum of a sample may be higher, and is never exact.
+/// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
+/// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact.
 fn peak(seen: &Seen, ended: &Ended) -> Peak {
     let of_child = ended.gone.and_then(|gone| gone.peak_rss);
     let alone = seen.processes.is_none_or(|processes| processes <= 1);
     let watched_to_the_end = match ended.end {
         End::TargetEnded => false,
         End::Interrupted { .. } => seen.peak_rss.is_some(),
-        End::TimeUp if ended.gone.is_none() => seen.peak_rss.is_some(),
+        End::TimeUp | End::Aborted if ended.gone.is_none() => seen.peak_rss.is_some(),
         _ => of_child.is_some(),
     };
+    let rss_bytes = seen.peak_rss.max(of_child);
+    let exact = alone && watched_to_the_end;
+    let rss_at_most_bytes = match ended.gone {
+        _ if exact => rss_bytes,
+        Some(gone) if alone => Some(gone.max_rss).max(rss_bytes),
+        _ => None,
+    };
     Peak {
-        rss_bytes: seen.peak_rss.max(of_child),
-        exact: alone && watched_to_the_end,
+        rss_bytes,
+        exact,
+        rss_at_most_bytes,
         footprint_bytes: seen.footprint,
         pss_bytes: seen.pss,
     }
 }
 
-fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'static str, String> {
+fn reasons(
+    peak: &Peak,
+    pipeline: &Pipeline,
+    growth: &Growth,
+    cost: Option<Absent>,
+) -> BTreeMap<&'static str, String> {
     let mut absent = BTreeMap::new();
     let mut note = |missing: bool, path, why: &str| {
         if missing {
@@ -451,12 +469,20 @@ fn reasons(peak: &Peak, growth: &Growth, cost: Option<Absent>) -> BTreeMap<&'sta
     };
     note(peak.rss_bytes.is_none(), "peak.rss_bytes", "no sample was taken of a process");
     note(
+        peak.rss_at_most_bytes.is_none(),
+        "peak.rss_at_most_bytes",
+        "the kernel keeps no peak of several processes, nor of one that still runs or that memcli did not start",
+    );
+    note(
         peak.footprint_bytes.is_none(),
         "peak.footprint_bytes",
         "no sample was taken of a process",
     );
     note(peak.rss_bytes.is_none(), "mean_rss_bytes", "no sample was taken of a process");
-    note(peak.pss_bytes.is_none(), "peak.pss_bytes", "PSS was not read");
+    let why = pipeline
+        .latest()
+        .map_or(Absent::NotRead, |sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
+    note(peak.pss_bytes.is_none(), "peak.pss_bytes", pss_missing(why));
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {
         absent.insert("cost.max_rss_bytes", why.to_string());

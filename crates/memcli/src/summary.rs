@@ -30,6 +30,8 @@ pub struct Summary {
     pub exit_code: u8,
     /// How the watch came to its end.
     pub end: End,
+    /// How the command ended, whoever asked it to: `exited` or `killed`; `null` when there is none, or memcli ended before it.
+    pub command_end: Option<End>,
     /// From the start of the watch to its end.
     pub duration_seconds: f64,
     /// Samples taken.
@@ -89,7 +91,7 @@ pub enum End {
     },
     /// The time of `--for` was up.
     TimeUp,
-    /// `--abort` ended the command when a gate had failed.
+    /// `--abort` ended the command, or else the watch, when a gate had failed.
     Aborted,
     /// Someone interrupted memcli.
     Interrupted {
@@ -108,6 +110,8 @@ pub struct Peak {
     pub rss_bytes: Option<u64>,
     /// Whether the kernel kept this peak up to the end. If not it was at least this.
     pub exact: bool,
+    /// What the peak RSS was at most: of a command that ended, the kernel's own figure, which may be that of memcli before it.
+    pub rss_at_most_bytes: Option<u64>,
     /// RSS + swap, the highest of the samples.
     pub footprint_bytes: Option<u64>,
     /// Proportional share, the highest of its readings.

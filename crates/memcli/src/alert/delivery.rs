@@ -1,11 +1,12 @@
 //! Carries alerts out of the program.
 
 use memcfg::document::AlertsConfig;
+use memcfg::live::Reload;
 use memtrack::{Settings, Stamp};
 
 use crate::alert::hook::Hook;
 use crate::alert::log::Log;
-use crate::alert::{Alert, Document};
+use crate::alert::{Alert, Document, Sizes};
 use crate::output::{human, json};
 use crate::pipeline::{Event, Numbered};
 
@@ -15,21 +16,28 @@ pub struct Delivery {
     target: String,
     logs: Vec<Log>,
     hook: Hook,
+    /// Of the newest sample: an alert comes behind the sample that brought it.
+    sizes: Sizes,
 }
 
 impl Delivery {
     /// What happens to `target` goes to `logs`, and its alerts to the command of `settings`.
     #[must_use]
     pub fn new(target: &str, logs: Vec<Log>, settings: Settings<AlertsConfig>) -> Self {
-        Self { target: target.to_owned(), logs, hook: Hook::new(settings) }
+        let hook = Hook::new(settings);
+        Self { target: target.to_owned(), logs, hook, sizes: Sizes::default() }
     }
 
     /// Delivers what is an alert, and logs what else is worth a line.
     pub fn event(&mut self, numbered: &Numbered) {
         match &numbered.event {
-            Event::Sample(_) | Event::Ended => {}
+            Event::Sample(sample) => self.sizes = Sizes::of(sample),
+            Event::Ended => {}
             Event::Alert(alert) => self.alert(alert, numbered.at),
-            Event::Failed(_) | Event::Lost(_) | Event::Hook(_) => {
+            Event::Failed(_)
+            | Event::Lost(_)
+            | Event::Hook(_)
+            | Event::Config(Reload::Rejected { .. }) => {
                 self.log(numbered, Log::problem);
             }
             _ => self.log(numbered, Log::note),
@@ -37,7 +45,7 @@ impl Delivery {
     }
 
     fn alert(&mut self, alert: &Alert, at: Stamp) {
-        let document = Document::new(alert, &self.target, at);
+        let document = Document::new(alert, &self.target, at, &self.sizes);
         for log in &mut self.logs {
             log.alert(&document);
         }

@@ -1,8 +1,12 @@
 //! One alert as programs read it: the document `memcli.alert/1`.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use memleak::Severity;
 use mempressure::Level;
-use memtrack::Stamp;
+use memtrack::source::Target;
+use memtrack::{Absent, Reading, Sample, Stamp};
 use serde::Serialize;
 
 use crate::alert::{Alert, Cause};
@@ -36,16 +40,49 @@ pub struct Document {
     pub growth_bytes_per_second: Option<f64>,
     /// Until the nearest limit at this growth, for a leak under a limit.
     pub time_to_limit_seconds: Option<f64>,
-    /// The size, for an RSS above its threshold.
+    /// Its RSS then, whatever the cause.
     pub rss_bytes: Option<u64>,
+    /// The size that stands for it: of several processes PSS, of a cgroup its working set, of the machine what is used.
+    pub size_bytes: Option<u64>,
+    /// What that size is: `RSS`, `PSS`, `working set` or `used`.
+    pub size_measure: Option<&'static str>,
     /// Alerts on the same subject held back since the last one that was delivered.
     pub suppressed: u64,
+    /// Why a size above is `null`, by its name.
+    pub absent: BTreeMap<&'static str, String>,
+}
+
+/// The sizes of what is watched, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    rss: Reading<u64>,
+    size: Reading<(u64, &'static str)>,
+}
+
+impl Default for Sizes {
+    /// Of nothing that was read.
+    fn default() -> Self {
+        Self { rss: Err(Absent::NotRead), size: Err(Absent::NotRead) }
+    }
+}
+
+impl Sizes {
+    /// Those of a sample. What a sample has no reading of was not watched.
+    #[must_use]
+    pub fn of(sample: &Sample) -> Self {
+        let watched = match (sample.process.rss, sample.cgroup.usage) {
+            (Err(Absent::NotRead), Err(Absent::NotRead)) => Target::System,
+            (Err(Absent::NotRead), _) => Target::Cgroup(PathBuf::new()),
+            _ => Target::Own,
+        };
+        Self { rss: sample.process.rss, size: crate::look::size(&watched, sample) }
+    }
 }
 
 impl Document {
     /// The document of `alert` on `target`.
     #[must_use]
-    pub fn new(alert: &Alert, target: &str, at: Stamp) -> Self {
+    pub fn new(alert: &Alert, target: &str, at: Stamp, sizes: &Sizes) -> Self {
         let mut document = Self {
             schema: SCHEMA,
             time: humantime::format_rfc3339_millis(at.wall).to_string(),
@@ -57,9 +94,18 @@ impl Document {
             level: None,
             growth_bytes_per_second: None,
             time_to_limit_seconds: None,
-            rss_bytes: None,
+            rss_bytes: sizes.rss.ok(),
+            size_bytes: sizes.size.map(|(bytes, _)| bytes).ok(),
+            size_measure: sizes.size.map(|(_, measure)| measure).ok(),
             suppressed: alert.suppressed,
+            absent: BTreeMap::new(),
         };
+        if let Err(why) = sizes.rss {
+            document.absent.insert("rss_bytes", why.to_string());
+        }
+        if let Err(why) = sizes.size {
+            document.absent.insert("size_bytes", why.to_string());
+        }
         match &alert.cause {
             Cause::Level(transition) => document.level = Some(transition.to),
             Cause::Growth(memleak::Cause::Leak { verdict }) => {
@@ -72,7 +118,11 @@ impl Document {
             Cause::Growth(memleak::Cause::Rate { growth }) => {
                 document.growth_bytes_per_second = Some(*growth);
             }
-            Cause::Growth(memleak::Cause::Rss { rss }) => document.rss_bytes = Some(*rss),
+            // What the rule judged, not what is read since.
+            Cause::Growth(memleak::Cause::Rss { rss }) => {
+                document.rss_bytes = Some(*rss);
+                document.absent.remove("rss_bytes");
+            }
             Cause::Growth(_) => {}
         }
         document

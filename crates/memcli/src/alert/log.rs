@@ -1,7 +1,8 @@
 //! Log lines: on stderr, or in files that a day fills and that age out.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
 use memleak::Severity;
@@ -74,7 +75,7 @@ impl Log {
             .latest_symlink(name)
             .max_log_files(DAYS_KEPT)
             .build(folder)
-            .map_err(|error| failed(io::Error::other(error)))?;
+            .map_err(|error| failed(reason(&error)))?;
         Ok(Self { format, all: true, sink: Some(Sink::File(appender)), dispatch: None })
     }
 
@@ -109,7 +110,7 @@ impl Log {
         if let Some(sink) = self.sink.take() {
             self.dispatch = Some(match sink {
                 Sink::Stderr => dispatch(self.format, io::stderr),
-                Sink::File(appender) => dispatch(self.format, appender),
+                Sink::File(appender) => dispatch(self.format, Telling::new(appender)),
             });
         }
         if let Some(dispatch) = &self.dispatch {
@@ -118,11 +119,75 @@ impl Log {
     }
 }
 
+/// Writes as the other does, and tells once on stderr that a line could not be written.
+struct Telling<M> {
+    inner: M,
+    told: AtomicBool,
+}
+
+impl<M> Telling<M> {
+    fn new(inner: M) -> Self {
+        Self { inner, told: AtomicBool::new(false) }
+    }
+}
+
+impl<'a, M: MakeWriter<'a>> MakeWriter<'a> for Telling<M> {
+    type Writer = TellingWriter<'a, M::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        TellingWriter { inner: self.inner.make_writer(), told: &self.told }
+    }
+}
+
+struct TellingWriter<'a, W> {
+    inner: W,
+    told: &'a AtomicBool,
+}
+
+impl<W> TellingWriter<'_, W> {
+    fn tell<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &written
+            && !self.told.swap(true, Ordering::Relaxed)
+        {
+            // Without stderr nobody can be told.
+            let _ = writeln!(
+                io::stderr(),
+                "error: the log cannot be written, and lines of it are lost: {error}"
+            );
+        }
+        written
+    }
+}
+
+impl<W: Write> Write for TellingWriter<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes);
+        self.tell(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.inner.flush();
+        self.tell(flushed)
+    }
+}
+
+/// The system's own word on why a log could not be made, and not what stands around it.
+fn reason(error: &dyn std::error::Error) -> io::Error {
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    let code = source.and_then(io::Error::raw_os_error);
+    code.map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
+}
+
 fn dispatch<W>(format: Format, writer: W) -> Dispatch
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_target(false).with_ansi(false).with_writer(writer);
+    let lines = tracing_subscriber::fmt()
+        .with_target(false)
+        .with_ansi(false)
+        // A line of its own for each line that is lost would fill the terminal.
+        .log_internal_errors(false)
+        .with_writer(writer);
     match format {
         Format::Human => lines.into(),
         Format::Json => {
@@ -165,6 +230,17 @@ mod tests {
         let mut again = Log::file(Format::Human, &path).unwrap();
         again.note("worker(1)", "well again");
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "it is appended to");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_once_and_not_for_each_line() {
+        let full = Telling::new(|| fs::File::options().write(true).open("/dev/full").unwrap());
+        assert!(!full.told.load(Ordering::Relaxed));
+        for _ in 0..2 {
+            let failed = full.make_writer().write_all(b"x").unwrap_err();
+            assert_eq!(failed.raw_os_error(), Some(libc::ENOSPC));
+            assert!(full.told.load(Ordering::Relaxed));
+        }
     }
 
     #[test]

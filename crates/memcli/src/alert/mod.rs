@@ -11,7 +11,7 @@ pub mod log;
 
 pub use alarms::Alarms;
 pub use delivery::Delivery;
-pub use document::{Document, SCHEMA};
+pub use document::{Document, SCHEMA, Sizes};
 
 use memleak::Severity;
 use mempressure::Transition;

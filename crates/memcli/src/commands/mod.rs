@@ -17,7 +17,7 @@ pub mod top;
 pub mod watch;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memtrack::units::format_duration;
@@ -30,6 +30,7 @@ use crate::comparison::Measured;
 use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates};
 use crate::live::Live;
+use crate::outfile::OutFile;
 use crate::output::page::columns;
 use crate::output::{diagnostic, human, json, screen};
 use crate::recording;
@@ -45,7 +46,7 @@ impl Watching {
             max_rss: self.max_rss,
             max_pss: self.max_pss,
             max_growth: self.max_growth,
-            fail_on: self.fail_on.clone(),
+            fail_on: once(&self.fail_on),
         }
     }
 
@@ -66,15 +67,41 @@ impl Watching {
         self.output.as_deref().map(Recorder::create).transpose()
     }
 
-    /// Writes the document to its file, when one was asked for.
-    fn keep(&self, summary: &impl Serialize) -> Result<(), Failure> {
-        let Some(path) = &self.summary else { return Ok(()) };
-        let failed = |error| Failure::io(format!("failed to write `{}`", path.display()), error);
-        let mut text =
-            serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
-        text.push('\n');
-        std::fs::write(path, text).map_err(failed)
+    /// Makes the file of the summary ready, when one was asked for: before a command is started.
+    fn summary_file(&self) -> Result<Option<OutFile>, Failure> {
+        let instead = "name a file; `--json` shows the summary too, in `run` on stderr and in `watch` on stdout";
+        let open = |path: &PathBuf| OutFile::open(path, "the summary", instead);
+        self.summary.as_ref().map(open).transpose()
     }
+}
+
+/// Writes the document to its file, when there is one.
+fn keep(file: Option<OutFile>, summary: &impl Serialize) -> Result<(), Failure> {
+    let Some(file) = file else { return Ok(()) };
+    let path = file.path().display().to_string();
+    let failed = |error| Failure::io(format!("failed to write the summary `{path}`"), error);
+    let mut text = serde_json::to_string_pretty(summary).map_err(|error| failed(error.into()))?;
+    text.push('\n');
+    file.begin().and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)
+}
+
+/// The exit code of a watch whose results were written or not: what could not be written is told, and hides no other code.
+fn code_after(code: u8, written: impl IntoIterator<Item = Result<(), Failure>>) -> u8 {
+    written.into_iter().filter_map(Result::err).fold(code, |code, failure| {
+        let failed = crate::report(&failure);
+        if code == exit::OK { failed } else { code }
+    })
+}
+
+/// Each of them once, in their order.
+fn once(named: &[FailOn]) -> Vec<FailOn> {
+    let mut kept = Vec::new();
+    for fail_on in named {
+        if !kept.contains(fail_on) {
+            kept.push(*fail_on);
+        }
+    }
+    kept
 }
 
 impl Logging {

@@ -10,7 +10,7 @@ use memtrack::source::Target;
 
 use crate::child::Child;
 use crate::cli::{RunArgs, Watching};
-use crate::commands::{baseline, show_on_stderr};
+use crate::commands::{baseline, code_after, keep, show_on_stderr};
 use crate::comparison::{Comparison, Measured};
 use crate::exit::{self, Failure};
 use crate::gate::Gates;
@@ -104,10 +104,10 @@ pub(crate) fn start(
     config: Option<&Path>,
 ) -> Result<u8, Failure> {
     let start = Start::new(command, watching, config)?;
+    let file = watching.summary_file()?;
     let Watched { summary, .. } = start.once(watching.recorder()?, watching.gates(), true)?;
-    watching.keep(&summary)?;
-    show_on_stderr(&summary, watching.json)?;
-    Ok(summary.exit_code)
+    let shown = show_on_stderr(&summary, watching.json);
+    Ok(code_after(summary.exit_code, [shown, keep(file, &summary)]))
 }
 
 /// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end.
@@ -119,6 +119,7 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let mut failed = None;
     // The file is made before anything is started, and each run adds to it.
     let mut recorder = watching.recorder()?;
+    let file = watching.summary_file()?;
     for number in 0..args.warmup.saturating_add(args.runs) {
         let counts = number >= args.warmup;
         if counts && number > args.warmup {
@@ -148,7 +149,6 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     series.gates = gates;
     let gates_pass = series.gates.iter().all(|gate| gate.pass);
     series.exit_code = failed.unwrap_or(if gates_pass { exit::OK } else { exit::GATE });
-    watching.keep(&series)?;
     let written = if watching.json {
         writeln!(screen::stderr(), "{}", json::line(&series))
     } else {
@@ -158,6 +158,6 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
             output::series::series(&series, output::page::columns(std::io::stderr(), 120))
         )
     };
-    written.map_err(|error| Failure::io("failed to write the summary", error))?;
-    Ok(series.exit_code)
+    let shown = written.map_err(|error| Failure::io("failed to write the summary", error));
+    Ok(code_after(series.exit_code, [shown, keep(file, &series)]))
 }

@@ -1,11 +1,11 @@
 //! `memcli watch`: watch what runs already.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
 use crate::cli::WatchArgs;
-use crate::commands::baseline;
-use crate::exit::{self, Failure};
+use crate::commands::{baseline, code_after, keep, written};
+use crate::exit::Failure;
 use crate::output::page::columns;
 use crate::output::screen::{self, Screen, Style};
 use crate::output::{human, json};
@@ -36,22 +36,23 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         gates_decide: true,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
-    let mut screen = Screen::new(style, &session.target.label);
-    let mut delivery = watching.logging.delivery(&session.target.label, &live, !watching.json)?;
+    // On one terminal what goes to stdout and stderr is read as one: there an alert is a line among the others.
+    let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let logging = &watching.logging;
+    let as_lines = terminal && logging.log_format.is_none() && logging.log_file.is_none();
+    let mut screen = Screen::new(style, &session.target.label).with_alerts(as_lines);
+    let log = !watching.json && !as_lines;
+    let mut delivery = logging.delivery(&session.target.label, &live, log)?;
+    let file = watching.summary_file()?;
     let Watched { summary, .. } = session.watch(&live, &signals, &mut screen, &mut delivery)?;
-    watching.keep(&summary)?;
-    if screen.failed().is_some() {
-        // Nobody reads on (`memcli watch .. | head`): that is an end like another.
-        return Ok(summary.exit_code);
+    let kept = keep(file, &summary);
+    if let Some(error) = screen.take_failure() {
+        return Ok(code_after(summary.exit_code, [written(Err(error)), kept]));
     }
-    let written = if watching.json {
+    let shown = if watching.json {
         writeln!(screen::stdout(), "{}", json::summary(&summary))
     } else {
         write!(screen::stdout(), "{}", human::summary(&summary, columns(std::io::stdout(), 100)))
     };
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(exit::OK),
-        Err(error) => Err(Failure::io("failed to write the summary", error)),
-        Ok(()) => Ok(summary.exit_code),
-    }
+    Ok(code_after(summary.exit_code, [written(shown), kept]))
 }

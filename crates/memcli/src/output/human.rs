@@ -8,10 +8,11 @@ use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Reading, Sample, Size, Span};
 
-use crate::gate::Judged;
+use crate::gate::{Bound, Judged, Quantity};
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::Places;
+use crate::session::GRACE;
 use crate::summary::{End, Recorded, Summary};
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -132,7 +133,11 @@ pub fn growth(trend: Trend) -> String {
 /// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
 pub(crate) fn signed(rate: f64, reference: f64) -> String {
     let text = Rate::per_second(rate).shown_like(Rate::per_second(reference));
-    if rate > 0.0 { format!("+{text}") } else { text }
+    // What rounds to nothing has no sign.
+    if let Some(nothing) = text.strip_prefix("-0.0 ") {
+        return format!("0.0 {nothing}");
+    }
+    if rate > 0.0 && !text.starts_with("0.0 ") { format!("+{text}") } else { text }
 }
 
 fn size_or_reason(reading: Reading<u64>) -> String {
@@ -178,7 +183,9 @@ pub fn event_text(numbered: &Numbered) -> Option<String> {
         Event::Hook(problem) => format!("note     alerts.exec: {problem}"),
         Event::Config(reload) => format!("config   {}", crate::output::reload::line(reload)),
         Event::Failed(failure) => format!("note     {failure}; watching goes on"),
-        Event::Lost(count) => format!("note     {count} samples were lost: memcli did not keep up"),
+        Event::Lost(count) => {
+            format!("note     {} lost: memcli did not keep up", counted(*count, "sample"))
+        }
     })
 }
 
@@ -191,7 +198,9 @@ pub fn may_redraw() -> bool {
 /// One line on how things are now: label, size, level, growth.
 #[must_use]
 pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict) -> String {
+    let several = sample.process.processes.is_ok_and(|count| count > 1);
     let size = match sample.process.footprint() {
+        Ok(_) if several && let Ok(pss) = sample.process.pss => format!("{} PSS", Size(pss)),
         Err(memtrack::Absent::NotRead) => match sample.cgroup.working_set() {
             Err(memtrack::Absent::NotRead) => sample.system.available.map_or_else(
                 |why| why.to_string(),
@@ -213,14 +222,12 @@ pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict
 #[must_use]
 pub fn summary(summary: &Summary, columns: usize) -> String {
     let mut text = String::new();
-    let after = Span(Duration::from_secs_f64(summary.duration_seconds.max(0.0)));
-    let _ = writeln!(
-        text,
-        "{BOLD}memcli: {} {} after {after}{BOLD:#}",
-        summary.target,
-        end(summary.end)
-    );
+    let how = end(summary.end, summary.command.is_some(), seconds(summary.duration_seconds));
+    let _ = writeln!(text, "{BOLD}memcli: {} {how}{BOLD:#}", summary.target);
     let mut row = |name: &str, value: String| page::row(&mut text, columns, name, &value);
+    if let Some(how) = ended_by_memcli(summary) {
+        row("ended", how);
+    }
     row("peak", peak(summary));
     row(
         "growth",
@@ -267,8 +274,9 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     row(
         "watching",
         format!(
-            "{} samples{lost}; it cost {:.3} CPU s and {memory}",
-            summary.samples, summary.cost.cpu_seconds
+            "{}{lost}; it cost {:.3} CPU s and {memory}",
+            counted(summary.samples, "sample"),
+            summary.cost.cpu_seconds
         ),
     );
     if let Some(comparison) = &summary.baseline {
@@ -327,15 +335,36 @@ pub(super) fn shortened(text: &str, most: usize) -> String {
     format!("{kept}...")
 }
 
-pub(super) fn end(end: End) -> String {
+/// How a watch of this length came to its end; `command` says that memcli had started what it watched.
+pub(super) fn end(end: End, command: bool, after: Duration) -> String {
+    let after = Span(after);
     match end {
-        End::Exited { code } => format!("exited with {code}"),
-        End::Killed { signal } => format!("was killed by {}", signal_name(signal)),
-        End::TimeUp => "was watched".into(),
-        End::Aborted => "was ended because a gate failed".into(),
-        End::Interrupted { signal } => format!("was watched until {}", signal_name(signal)),
-        End::TargetEnded => "ended".into(),
+        End::Exited { code } => format!("exited with {code} after {after}"),
+        End::Killed { signal } => format!("was killed by {} after {after}", signal_name(signal)),
+        End::TimeUp if command => format!("was ended by --for after {after}"),
+        End::TimeUp => format!("was watched for {after}"),
+        End::Aborted if command => format!("was ended after {after}: a gate failed"),
+        End::Aborted => format!("was watched for {after}, until a gate failed"),
+        End::Interrupted { signal } => {
+            format!("was watched for {after}, until {}", signal_name(signal))
+        }
+        End::TargetEnded => format!("ended after {after}"),
     }
+}
+
+/// What a command did when memcli asked it to end.
+fn ended_by_memcli(summary: &Summary) -> Option<String> {
+    if !matches!(summary.end, End::TimeUp | End::Aborted) {
+        return None;
+    }
+    Some(match summary.command_end? {
+        End::Exited { code } => format!("asked to end with SIGTERM, it exited with {code}"),
+        End::Killed { signal: libc::SIGKILL } => {
+            format!("it did not end when asked with SIGTERM, and was killed {} later", Span(GRACE))
+        }
+        End::Killed { signal } => format!("{} ended it", signal_name(signal)),
+        _ => return None,
+    })
 }
 
 fn signal_name(signal: i32) -> String {
@@ -358,11 +387,25 @@ fn signal_name(signal: i32) -> String {
 }
 
 fn peak(summary: &Summary) -> String {
+    let absent = |path| summary.absent.get(path).map_or("unknown", String::as_str);
     let Some(rss) = summary.peak.rss_bytes else {
-        let why = summary.absent.get("peak.rss_bytes").map_or("unknown", String::as_str);
-        return format!("unknown: {why}");
+        let why = absent("peak.rss_bytes");
+        return match summary.peak.rss_at_most_bytes {
+            Some(most) => format!("at most {} RSS: {why}", Size(most)),
+            None => format!("unknown: {why}"),
+        };
     };
-    format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact))
+    if summary.processes.is_none_or(|processes| processes <= 1) {
+        return format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact));
+    }
+    let shared = "counts shared pages once for each process";
+    match summary.peak.pss_bytes {
+        Some(pss) => {
+            let exactness = exactness(false);
+            format!("{} PSS ({exactness}); {} RSS, which {shared}", Size(pss), Size(rss))
+        }
+        None => format!("{} RSS, which {shared}: {}", Size(rss), absent("peak.pss_bytes")),
+    }
 }
 
 pub(super) fn exactness(exact: bool) -> &'static str {
@@ -384,8 +427,29 @@ pub(super) fn level_words(level: Level, highest: Level) -> String {
 
 pub(super) fn judged(gate: &Judged) -> String {
     let verdict = if gate.pass { Painted(GOOD, "pass") } else { Painted(BAD, "FAIL") };
-    let value = gate.value.as_ref().map_or("unknown".to_owned(), ToString::to_string);
-    format!("{verdict}  {}: {value}, limit {}", gate.name, gate.limit)
+    let bound = match gate.bound {
+        Some(Bound::AtLeast) => "at least ",
+        Some(Bound::AtMost) => "at most ",
+        None => "",
+    };
+    let seen = gate.value.as_ref().map(|value| format!("{bound}{value}"));
+    let says = match (&gate.limit, gate.name) {
+        (Quantity::Bytes(_) | Quantity::Growth(_), _) => {
+            let seen = seen.unwrap_or("unknown".into());
+            format!("{seen}, allowed up to {}", gate.limit)
+        }
+        (Quantity::Time(_), _) => {
+            let seen = seen.unwrap_or("none in sight".into());
+            format!("{seen}, must be further than {}", gate.limit)
+        }
+        (limit, "level" | "alert") => {
+            format!("{} at worst, must stay below {limit}", seen.unwrap_or("unknown".into()))
+        }
+        (_, "regression") => seen.unwrap_or("nothing was compared".into()),
+        _ => format!("the verdict is {}", seen.unwrap_or("unknown".into())),
+    };
+    let reason = gate.reason.as_ref().map_or(String::new(), |why| format!("; {why}"));
+    format!("{verdict}  {}: {says}{reason}", gate.name)
 }
 
 #[cfg(test)]

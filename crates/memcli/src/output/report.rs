@@ -107,7 +107,7 @@ fn report_rows(text: &mut String, run: &Run, columns: usize) {
     row(
         "ended",
         run.end.map_or("not known: the trace does not say".into(), |how| {
-            format!("{} after {}", end(how), Span(seconds(run.duration_seconds)))
+            end(how, run.command.is_some(), seconds(run.duration_seconds))
         }),
     );
     row(

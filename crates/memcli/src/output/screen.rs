@@ -28,6 +28,8 @@ pub struct Screen {
     style: Style,
     label: String,
     live: Option<Instant>,
+    /// Whether alerts are shown here, because no log tells them.
+    alerts: bool,
     failed: Option<io::Error>,
 }
 
@@ -39,7 +41,14 @@ impl Screen {
         // Drawn with the first sample.
         let live =
             terminal.then(|| Instant::now().checked_sub(REFRESH).unwrap_or_else(Instant::now));
-        Self { style, label: label.to_owned(), live, failed: None }
+        Self { style, label: label.to_owned(), live, alerts: false, failed: None }
+    }
+
+    /// The same, which shows alerts too: where no log does.
+    #[must_use]
+    pub fn with_alerts(mut self, alerts: bool) -> Self {
+        self.alerts = alerts;
+        self
     }
 
     /// Shows one event.
@@ -47,8 +56,7 @@ impl Screen {
         let written = match self.style {
             Style::Silent => return,
             Style::Json => writeln!(io::stdout().lock(), "{}", json::event(numbered)),
-            // Alerts go to the log, which is on stderr unless asked elsewhere.
-            Style::Lines if matches!(numbered.event, Event::Alert(_)) => return,
+            Style::Lines if !has_line(&numbered.event, self.alerts) => return,
             Style::Lines => match human::event_line(numbered) {
                 Some(line) => {
                     self.clear();
@@ -86,12 +94,25 @@ impl Screen {
         self.failed.as_ref()
     }
 
+    /// The write that failed, for whoever tells of it.
+    pub fn take_failure(&mut self) -> Option<io::Error> {
+        self.failed.take()
+    }
+
     fn keep(&mut self, written: io::Result<()>) {
         if let Err(error) = written {
             self.style = Style::Silent;
             self.live = None;
             self.failed.get_or_insert(error);
         }
+    }
+}
+
+/// Whether an event has a line of its own. Alerts go to the log, where there is one; and that the level rose is said already.
+fn has_line(event: &Event, alerts: bool) -> bool {
+    match event {
+        Event::Alert(alert) => alerts && alert.cause.name() != "level",
+        _ => true,
     }
 }
 
@@ -113,5 +134,27 @@ fn plain_unless(choice: ColorChoice) -> ColorChoice {
     match choice {
         ColorChoice::Auto => ColorChoice::Never,
         decided => decided,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{Alert, Cause};
+    use memleak::Severity;
+
+    #[test]
+    fn an_alert_is_told_once_by_the_log_or_by_the_screen() {
+        let alert =
+            |cause| Event::Alert(Alert { severity: Severity::Critical, cause, suppressed: 0 });
+        let growth = alert(Cause::Growth(memleak::Cause::Rss { rss: 1 << 30 }));
+        assert!(has_line(&growth, true) && !has_line(&growth, false));
+        let json = serde_json::json!({
+            "from": "normal", "to": "critical", "at_seconds": 1, "signal": "cgroup",
+            "measure": "ratio", "value": 0.9, "threshold": 0.8, "generation": 1,
+        });
+        let level: mempressure::Transition = serde_json::from_value(json).unwrap();
+        assert!(!has_line(&alert(Cause::Level(level)), true), "its own line says it");
+        assert!(has_line(&Event::Level(level), true));
     }
 }

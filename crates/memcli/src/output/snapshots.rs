@@ -9,7 +9,7 @@ use memleak::{Detector, LeakConfig, Severity, Verdict};
 use mempressure::Level;
 use memtrack::{Absent, Sample, Stamp};
 
-use crate::alert::{Alert, Cause, Document};
+use crate::alert::{Alert, Cause, Document, Sizes};
 use crate::commands;
 use crate::comparison::{Comparison, Metric, Outcome, Row, Side};
 use crate::doctor;
@@ -65,23 +65,26 @@ fn judged(rate: f64) -> Verdict {
 
 fn summary(peak: u64, rate: f64) -> Summary {
     let verdict = judged(rate);
-    let gate = |name, limit, value, pass| Judged { name, limit, value, pass };
+    let gate =
+        |name, limit, value, pass| Judged { name, limit, value, bound: None, pass, reason: None };
     Summary {
         schema: SCHEMA,
         target: "worker(4321)".into(),
         command: Some(vec!["./worker".into(), "--queue".into(), "a".into()]),
         exit_code: exit::GATE,
         end: End::Exited { code: 0 },
+        command_end: Some(End::Exited { code: 0 }),
         duration_seconds: 60.0,
         samples: 600,
         lost: 0,
-        processes: Some(3),
+        processes: Some(if rate > 0.0 { 3 } else { 1 }),
         left_running: Some(if rate > 0.0 { 2 } else { 0 }),
         peak: Peak {
             rss_bytes: Some(peak),
-            exact: true,
+            exact: rate == 0.0,
+            rss_at_most_bytes: (rate == 0.0).then_some(peak),
             footprint_bytes: Some(peak),
-            pss_bytes: None,
+            pss_bytes: (rate > 0.0).then_some(peak - 24 * MIB),
         },
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
@@ -257,7 +260,7 @@ fn event_lines() {
         suppressed: 3,
     };
     let at = Stamp::synthetic(Duration::from_secs(100));
-    let document = Document::new(&alert, "worker(4321)", at);
+    let document = Document::new(&alert, "worker(4321)", at, &Sizes::default());
     assert_eq!(document.suppressed, 3);
     for event in [
         Event::Alert(alert),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::limit::Owner;
-use crate::look::Look;
+use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
 use crate::output::human::signed;
 use crate::output::json::Readings;
@@ -57,10 +57,9 @@ fn cells((asked, look): &Row, marks: Marks) -> [String; 4] {
     let badge = marks.level(look.status.level).to_string();
     let mut parts = vec![limit(look)];
     parts.extend(growth(look, marks));
-    if look.size().is_ok_and(|(_, measure)| measure == "RSS")
-        && look.sample.process.processes.is_ok_and(|count| count > 1)
+    if let (Ok((_, "RSS")), true, Err(why)) = (look.size(), several(look), look.sample.process.pss)
     {
-        parts.push("shared pages counted once for each process".into());
+        parts.push(format!("shared pages counted once for each process: {}", pss_missing(why)));
     }
     [badge, look.label.clone(), size, parts.join("; ")]
 }
@@ -76,6 +75,10 @@ fn limit(look: &Look) -> String {
         ),
         Err(why) => format!("limit unknown: {why}"),
     }
+}
+
+fn several(look: &Look) -> bool {
+    look.sample.process.processes.is_ok_and(|count| count > 1)
 }
 
 fn growth(look: &Look, marks: Marks) -> Option<String> {
@@ -216,6 +219,15 @@ fn entry((asked, look): &Row) -> Entry {
     for (name, _) in readings.iter().filter(|(_, value)| value.is_none()) {
         absent.insert(*name, unread.get(name).cloned().unwrap_or(Absent::NotRead.to_string()));
     }
+    if let (Ok(_), Err(why)) = (look.sample.process.rss, look.sample.process.pss) {
+        let why = match (why, several(look)) {
+            (Absent::NotRead, false) => {
+                "not read: it is of several processes that RSS says too much"
+            }
+            _ => pss_missing(why),
+        };
+        absent.insert("pss_bytes", why.to_owned());
+    }
     Entry {
         target: look.label.clone(),
         level: look.status.level,
@@ -273,7 +285,7 @@ mod tests {
         assert_eq!(
             text,
             "🟠 critical   worker(4321)+7  60.0 MiB RSS  3.5 of 4.0 GiB, 88 %: cgroup /app; \
-             shared pages counted once for each process\n\
+             shared pages counted once for each process: PSS may not be read: permission denied\n\
              ⚪ unknown    nobody                        no process is called `nobody`; help: a pid always works\n"
         );
         let plain = anstream::adapter::strip_str(&lines(&rows, Marks::Plain)).to_string();
@@ -296,7 +308,7 @@ mod tests {
         assert_eq!(worker["limit"]["path"], "/app");
         assert_eq!(worker["headroom_bytes"], 512u64 << 20);
         assert_eq!(worker["readings"]["pss_bytes"], serde_json::Value::Null);
-        assert_eq!(worker["absent"]["pss_bytes"], "permission denied");
+        assert_eq!(worker["absent"]["pss_bytes"], "PSS may not be read: permission denied");
         for name in ["signal", "growth", "verdict"] {
             assert!(worker[name].is_null() && worker["absent"][name].is_string(), "{name}");
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use memtrack::processes::Snapshot;
 
 use crate::exit::Failure;
+use crate::outfile::OutFile;
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{Recorded, Summary};
 use crate::trace::rows::{EndRow, EventRow, Header};
@@ -18,19 +19,32 @@ use crate::trace::writer::Writer;
 #[derive(Debug)]
 pub struct Recorder {
     path: PathBuf,
-    file: Option<File>,
+    file: Option<Ready>,
     writer: Option<Writer<File>>,
     failed: Option<io::Error>,
     tree: Option<Tree>,
 }
 
+/// A file that the recording will go to.
+#[derive(Debug)]
+enum Ready {
+    /// What it holds is replaced when the recording begins.
+    Replaced(OutFile),
+    /// The recording is added to it.
+    Appended(File),
+}
+
+/// What to do in place of `-o -`.
+const NO_STREAM: &str = "name a file, such as `-o trace.jsonl.gz`; `memcli report FILE -f json` and `-f csv` write to stdout";
+
 impl Recorder {
-    /// Creates the file. Do it before a command is started: what cannot be recorded should not begin.
+    /// Makes the file ready. Do it before a command is started: what cannot be recorded should not begin. What is there already
+    /// stays until the recording begins.
     ///
     /// # Errors
     /// When the file cannot be created.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        Self::with(path, File::create(path))
+        Ok(Self::with(path, Ready::Replaced(OutFile::open(path, "the trace", NO_STREAM)?)))
     }
 
     /// Opens a file that has runs already, to add one.
@@ -38,21 +52,25 @@ impl Recorder {
     /// # Errors
     /// When the file cannot be opened.
     pub fn append(path: &Path) -> Result<Self, Failure> {
-        Self::with(path, File::options().append(true).open(path))
+        let file = File::options().append(true).open(path).map_err(|error| {
+            Failure::io(format!("failed to open the trace `{}`", path.display()), error)
+        })?;
+        Ok(Self::with(path, Ready::Appended(file)))
     }
 
-    fn with(path: &Path, file: io::Result<File>) -> Result<Self, Failure> {
-        let file = file.map_err(|error| {
-            Failure::io(format!("failed to create the trace `{}`", path.display()), error)
-        })?;
-        Ok(Self { path: path.to_owned(), file: Some(file), writer: None, failed: None, tree: None })
+    fn with(path: &Path, file: Ready) -> Self {
+        Self { path: path.to_owned(), file: Some(file), writer: None, failed: None, tree: None }
     }
 
     /// Begins the recording; `snapshot` is of the processes behind each sample.
     pub fn begin(&mut self, header: &Header, snapshot: Snapshot) {
         self.tree = Some(Tree::new(snapshot));
         let Some(file) = self.file.take() else { return };
-        match Writer::new(file, header) {
+        let file = match file {
+            Ready::Replaced(file) => file.begin(),
+            Ready::Appended(file) => Ok(file),
+        };
+        match file.and_then(|file| Writer::new(file, header)) {
             Ok(writer) => self.writer = Some(writer),
             Err(error) => self.failed = Some(error),
         }

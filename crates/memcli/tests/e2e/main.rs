@@ -15,6 +15,7 @@ mod detached;
 mod look;
 mod main_job;
 mod newcomer;
+mod outcomes;
 mod reference;
 mod runs;
 mod schemas;

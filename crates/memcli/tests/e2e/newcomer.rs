@@ -102,7 +102,7 @@ fn the_first_minutes_of_a_newcomer() {
     let text = shell.says(
         "memcli run --max-rss 8MiB --fail-on leak -- memcli demo leak --unwatched --for 10s",
         99,
-        &["FAIL  max_rss: ", "limit 8.0 MiB", "FAIL  leak: "],
+        &["FAIL  max_rss: ", "allowed up to 8.0 MiB", "FAIL  leak: "],
     );
     assert_eq!(text.matches("FAIL").count(), 2, "{text}");
 

@@ -1,0 +1,179 @@
+//! What people met who used it for the first time: gates on commands that are too short or too large, files that cannot be
+//! written, commands that are told to end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::support::{Demo, memcli, read_json, run, run_summed, said};
+
+#[test]
+fn a_peak_gate_on_a_command_of_an_instant_passes_every_time() {
+    for _ in 0..5 {
+        let (said, summary) = run_summed(&["run", "--max-rss", "1GiB", "--", "true"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(summary["peak"]["rss_at_most_bytes"].as_u64().unwrap() > 0, "{summary}");
+        assert_eq!(summary["gates"][0]["pass"], true);
+        assert!(!said.stderr.contains("unknown, allowed"), "{}", said.stderr);
+    }
+    let (said, runs) = run_summed(&["run", "--runs", "3", "--max-rss", "1GiB", "--", "true"]);
+    assert_eq!((said.code, &runs["gates"][0]["pass"]), (0, &true.into()), "{}", said.stderr);
+}
+
+#[test]
+fn a_pss_gate_that_missed_the_peak_fails_and_says_why() {
+    // Sampled once a minute, so that no PSS is read of the 300 MiB.
+    let words = ["demo", "spike", "--for", "1s", "--interval", "1m", "--max-pss", "64MiB"];
+    let (said, summary) = run_summed(&words);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let reason = summary["gates"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("was at most 3"), "{reason}");
+    assert!(said.stderr.contains("it was never read, and was at most"), "{}", said.stderr);
+    let (said, _) = run_summed(&[&words[..7], &["1GiB"]].concat());
+    assert_eq!(said.code, 0, "the exact peak bounds it: {}", said.stderr);
+}
+
+#[test]
+fn a_watch_ends_at_once_when_a_gate_has_failed_and_what_is_over_the_budget_has_reached_it() {
+    let held = Demo::holding(40);
+    let gates = ["--fail-on", "limit-in:1h,level:emergency,limit-in:1h", "--abort"];
+    let pid = held.pid();
+    let words = [&["watch", "--limit", "16MiB"][..], &gates, &[&pid]].concat();
+    let (said, summary) = run_summed(&words);
+    assert_eq!((said.code, &summary["end"]["kind"]), (99, &"aborted".into()), "{}", said.stdout);
+    assert!(said.stdout.contains("until a gate failed"), "{}", said.stdout);
+    let judged = summary["gates"].as_array().unwrap();
+    assert_eq!(judged.len(), 2, "what is named twice is judged once: {summary}");
+    assert_eq!((&judged[0]["value"], &judged[0]["pass"]), (&json!(0.0), &json!(false)));
+}
+
+#[test]
+fn the_peak_of_a_tree_is_its_pss() {
+    let tree = Demo::start("tree", "2MiB/s");
+    // Ends as soon as PSS was read.
+    let (said, summary) = run_summed(&["watch", "--max-pss", "1MiB", "--abort", &tree.pid()]);
+    assert_eq!(said.code, 99, "{}", said.stdout);
+    assert!(summary["peak"]["pss_bytes"].is_u64(), "{summary}");
+    let peak = said.stdout.lines().find(|line| line.starts_with("  peak")).unwrap();
+    assert!(peak.contains("PSS (at least"), "{peak}");
+    assert!(said.stdout.contains("shared pages once for each process"), "{}", said.stdout);
+}
+
+#[test]
+fn a_summary_that_cannot_be_written_hides_neither_the_text_nor_the_code() {
+    let full = |script: &str| run(&["run", "--summary", "/dev/full", "--", "sh", "-c", script]);
+    let failed = full("exit 7");
+    assert_eq!(failed.code, 7, "{}", failed.stderr);
+    let well = full("exit 0");
+    assert_eq!(well.code, 74, "{}", well.stderr);
+    for said in [failed, well] {
+        assert!(said.stderr.contains("  peak "), "{}", said.stderr);
+        assert!(said.stderr.contains("failed to write the summary `/dev/full`"), "{}", said.stderr);
+    }
+}
+
+#[test]
+fn where_nothing_can_be_written_nothing_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let witness = folder.path().join("started");
+    let touch = ["--", "touch", witness.to_str().unwrap()];
+    for (words, code) in [
+        (["--summary", "/no/such/folder/s.json"], 66),
+        (["--summary", "-"], 64),
+        (["-o", "/no/such/folder/t.jsonl.gz"], 66),
+        (["-o", "-"], 64),
+    ] {
+        let said = run(&[&["run"][..], &words, &touch].concat());
+        assert_eq!(said.code, code, "{words:?}: {}", said.stderr);
+        assert_eq!(said.stderr.contains("help: name a file"), code == 64, "{}", said.stderr);
+    }
+    assert!(!witness.exists());
+}
+
+#[test]
+fn a_trace_stays_when_the_command_is_not_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (folder.path().join("old.jsonl.gz"), folder.path().join("new.jsonl.gz"));
+    fs::write(&old, "what was there").unwrap();
+    for path in [&old, &new] {
+        let path = path.to_str().unwrap();
+        assert_eq!(run(&["run", "-o", path, "--", "no-such-command-anywhere"]).code, 127);
+    }
+    assert_eq!(fs::read_to_string(&old).unwrap(), "what was there");
+    assert!(!new.exists());
+    assert_eq!(run(&["run", "-o", old.to_str().unwrap(), "--", "true"]).code, 0);
+    assert_eq!(fs::read(&old).unwrap()[..2], [0x1f, 0x8b], "and is replaced when it is");
+}
+
+#[test]
+fn a_full_disk_under_the_rows_of_a_watch_is_an_error() {
+    let steady = Demo::start("steady", "2MiB/s");
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let pid = steady.pid();
+    let watch = memcli(&["watch", "--json", &pid]).stdout(full).stderr(Stdio::piped()).spawn();
+    let said = said(&watch.unwrap().wait_with_output().unwrap());
+    assert_eq!(said.code, 74, "{}", said.stderr);
+    assert!(said.stderr.contains("failed to write to stdout"), "{}", said.stderr);
+}
+
+#[test]
+fn a_command_whose_time_is_up_is_said_to_be_ended_and_how_it_took_it() {
+    let (said, summary) = run_summed(&["run", "--for", "300ms", "--", "sleep", "1000"]);
+    assert_eq!(summary["command_end"], json!({ "kind": "killed", "signal": 15 }));
+    assert!(said.stderr.contains("was ended by --for after"), "{}", said.stderr);
+    assert!(said.stderr.contains("SIGTERM ended it"), "{}", said.stderr);
+    let (_, exited) = run_summed(&["run", "--", "true"]);
+    assert_eq!(exited["command_end"], json!({ "kind": "exited", "code": 0 }));
+}
+
+#[test]
+fn an_edit_that_is_refused_is_a_warning_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, steady) = (folder.path().join("c.toml"), Demo::start("steady", "2MiB/s"));
+    fs::write(&config, "schema_version = 3\n").unwrap();
+    let path = config.to_str().unwrap();
+    let pid = steady.pid();
+    let words = ["watch", "--json", "--log-format", "json", "--config", path, &pid];
+    let mut watch = memcli(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut rows = BufReader::new(watch.stdout.take().unwrap());
+    // It runs, and follows the file.
+    rows.read_line(&mut String::new()).unwrap();
+    std::thread::spawn(move || std::io::copy(&mut rows, &mut std::io::sink()));
+    fs::write(&config, "schema_version = 3\n[budget]\ntotal = \"much\"\n").unwrap();
+    let refused = BufReader::new(watch.stderr.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(&line.unwrap()).unwrap())
+        .find(|row| row["message"].as_str().is_some_and(|text| text.contains("edit refused")));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!(refused.unwrap()["level"], "WARN");
+}
+
+#[test]
+fn a_log_that_may_not_be_written_says_so_once() {
+    let steady = Demo::start("steady", "2MiB/s");
+    // Nobody makes files there, not even root.
+    let said = run(&["watch", "--for", "1s", "--log-file", "/proc/m.log", &steady.pid()]);
+    assert!([66, 77].contains(&said.code), "{}: {}", said.code, said.stderr);
+    assert_eq!(said.stderr.matches("os error").count(), 1, "{}", said.stderr);
+    assert!(!Path::new("/proc/m.log").exists());
+}
+
+#[test]
+fn a_hook_is_told_the_size_whatever_the_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let (told, config) = (folder.path().join("told.json"), folder.path().join("c.toml"));
+    let exec = format!("[alerts]\nexec = [\"tee\", \"{}\"]\n", told.display());
+    fs::write(&config, format!("schema_version = 3\n{exec}")).unwrap();
+    let held = Demo::holding(40);
+    let gate = ["--limit", "16MiB", "--fail-on", "alert:critical", "--abort"];
+    let config = ["--config", config.to_str().unwrap()];
+    run(&[&["watch"][..], &gate, &config, &[&held.pid()]].concat());
+    let alert = read_json(&told);
+    assert_eq!(alert["cause"], "level", "{alert}");
+    assert!(alert["rss_bytes"].as_u64().unwrap() > 40 << 20, "{alert}");
+    assert_eq!((&alert["size_bytes"], &alert["absent"]), (&alert["rss_bytes"], &json!({})));
+}
