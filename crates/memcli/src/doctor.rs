@@ -142,7 +142,7 @@ fn limit(name: &'static str, sample: Option<&Sample>) -> Row {
         Err(why) => format!("that of the cgroup cannot be read: {why}"),
     };
     let why = match limit.owner {
-        Owner::Machine => format!("all of the machine; {of_cgroup}"),
+        Owner::Machine | Owner::Budget => format!("all of the machine; {of_cgroup}"),
         Owner::Cgroup(_) => {
             let above = match sample.cgroup.depth {
                 Ok(0) => "own cgroup".to_owned(),

@@ -5,12 +5,15 @@
 
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
-use mempressure::{BudgetConfig, Level, Machine, PressureConfig, Rules, Status, Transition};
+use mempressure::{
+    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
+};
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
+use crate::limit::{self, Limit};
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -269,6 +272,29 @@ impl Pipeline {
         let machine = sample.system.available.ok();
         let cgroup = sample.cgroup.headroom.ok();
         machine.into_iter().chain(cgroup).min()
+    }
+
+    /// The limit to name beside the level, of `nearest` around the target and the budget that somebody set for it. As of the
+    /// newest sample.
+    ///
+    /// # Errors
+    /// That of `nearest`, when there is no budget either.
+    pub fn limit(&self, nearest: Reading<Limit>) -> Reading<Limit> {
+        limit::behind(&self.pressure(), nearest, self.budget())
+    }
+
+    /// From which shares of the budget each level holds.
+    #[must_use]
+    pub fn budget_thresholds(&self) -> Thresholds {
+        let budget = self.policies.budget.load().value;
+        Thresholds { warning: budget.warning, critical: budget.prompt, emergency: budget.emergency }
+    }
+
+    /// The budget, where one is set and the newest sample tells what is used of it.
+    fn budget(&self) -> Option<Limit> {
+        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
+        let sample = self.latest.as_ref().filter(|_| set)?;
+        limit::of_budget(sample, &self.policies.budget.load().value).ok()
     }
 
     fn note(&mut self, sample: &Sample) {

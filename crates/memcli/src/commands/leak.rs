@@ -82,8 +82,9 @@ fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, F
             },
             skipped: args.skip,
             verdict: run.verdict(),
-            limit: run.pipeline.latest().map(limit::recorded),
+            limit: run.pipeline.latest().map(|sample| run.pipeline.limit(limit::recorded(sample))),
             places: places(&run.verdict(), &run.pipeline, None),
+            ended: None,
             next: Some(format!("memcli report {}", path.display())),
         };
         leaks |= finding.verdict.is_leak();
@@ -124,11 +125,15 @@ fn watch(
         }
         _ => {}
     };
+    let mut ended = false;
     let interrupted = loop {
         select! {
             recv(all.receiver()) -> update => match update {
                 Ok(update) => take(update),
-                Err(_) => break None,
+                Err(_) => {
+                    ended = true;
+                    break None;
+                }
             },
             recv(signals) -> signal => match signal {
                 Ok(signal) if signal.is_child() => {}
@@ -143,7 +148,8 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline, &lookout), interrupted))
+    let ended = ended.then(|| started.elapsed());
+    Ok((finding(found, args, &pipeline, &lookout, ended), interrupted))
 }
 
 /// Where it grows, when it does.
@@ -153,7 +159,14 @@ fn places(verdict: &Verdict, pipeline: &Pipeline, lookout: Option<&Lookout>) -> 
     grows.then(|| Places::new(&pipeline.kinds(), mappings)).flatten()
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, lookout: &Lookout) -> Finding {
+/// `ended` says that the target did, and after how long.
+fn finding(
+    found: &Found,
+    args: &LeakArgs,
+    pipeline: &Pipeline,
+    lookout: &Lookout,
+    ended: Option<Duration>,
+) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
     let ancestors = Ancestors::of(&found.watched);
@@ -164,9 +177,14 @@ fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, lookout: &Lookou
         series: series(&found.watched),
         skipped: args.skip,
         verdict,
-        limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        limit: sample.map(|sample: &Sample| pipeline.limit(ancestors.nearest(sample))),
         places,
-        next: (!decided).then(|| next(&args.subject)),
+        ended,
+        next: (!decided).then(|| match ended {
+            // Nobody can watch a pid of the past.
+            Some(_) => "memcli run -o TRACE -- CMD, to watch it from its start".to_owned(),
+            None => next(&args.subject),
+        }),
     }
 }
 

@@ -317,7 +317,8 @@ impl State {
             }
             Action::Span(by) => self.history.widen(by),
             Action::Help => self.help = !self.help,
-            Action::Save | Action::Quit | Action::Interrupt => {}
+            Action::Quit if self.help => self.help = false,
+            Action::Save | Action::Quit | Action::Interrupt | Action::Abort | Action::Suspend => {}
         }
     }
 
