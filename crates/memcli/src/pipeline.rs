@@ -259,6 +259,22 @@ impl Pipeline {
         self.series.read(sample)
     }
 
+    /// What [`Pipeline::watched`] is, in words.
+    #[must_use]
+    pub fn series(&self) -> &'static str {
+        match (self.series, &self.latest) {
+            // What was imported has no more than that.
+            (Series::Private, Some(sample))
+                if sample.process.anon.is_err() && sample.process.rss.is_ok() =>
+            {
+                "RSS"
+            }
+            (Series::Private, _) => "anon + swap",
+            (Series::WorkingSet, _) => "working set",
+            (Series::Unavailable, _) => "memory in use",
+        }
+    }
+
     /// The newest sample.
     #[must_use]
     pub fn latest(&self) -> Option<&Sample> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, select, tick};
 use memleak::Verdict;
 use memtrack::sampler::{Sampler, Update};
-use memtrack::source::{LinuxSource, Target as Watched};
+use memtrack::source::LinuxSource;
 use memtrack::units::format_duration;
 use memtrack::{Sample, Span};
 
@@ -75,11 +75,7 @@ fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, F
     for run in &runs {
         let finding = Finding {
             label: run.header.target.label.clone(),
-            // What was imported has no more than that.
-            series: match run.pipeline.latest() {
-                Some(sample) if sample.process.anon.is_err() && sample.process.rss.is_ok() => "RSS",
-                _ => series(&run.header.target.watched()),
-            },
+            series: run.pipeline.series(),
             skipped: args.skip,
             verdict: run.verdict(),
             limit: run.pipeline.latest().map(|sample| run.pipeline.limit(limit::recorded(sample))),
@@ -174,7 +170,7 @@ fn finding(
     let decided = matches!(verdict, Verdict::Steady { .. });
     Finding {
         label: sample.map_or(found.label.clone(), |sample| label(found, sample)),
-        series: series(&found.watched),
+        series: pipeline.series(),
         skipped: args.skip,
         verdict,
         limit: sample.map(|sample: &Sample| pipeline.limit(ancestors.nearest(sample))),
@@ -185,15 +181,6 @@ fn finding(
             Some(_) => "memcli run -o TRACE -- CMD, to watch it from its start".to_owned(),
             None => next(&args.subject),
         }),
-    }
-}
-
-/// What the pipeline watches for growth, in words.
-fn series(watched: &Watched) -> &'static str {
-    match watched {
-        Watched::Cgroup(_) => "working set",
-        Watched::System => "memory in use",
-        _ => "anon + swap",
     }
 }
 

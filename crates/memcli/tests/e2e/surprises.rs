@@ -183,3 +183,78 @@ fn leak_of_a_process_that_ends_says_so_and_sends_nobody_to_a_dead_pid() {
     assert!(said.stdout.contains("it ended after"), "{}", said.stdout);
     assert!(!said.stdout.contains(&format!("memcli watch {pid}")), "{}", said.stdout);
 }
+
+#[test]
+fn a_report_names_what_its_chart_is_of_and_no_time_that_nobody_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    let rows: String = (0..100).map(|n| format!("{n},{}\n", (50 << 20) + n * 1024)).collect();
+    fs::write(&path, format!("t_s,rss_bytes\n{rows}")).unwrap();
+    let path = path.to_str().unwrap();
+    let said = run(&["report", path]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let mut lines = said.stdout.lines().skip_while(|line| !line.is_empty()).skip(1);
+    assert_eq!(lines.next().unwrap(), "  RSS", "{}", said.stdout);
+    for format in ["human", "html", "json"] {
+        assert!(!run(&["report", path, "-f", format]).stdout.contains("1970-01-01"), "{format}");
+    }
+    let document: Value = serde_json::from_str(&run(&["report", path, "--json"]).stdout).unwrap();
+    crate::schemas::check(&document);
+    assert!(
+        document["runs"][0]["started"].is_null()
+            && document["runs"][0]["absent"]["started"].is_string()
+    );
+}
+
+#[test]
+fn an_import_that_cannot_be_right_says_what_is_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        run(&["report", path.to_str().unwrap()])
+    };
+    let said = report("unit.csv", "time,mem\n0,100\n1,200\n");
+    assert_eq!(said.code, 65, "{}", said.stdout);
+    assert!(said.stderr.contains("`mem_mib`"), "{}", said.stderr);
+    let newest_first: String = (0..200).rev().map(|n| format!("{n},1048576\n")).collect();
+    let said = report("order.csv", &format!("t_s,rss_bytes\n{newest_first}"));
+    let all = said.stdout + &said.stderr;
+    assert!(all.contains("sort the rows by time"), "{all}");
+}
+
+#[test]
+fn a_trace_with_a_byte_order_mark_is_a_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.jsonl.gz");
+    let said =
+        run(&["run", "--interval", "10ms", "-o", trace.to_str().unwrap(), "--", "sleep", "0.2"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let plain = std::process::Command::new("zcat").arg(&trace).output().unwrap().stdout;
+    let marked = folder.path().join("marked.jsonl");
+    fs::write(&marked, ["\u{feff}".as_bytes(), &plain].concat()).unwrap();
+    let said = run(&["report", marked.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("sleep"), "{}", said.stdout);
+}
+
+#[test]
+fn a_report_and_the_doctor_stay_within_a_terminal_of_40_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.csv");
+    let rows: String = (0..100).map(|n| format!("{n},{}\n", (50 << 20) + n * 1024)).collect();
+    fs::write(&path, format!("t_s,rss_bytes\n{rows}")).unwrap();
+    // The name of a file is as long as it is.
+    let name = path.file_name().unwrap().to_str().unwrap();
+    for words in [&["report", name][..], &["doctor", "--no-emoji"]] {
+        let output = memcli(words).env("COLUMNS", "40").current_dir(folder.path()).output();
+        let said = said(&output.unwrap());
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        for line in said.stdout.lines() {
+            // Nor can a path be broken.
+            let longest = line.split_whitespace().map(|word| word.chars().count()).max();
+            let fits = line.chars().count() <= 40 || longest.is_some_and(|longest| longest > 28);
+            assert!(fits, "{line}\nin\n{}", said.stdout);
+        }
+    }
+}
