@@ -92,6 +92,11 @@ fn as_flags(mut arguments: Vec<OsString>) -> Vec<OsString> {
             }
             arguments.push("--help".into());
         }
+        // The one command that has commands of its own.
+        Some("config") if arguments.get(2).is_some_and(|word| word == "help") => {
+            arguments.remove(2);
+            arguments.push("--help".into());
+        }
         Some("version") if arguments.len() == 2 => arguments[1] = "--version".into(),
         _ => {}
     }

@@ -47,6 +47,8 @@ fn help_and_version_are_given_to_whoever_asks_without_dashes() {
         (&["help", "help"], &["--help"]),
         (&["help", "run"], &["run", "--help"]),
         (&["help", "config", "set"], &["config", "set", "--help"]),
+        (&["config", "help"], &["config", "--help"]),
+        (&["config", "help", "set"], &["config", "set", "--help"]),
         (&["version"], &["--version"]),
     ] {
         let (asked, meant) = (run(asked), run(meant));
