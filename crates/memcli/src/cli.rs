@@ -339,6 +339,9 @@ pub struct ReportArgs {
     /// As text with a chart, as JSON, the samples as CSV, or one self-contained page
     #[arg(short, long, value_enum, default_value = "human")]
     pub format: Format,
+    /// As `--format json`: the document memcli.report/1
+    #[arg(long, conflicts_with = "format")]
+    pub json: bool,
 }
 
 /// What `replay` takes.

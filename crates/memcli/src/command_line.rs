@@ -8,24 +8,29 @@ use memtrack::processes::ProcessRow;
 /// The command of a process without its folder, with its arguments; else the name that the kernel keeps.
 #[must_use]
 pub fn command(root: &Path, row: &ProcessRow) -> String {
-    let folder = root.join(format!("proc/{}", row.id.pid));
-    let line = fs::read(folder.join("cmdline")).unwrap_or_default();
+    // A kernel thread, or a process that has wiped its command line, has none.
+    command_line(root, row.id.pid).unwrap_or_else(|| shown(&row.name.to_string()))
+}
+
+/// The command of a process without its folder, with its arguments; `None` where there is none to be read.
+#[must_use]
+pub fn command_line(root: &Path, pid: u32) -> Option<String> {
+    let line = fs::read(root.join(format!("proc/{pid}/cmdline"))).ok()?;
     // Arguments end in NUL. A program may write anything there, so nothing of it may reach the terminal as a control.
     let line = String::from_utf8_lossy(&line);
     let (program, arguments) = line.split_once('\0').unwrap_or((&line, ""));
-    let program = program.rsplit('/').next().filter(|name| !name.is_empty());
-    let command = match program {
-        // A kernel thread, or a process that has wiped its command line.
-        None => row.name.to_string(),
-        Some(program) => format!("{program} {}", arguments.replace('\0', " ")),
-    };
-    let command = command.trim_end();
+    let program = program.rsplit('/').next().filter(|name| !name.is_empty())?;
+    Some(shown(&format!("{program} {}", arguments.replace('\0', " "))))
+}
+
+/// What may reach a terminal, and no more of it than anyone reads.
+fn shown(command: &str) -> String {
     let shown = |c: char| match c {
         '\n' | '\t' => ' ',
         c if c.is_control() => '?',
         c => c,
     };
-    command.chars().map(shown).take(200).collect()
+    command.trim_end().chars().map(shown).take(200).collect()
 }
 
 #[cfg(test)]

@@ -142,7 +142,7 @@ fn limit(name: &'static str, sample: Option<&Sample>) -> Row {
         Err(why) => format!("that of the cgroup cannot be read: {why}"),
     };
     let why = match limit.owner {
-        Owner::Machine => format!("all of the machine; {of_cgroup}"),
+        Owner::Machine | Owner::Budget => format!("all of the machine; {of_cgroup}"),
         Owner::Cgroup(_) => {
             let above = match sample.cgroup.depth {
                 Ok(0) => "own cgroup".to_owned(),
@@ -284,22 +284,25 @@ fn cost() -> Row {
 fn config(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
     const NAME: &str = "config";
     let sources = places.sources(explicit);
-    let mut rows: Vec<Row> = sources
-        .files
-        .iter()
-        .map(|file| {
-            let found = if file.path.is_file() { "is read" } else { "is not there" };
-            Row::yes(NAME, format!("{} {found}", file.path.display()))
-        })
-        .collect();
+    let (there, absent): (Vec<_>, Vec<_>) =
+        sources.files.iter().map(|file| &file.path).partition(|path| path.is_file());
+    let mut rows: Vec<Row> =
+        there.iter().map(|path| Row::yes(NAME, format!("{} is read", path.display()))).collect();
+    let loaded = document::load(&sources);
+    if rows.is_empty() && loaded.is_ok() {
+        // Nothing is wrong with that, and a file that is not there is no success either.
+        let absent: Vec<_> = absent.iter().map(|path| path.display().to_string()).collect();
+        let says = format!("no file is needed; there is none at {}", absent.join(", "));
+        rows.push(Row::yes(NAME, says));
+    }
+    let (problems, state) = match loaded {
+        Ok(loaded) => (loaded.warnings, State::Partly),
+        Err(problems) => (problems, State::No),
+    };
     let set = sources.env.iter().filter(|(name, _)| name.contains("__")).count();
     if set > 0 {
         rows.push(Row::yes(NAME, format!("{set} values come from the environment")));
     }
-    let (problems, state) = match document::load(&sources) {
-        Ok(loaded) => (loaded.warnings, State::Partly),
-        Err(problems) => (problems, State::No),
-    };
     for mut problem in problems {
         let remedy =
             problem.help.take().unwrap_or_else(|| "`memcli config check` says more".into());
@@ -336,6 +339,20 @@ mod tests {
         assert!(row.remedy.unwrap().contains("psi=1"));
         let row = psi_averages(None);
         assert_eq!(row.state, State::No);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_no_yes_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new([], folder.path());
+        let rows = config(&places, None);
+        assert_eq!(rows.len(), 1, "{rows:?}");
+        assert!(rows[0].says.starts_with("no file is needed; there is none at /etc/"), "{rows:?}");
+        let file = folder.path().join("config.toml");
+        fs::write(&file, "schema_version = 3\n").unwrap();
+        let rows = config(&places, Some(&file));
+        assert!(rows[0].says.ends_with("config.toml is read"), "{rows:?}");
+        assert!(rows.iter().all(|row| !row.says.contains("there is none")), "{rows:?}");
     }
 
     #[test]

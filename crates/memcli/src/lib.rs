@@ -53,9 +53,10 @@ use crate::output::screen;
 
 /// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments = as_flags(arguments.into_iter().collect());
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&error, &arguments),
     };
     let config = cli.config.as_deref();
     let Some(command) = &cli.command else {
@@ -80,6 +81,29 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     done.unwrap_or_else(|failure| report(&failure))
 }
 
+/// `memcli help run` and `memcli version`, as people type them, in the words of the command line: `memcli run --help` and
+/// `memcli --version`. As commands they would be two more of each page and script.
+fn as_flags(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some("help") => {
+            arguments.remove(1);
+            // Only the names of commands have a page: `help help` is that of all.
+            if arguments.get(1).is_some_and(|word| word == "help") {
+                arguments.truncate(1);
+            }
+            arguments.push("--help".into());
+        }
+        // The one command that has commands of its own.
+        Some("config") if arguments.get(2).is_some_and(|word| word == "help") => {
+            arguments.remove(2);
+            arguments.push("--help".into());
+        }
+        Some("version") if arguments.len() == 2 => arguments[1] = "--version".into(),
+        _ => {}
+    }
+    arguments
+}
+
 /// Says what went wrong, and gives its exit code.
 pub(crate) fn report(failure: &Failure) -> u8 {
     // When stderr is gone too, the exit code is all that is left to say.
@@ -87,9 +111,34 @@ pub(crate) fn report(failure: &Failure) -> u8 {
     failure.code
 }
 
+/// Whether the option that is not known is one by which other tools, and `memcli report`, choose a format.
+fn asks_for_a_format(error: &clap::Error) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => {
+            matches!(option.as_str(), "--format" | "--output-format" | "-f")
+        }
+        _ => false,
+    }
+}
+
+/// Whether the command that was typed takes `--json`.
+fn has_json(arguments: &[OsString]) -> bool {
+    let mut command = Cli::command();
+    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(typed) = command.find_subcommand(word).cloned() {
+            command = typed;
+        }
+    }
+    command.get_arguments().any(|argument| argument.get_id() == "json")
+}
+
 /// Help and version go to stdout with 0; a mistake goes to stderr with 64, since 2 means something else here.
-fn usage(error: &clap::Error) -> u8 {
+fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
     match error.kind() {
+        ErrorKind::UnknownArgument if asks_for_a_format(error) && has_json(arguments) => {
+            let failure = Failure::new(exit::USAGE, "there is no option `--format` here");
+            report(&failure.help("`--json` prints a document"))
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
             exit::OK

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
+use mempressure::{BudgetConfig, BudgetInput, BudgetState, BudgetStatus, Level, Signal, Status};
 use memtrack::cgroup::Hierarchy;
 use memtrack::source::Target as Watched;
 use memtrack::{Absent, Reading, Sample};
@@ -12,7 +13,8 @@ use memtrack::{Absent, Reading, Sample};
 pub struct Limit {
     /// Whose limit it is.
     pub owner: Owner,
-    /// What is used of it, in bytes: the working set of the cgroup, or what the machine has not available.
+    /// What is used of it, in bytes: the working set of the cgroup, what the machine has not available, or the RSS and swap of
+    /// the processes that have the budget.
     pub used: u64,
     /// The limit in bytes.
     pub bytes: u64,
@@ -25,6 +27,8 @@ pub enum Owner {
     Machine,
     /// A cgroup, by its path; `None` when the kernel did not say.
     Cgroup(Option<String>),
+    /// The target's own budget, which somebody set.
+    Budget,
 }
 
 impl fmt::Display for Owner {
@@ -33,6 +37,7 @@ impl fmt::Display for Owner {
             Owner::Machine => f.pad("the machine"),
             Owner::Cgroup(Some(path)) => f.pad(&format!("cgroup {path}")),
             Owner::Cgroup(None) => f.pad("cgroup"),
+            Owner::Budget => f.pad("the budget"),
         }
     }
 }
@@ -115,6 +120,35 @@ pub fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading
     }
 }
 
+/// The budget as a limit.
+///
+/// # Errors
+/// Why the footprint or the budget is not known.
+pub fn of_budget(sample: &Sample, budget: &BudgetConfig) -> Reading<Limit> {
+    // A single look: neither its past nor its growth says how much there is.
+    let before = BudgetState::Healthy;
+    let input = BudgetInput { sample, budget, band: 0.0, before, growth: None, caches: &[] };
+    let status = BudgetStatus::new(&input)?;
+    Ok(Limit { owner: Owner::Budget, used: status.used_bytes, bytes: status.total_bytes })
+}
+
+/// The limit to name beside a level: the one behind it, so that nobody reads of an emergency at 9 %; while nothing is wrong,
+/// the one that is used most.
+///
+/// # Errors
+/// That of `nearest`, when there is no budget either.
+pub fn behind(status: &Status, nearest: Reading<Limit>, budget: Option<Limit>) -> Reading<Limit> {
+    let (Ok(outer), Some(budget)) = (&nearest, &budget) else {
+        return budget.ok_or(()).or(nearest);
+    };
+    let own = match status.signal {
+        Some(Signal::Budget) if status.level > Level::Normal => true,
+        Some(Signal::System | Signal::Cgroup) if status.level > Level::Normal => false,
+        _ => budget.ratio() > outer.ratio(),
+    };
+    if own { Ok(budget.clone()) } else { nearest }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,6 +179,38 @@ mod tests {
         assert_eq!(roomy.owner, Owner::Machine);
         let tied = nearest(&sample((100, 40), Some((100, 40))), named).unwrap();
         assert!(matches!(tied.owner, Owner::Cgroup(_)));
+    }
+
+    #[test]
+    fn the_limit_beside_a_level_is_the_one_behind_it() {
+        let limit = |owner, used| Limit { owner, used, bytes: 100 };
+        let machine = |used| Ok(limit(Owner::Machine, used));
+        let budget = |used| Some(limit(Owner::Budget, used));
+        let mut status = mempressure::Machine::new().status();
+        let owner =
+            |status: &Status, machine, budget| behind(status, machine, budget).unwrap().owner;
+        assert_eq!(owner(&status, machine(40), budget(50)), Owner::Budget);
+        assert_eq!(owner(&status, machine(50), budget(40)), Owner::Machine);
+        assert_eq!(owner(&status, machine(50), None), Owner::Machine);
+        assert_eq!(owner(&status, Err(Absent::Denied), budget(1)), Owner::Budget);
+        assert_eq!(behind(&status, Err(Absent::Denied), None), Err(Absent::Denied));
+        // Each has its own thresholds: the fuller one need not be the one that is behind.
+        (status.level, status.signal) = (Level::Warning, Some(Signal::Budget));
+        assert_eq!(owner(&status, machine(85), budget(82)), Owner::Budget);
+        status.signal = Some(Signal::System);
+        assert_eq!(owner(&status, machine(75), budget(79)), Owner::Machine);
+    }
+
+    #[test]
+    fn the_budget_is_used_by_what_the_processes_hold() {
+        let mut sample = sample((100, 40), None);
+        (sample.process.rss, sample.process.swap) = (Ok(30), Ok(3));
+        let total = mempressure::BudgetTotal::Size(memtrack::Size(24));
+        let config = BudgetConfig { total, ..BudgetConfig::default() };
+        let limit = of_budget(&sample, &config).unwrap();
+        assert_eq!(limit, Limit { owner: Owner::Budget, used: 33, bytes: 24 });
+        sample.process.rss = Err(Absent::Denied);
+        assert_eq!(of_budget(&sample, &config), Err(Absent::Denied));
     }
 
     #[test]

@@ -180,12 +180,13 @@ impl Watch {
             self.pipeline.conclude(|_| {});
             self.pipeline.verdict()
         });
+        let nearest = nearest(&sample, |depth| Some(self.target.cgroup_path(depth)?.to_owned()));
         Ok(Look {
             label: label(&self.found, &sample),
             watched: self.found.watched.clone(),
             sample,
             status: self.pipeline.pressure(),
-            limit: nearest(&sample, |depth| Some(self.target.cgroup_path(depth)?.to_owned())),
+            limit: self.pipeline.limit(nearest),
             verdict,
         })
     }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{
-    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Transition,
+    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
+use crate::limit::{self, Limit};
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -276,6 +277,22 @@ impl Pipeline {
         self.series.read(sample)
     }
 
+    /// What [`Pipeline::watched`] is, in words.
+    #[must_use]
+    pub fn series(&self) -> &'static str {
+        match (self.series, &self.latest) {
+            // What was imported has no more than that.
+            (Series::Private, Some(sample))
+                if sample.process.anon.is_err() && sample.process.rss.is_ok() =>
+            {
+                "RSS"
+            }
+            (Series::Private, _) => "anon + swap",
+            (Series::WorkingSet, _) => "working set",
+            (Series::Unavailable, _) => "memory in use",
+        }
+    }
+
     /// The newest sample.
     #[must_use]
     pub fn latest(&self) -> Option<&Sample> {
@@ -287,6 +304,29 @@ impl Pipeline {
     #[must_use]
     pub fn headroom(&self) -> Option<u64> {
         self.headroom
+    }
+
+    /// The limit to name beside the level, of `nearest` around the target and the budget that somebody set for it. As of the
+    /// newest sample.
+    ///
+    /// # Errors
+    /// That of `nearest`, when there is no budget either.
+    pub fn limit(&self, nearest: Reading<Limit>) -> Reading<Limit> {
+        limit::behind(&self.pressure(), nearest, self.budget())
+    }
+
+    /// From which shares of the budget each level holds.
+    #[must_use]
+    pub fn budget_thresholds(&self) -> Thresholds {
+        let budget = self.policies.budget.load().value;
+        Thresholds { warning: budget.warning, critical: budget.prompt, emergency: budget.emergency }
+    }
+
+    /// The budget, where one is set and the newest sample tells what is used of it.
+    fn budget(&self) -> Option<Limit> {
+        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
+        let sample = self.latest.as_ref().filter(|_| set)?;
+        limit::of_budget(sample, &self.policies.budget.load().value).ok()
     }
 
     fn note(&mut self, sample: &Sample) {

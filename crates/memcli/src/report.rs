@@ -1,6 +1,7 @@
 //! What `report` says of a recording: the document `memcli.report/1`.
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use mempressure::Level;
 use serde::Serialize;
@@ -44,7 +45,7 @@ pub struct Run {
     /// The command that was started; `null` when the target ran already.
     pub command: Option<Vec<String>>,
     /// When the watch began, RFC 3339.
-    pub started: String,
+    pub started: Option<String>,
     /// Time between samples that was asked for; 0 when it is not known.
     pub interval_seconds: f64,
     /// The machine it ran on.
@@ -121,7 +122,9 @@ impl Run {
             damage: recording.damage.as_ref().map(ToString::to_string),
             target: header.target.label.clone(),
             command: header.command.clone(),
-            started: humantime::format_rfc3339_millis(header.started).to_string(),
+            // What an import that tells no wall clock stands at.
+            started: (header.started > SystemTime::UNIX_EPOCH)
+                .then(|| humantime::format_rfc3339_millis(header.started).to_string()),
             interval_seconds: header.interval_seconds,
             machine: header.machine.clone(),
             end: end.map(|end| end.end),
@@ -166,6 +169,7 @@ impl Run {
             (self.end.is_none(), "end", cut),
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
+            (self.started.is_none(), "started", "the trace does not say"),
             (self.machine.is_none(), "machine", "the trace does not say"),
             (self.processes.is_none(), "processes", "the trace does not say"),
             (

@@ -14,6 +14,8 @@ use crossbeam_channel::{Receiver, bounded};
 
 /// Signals that memcli waits for.
 const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD];
+/// Those that whoever has taken over the terminal waits for besides: each would leave it as it is.
+const WITH_A_SCREEN: [i32; 2] = [libc::SIGQUIT, libc::SIGTSTP];
 
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +31,12 @@ impl Signal {
     #[must_use]
     pub fn is_child(self) -> bool {
         self.number == libc::SIGCHLD
+    }
+
+    /// Somebody at the terminal wants this program to stop for a while.
+    #[must_use]
+    pub fn is_stop(self) -> bool {
+        self.number == libc::SIGTSTP
     }
 
     /// `SIGINT`, `SIGTERM` or `SIGHUP`.
@@ -48,8 +56,27 @@ impl Signal {
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals() -> io::Result<Receiver<Signal>> {
+    take_over(&HANDLED)
+}
+
+/// The same, and those that would end or stop a program while it has the terminal.
+///
+/// # Errors
+/// When the system gives no descriptors, handlers or thread.
+pub fn signals_with_a_screen() -> io::Result<Receiver<Signal>> {
+    take_over(&[&HANDLED[..], &WITH_A_SCREEN].concat())
+}
+
+/// Stops this process, as Ctrl-Z does, and returns when somebody has it go on.
+pub fn stop() {
+    // Not SIGTSTP, which was taken over. To this thread, which is then sure to be stopped when this returns.
+    // SAFETY: `raise` reads its one integer and nothing else.
+    unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
     let (mut read, write) = UnixStream::pair()?;
-    for number in HANDLED {
+    for number in numbers.iter().copied() {
         let write = write.try_clone()?;
         write.set_nonblocking(true)?;
         let number_byte = u8::try_from(number).unwrap_or_default();

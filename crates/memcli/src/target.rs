@@ -9,7 +9,9 @@ use memtrack::error::OpenError;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target as Watched;
 
+use crate::command_line::command_line;
 use crate::exit::{self, Failure};
+use crate::output::human::shortened;
 
 /// What somebody asked to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +164,60 @@ impl Target {
 fn find_pid(root: &Path, pid: u32) -> Result<Found, Failure> {
     let id = ProcessId::read(root, pid).map_err(not_opened)?;
     let name = command_name(root, pid).unwrap_or_else(|| "process".into());
-    Ok(Found { watched: Watched::Tree(id), label: format!("{name}({pid})") })
+    let label = format!("{name}({pid})");
+    let nothing = |why: &str| Err(Failure::new(exit::NO_INPUT, format!("`{label}` {why}")));
+    match Stat::read(root, pid) {
+        Some(Stat { state: 'Z' | 'X', .. }) => {
+            nothing("has ended and has no memory any more; its parent has not taken note of that")
+        }
+        Some(stat) if stat.is_kernel_thread() => {
+            nothing("is a thread of the kernel, which has no memory of its own")
+        }
+        _ => Ok(Found { watched: Watched::Tree(id), label }),
+    }
+}
+
+/// What `/proc/PID/stat` says of a process, as far as it matters for finding one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stat {
+    state: char,
+    parent: u32,
+    flags: u32,
+}
+
+impl Stat {
+    fn read(root: &Path, pid: u32) -> Option<Self> {
+        let stat = fs::read(root.join(format!("proc/{pid}/stat"))).ok()?;
+        // The name, in parentheses, may hold anything, a parenthesis included.
+        let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        // After the group, the session, the terminal and its foreground group.
+        let flags = fields.nth(4)?.parse().ok()?;
+        Some(Self { state, parent, flags })
+    }
+
+    fn is_kernel_thread(self) -> bool {
+        /// `PF_KTHREAD` of the kernel's `sched.h`; `PF_*` are told in field 9 of proc_pid_stat(5).
+        const KERNEL_THREAD: u32 = 0x0020_0000;
+        self.flags & KERNEL_THREAD != 0
+    }
+}
+
+/// The one of `pids` that all others descend from, if there is one: its tree holds them all.
+fn common_root(root: &Path, pids: &[u32]) -> Option<u32> {
+    /// More than any tree is deep. A pid that is used again while this reads must not make it go round.
+    const DEEPEST: usize = 1000;
+    let ancestors = |pid: u32| {
+        let parent =
+            |pid: &u32| Stat::read(root, *pid).map(|stat| stat.parent).filter(|pid| *pid > 0);
+        std::iter::successors(parent(&pid), parent).take(DEEPEST)
+    };
+    let above_all =
+        |top: &u32| pids.iter().all(|pid| pid == top || ancestors(*pid).any(|a| a == *top));
+    pids.iter().copied().find(above_all)
 }
 
 fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
@@ -178,7 +233,17 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
             .help("a name is the command's own, as in `ps -o comm`; a pid always works")),
         [pid] => find_pid(root, *pid),
         many => {
-            let listed: Vec<_> = many.iter().take(10).map(u32::to_string).collect();
+            if let Some(top) = common_root(root, many) {
+                return find_pid(root, top);
+            }
+            let listed: Vec<_> = many
+                .iter()
+                .take(10)
+                .map(|pid| match command_line(root, *pid) {
+                    Some(command) => format!("{pid} ({})", shortened(&command, 40)),
+                    None => pid.to_string(),
+                })
+                .collect();
             let more = if many.len() > listed.len() { ", ..." } else { "" };
             Err(Failure::new(
                 exit::NO_INPUT,
@@ -304,6 +369,46 @@ mod tests {
         let failure = Target::Name("worker".into()).find_at(root.path()).unwrap_err();
         assert_eq!(failure.code, exit::NO_INPUT);
         assert!(failure.to_string().contains("7, 8"), "{failure}");
+    }
+
+    fn write_stat(root: &Path, pid: u32, state: char, parent: u32, flags: u32) {
+        let stat = format!(
+            "{pid} (a) b) {state} {parent} 1 1 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 1 0 77 0 0\n"
+        );
+        fs::write(root.join(format!("proc/{pid}/stat")), stat).unwrap();
+    }
+
+    #[test]
+    fn a_name_of_a_parent_and_its_forks_is_the_parent() {
+        let root = proc_with(&[(7, "worker"), (8, "worker"), (9, "sh"), (10, "worker")]);
+        write_stat(root.path(), 8, 'S', 7, 0);
+        // Through a process of another name.
+        write_stat(root.path(), 9, 'S', 7, 0);
+        write_stat(root.path(), 10, 'S', 9, 0);
+        let found = Target::Name("worker".into()).find_at(root.path()).unwrap();
+        assert_eq!(found.label, "worker(7)");
+        // One that came from elsewhere is another worker.
+        write_stat(root.path(), 10, 'S', 1, 0);
+        fs::write(root.path().join("proc/10/cmdline"), "/opt/worker\0--port\x001\0").unwrap();
+        let failure = Target::Name("worker".into()).find_at(root.path()).unwrap_err();
+        assert!(failure.to_string().contains("7, 8, 10 (worker --port 1)"), "{failure}");
+        // A circle, as a pid that was used again may make one, ends.
+        write_stat(root.path(), 7, 'S', 8, 0);
+        assert!(Target::Name("worker".into()).find_at(root.path()).is_err());
+    }
+
+    #[test]
+    fn what_has_no_memory_says_why() {
+        let root = proc_with(&[(7, "gone"), (8, "kworker/0:1")]);
+        write_stat(root.path(), 7, 'Z', 1, 0);
+        write_stat(root.path(), 8, 'I', 2, 0x0420_8060);
+        let why = |pid| {
+            let failure = Target::Pid(pid).find_at(root.path()).unwrap_err();
+            assert_eq!(failure.code, exit::NO_INPUT);
+            failure.to_string()
+        };
+        assert!(why(7).starts_with("`gone(7)` has ended"), "{}", why(7));
+        assert!(why(8).contains("thread of the kernel"), "{}", why(8));
     }
 
     #[test]

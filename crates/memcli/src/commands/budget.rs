@@ -165,14 +165,14 @@ fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
         );
     };
     let mut text = format!(
-        "[budget]\ntotal = \"{}\"  # 99 % of the time below the soft limit ({:.2}), its peak below prompt ({:.2})\n",
+        "# each worker\n[budget]\ntotal = \"{}\"  # 99 % of the time below the soft limit ({:.2}), its peak below prompt ({:.2})\n",
         Size(plan.budget_bytes).exact(),
         shares.budget_soft,
         shares.budget_prompt
     );
     if plan.workers > 0 {
         let why = if plan.workers == MOST_WORKERS {
-            "the most this setting takes".to_owned()
+            "the most that this setting takes; more were not tried".to_owned()
         } else {
             format!(
                 "below level critical ({:.2}) for {:.0} % of the time",
@@ -180,7 +180,10 @@ fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
                 100.0 * (1.0 - SELDOM)
             )
         };
-        text.push_str(&format!("\n[workload]\nparallel_workers = {}  # {why}\n", plan.workers));
+        text.push_str(&format!(
+            "\n# the service that starts them\n[workload]\nparallel_workers = {}  # {why}\n",
+            plan.workers
+        ));
     }
     text
 }

@@ -19,6 +19,9 @@ use crate::output::screen;
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.doctor/1";
 
+/// The least columns for what a row says.
+const LEAST_ROOM: usize = 30;
+
 /// Shows every row.
 ///
 /// # Errors
@@ -55,12 +58,19 @@ pub(crate) fn lines(rows: &[Row], marks: Marks, columns: usize) -> String {
                 format!("[{style}{}{style:#}]{:pad$}", word.to_uppercase(), "")
             }
         };
-        let indent = " ".repeat(width + if marks == Marks::Emoji { 12 } else { 11 });
+        let indent = width + if marks == Marks::Emoji { 12 } else { 11 };
+        // Where too little is left beside the names, below them.
+        let narrow = columns < indent + LEAST_ROOM;
+        let indent = " ".repeat(if narrow { 4 } else { indent });
         let fill = |said: &str| {
-            let room = columns.saturating_sub(indent.len()).max(30);
+            let room = columns.saturating_sub(indent.len()).max(LEAST_ROOM);
             textwrap::fill(said, room).replace('\n', &format!("\n{indent}"))
         };
-        let _ = writeln!(text, "{mark}  {:<width$} {}", row.name, fill(&row.says));
+        if narrow {
+            let _ = writeln!(text, "{mark}  {}\n{indent}{}", row.name, fill(&row.says));
+        } else {
+            let _ = writeln!(text, "{mark}  {:<width$} {}", row.name, fill(&row.says));
+        }
         if let Some(remedy) = &row.remedy {
             let arrow = if marks == Marks::Emoji { "→" } else { "->" };
             let _ = writeln!(text, "{indent}{}", fill(&format!("{arrow} {remedy}")));
@@ -72,6 +82,21 @@ pub(crate) fn lines(rows: &[Row], marks: Marks, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_a_narrow_terminal() {
+        let rows = [Row {
+            name: "PSI averages",
+            state: State::No,
+            says: "permission denied to whoever asks from within this container".into(),
+            remedy: Some("a kernel from 4.20 with CONFIG_PSI, booted with psi=1".into()),
+        }];
+        for columns in [40, 50, 60, 80] {
+            let text =
+                anstream::adapter::strip_str(&lines(&rows, Marks::Plain, columns)).to_string();
+            assert!(text.lines().all(|line| line.chars().count() <= columns), "{columns}:\n{text}");
+        }
+    }
 
     #[test]
     fn a_no_stands_beside_its_remedy() {

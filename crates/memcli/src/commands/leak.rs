@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{after, select, tick};
 use memleak::Verdict;
 use memtrack::sampler::{Sampler, Update};
-use memtrack::source::{LinuxSource, Target as Watched};
+use memtrack::source::LinuxSource;
 use memtrack::units::format_duration;
 use memtrack::{Sample, Span};
 
@@ -75,15 +75,12 @@ fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, F
     for run in &runs {
         let finding = Finding {
             label: run.header.target.label.clone(),
-            // What was imported has no more than that.
-            series: match run.pipeline.latest() {
-                Some(sample) if sample.process.anon.is_err() && sample.process.rss.is_ok() => "RSS",
-                _ => series(&run.header.target.watched()),
-            },
+            series: run.pipeline.series(),
             skipped: args.skip,
             verdict: run.verdict(),
-            limit: run.pipeline.latest().map(limit::recorded),
+            limit: run.pipeline.latest().map(|sample| run.pipeline.limit(limit::recorded(sample))),
             places: places(&run.verdict(), &run.pipeline, None),
+            ended: None,
             next: Some(format!("memcli report {}", path.display())),
         };
         leaks |= finding.verdict.is_leak();
@@ -124,11 +121,15 @@ fn watch(
         }
         _ => {}
     };
+    let mut ended = false;
     let interrupted = loop {
         select! {
             recv(all.receiver()) -> update => match update {
                 Ok(update) => take(update),
-                Err(_) => break None,
+                Err(_) => {
+                    ended = true;
+                    break None;
+                }
             },
             recv(signals) -> signal => match signal {
                 Ok(signal) if signal.is_child() => {}
@@ -143,7 +144,8 @@ fn watch(
     all.receiver().try_iter().for_each(&mut take);
     progress.clear();
     pipeline.conclude(|_| {});
-    Ok((finding(found, args, &pipeline, &lookout), interrupted))
+    let ended = ended.then(|| started.elapsed());
+    Ok((finding(found, args, &pipeline, &lookout, ended), interrupted))
 }
 
 /// Where it grows, when it does.
@@ -153,7 +155,14 @@ fn places(verdict: &Verdict, pipeline: &Pipeline, lookout: Option<&Lookout>) -> 
     grows.then(|| Places::new(&pipeline.kinds(), mappings)).flatten()
 }
 
-fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, lookout: &Lookout) -> Finding {
+/// `ended` says that the target did, and after how long.
+fn finding(
+    found: &Found,
+    args: &LeakArgs,
+    pipeline: &Pipeline,
+    lookout: &Lookout,
+    ended: Option<Duration>,
+) -> Finding {
     let sample = pipeline.latest();
     let verdict = pipeline.verdict();
     let ancestors = Ancestors::of(&found.watched);
@@ -161,21 +170,17 @@ fn finding(found: &Found, args: &LeakArgs, pipeline: &Pipeline, lookout: &Lookou
     let decided = matches!(verdict, Verdict::Steady { .. });
     Finding {
         label: sample.map_or(found.label.clone(), |sample| label(found, sample)),
-        series: series(&found.watched),
+        series: pipeline.series(),
         skipped: args.skip,
         verdict,
-        limit: sample.map(|sample: &Sample| ancestors.nearest(sample)),
+        limit: sample.map(|sample: &Sample| pipeline.limit(ancestors.nearest(sample))),
         places,
-        next: (!decided).then(|| next(&args.subject)),
-    }
-}
-
-/// What the pipeline watches for growth, in words.
-fn series(watched: &Watched) -> &'static str {
-    match watched {
-        Watched::Cgroup(_) => "working set",
-        Watched::System => "memory in use",
-        _ => "anon + swap",
+        ended,
+        next: (!decided).then(|| match ended {
+            // Nobody can watch a pid of the past.
+            Some(_) => "memcli run -o TRACE -- CMD, to watch it from its start".to_owned(),
+            None => next(&args.subject),
+        }),
     }
 }
 

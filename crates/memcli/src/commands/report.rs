@@ -18,7 +18,8 @@ use crate::trace::{Reader, Row, TraceError};
 /// # Errors
 /// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
 pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    if args.format == Format::Csv {
+    let format = if args.json { Format::Json } else { args.format };
+    if format == Format::Csv {
         return csv_of(&args.traces);
     }
     let still = Still::load(config)?;
@@ -33,7 +34,7 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
     }
     let runs: Vec<Run> = recordings.iter().map(Run::new).collect();
     let drawn: Vec<(&Run, &Recording)> = runs.iter().zip(&recordings).collect();
-    let written = match args.format {
+    let written = match format {
         Format::Human => {
             let columns = output::page::columns(io::stdout(), 80);
             let mut out = screen::stdout();

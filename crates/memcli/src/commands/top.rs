@@ -20,7 +20,7 @@ use memtrack::{Sample, Settings};
 use crate::alert::Delivery;
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
-use crate::limit::Ancestors;
+use crate::limit::{Ancestors, Limit, Owner};
 use crate::live::{Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
@@ -179,12 +179,13 @@ impl Feed {
         // Its figures take time, which a long recording would feel: there they are asked for at the end.
         let verdict =
             if state.recorded { state.judged.verdict.clone() } else { self.pipeline.verdict() };
-        let judged = Judged {
-            status: self.pipeline.pressure(),
-            verdict,
-            limit: self.ancestors.nearest(sample),
-            thresholds: self.thresholds.load().value.thresholds,
+        let limit = self.pipeline.limit(self.ancestors.nearest(sample));
+        // The bands of the chart are those of the limit that it shows.
+        let thresholds = match &limit {
+            Ok(Limit { owner: Owner::Budget, .. }) => self.pipeline.budget_thresholds(),
+            _ => self.thresholds.load().value.thresholds,
         };
+        let judged = Judged { status: self.pipeline.pressure(), verdict, limit, thresholds };
         let rows = self.snapshot.rows();
         let name = rows.first().map(|first| first.name);
         if !state.recorded && name != self.name {
@@ -298,8 +299,8 @@ impl View {
         reloads: &Receiver<Reload>,
     ) -> Result<u8, Failure> {
         // Before the terminal: from then on a signal must find someone who gives it back.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_with_a_screen()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         let no_terminal = |error| Failure::io("failed to take over the terminal", error);
         let mut terminal = Terminal::take().map_err(no_terminal)?;
         let input = input().map_err(no_terminal)?;
@@ -330,13 +331,25 @@ impl View {
                 },
                 recv(signals) -> signal => match signal {
                     Ok(signal) if signal.is_child() => {}
+                    Ok(signal) if signal.is_stop() => {
+                        terminal.lend(sys::stop).map_err(no_terminal)?;
+                        self.changed = true;
+                        drawn = None;
+                    }
                     Ok(signal) => return Ok(exit::of_signal(signal.number)),
                     Err(_) => return Err(Failure::new(exit::SOFTWARE, "the signal thread ended")),
                 },
                 recv(input) -> input => match input {
                     Ok(Input::Key(key)) => match self.action(key) {
-                        Some(Action::Quit) => return Ok(exit::OK),
+                        // The help is left first.
+                        Some(Action::Quit) if !self.state.help => return Ok(exit::OK),
                         Some(Action::Interrupt) => return Ok(exit::of_signal(libc::SIGINT)),
+                        Some(Action::Abort) => return Ok(exit::of_signal(libc::SIGQUIT)),
+                        Some(Action::Suspend) => {
+                            terminal.lend(sys::stop).map_err(no_terminal)?;
+                            self.changed = true;
+                            drawn = None;
+                        }
                         Some(Action::Save) => {
                             self.feed.save(&mut self.state);
                             self.changed = true;

@@ -95,7 +95,7 @@ fn fit_or_fits(workers: u32) -> String {
     match workers {
         0 => "not even 1 fits".to_owned(),
         1 => "1 fits".to_owned(),
-        MOST_WORKERS => format!("{MOST_WORKERS} or more fit"),
+        MOST_WORKERS => format!("at least {MOST_WORKERS} fit (more were not tried)"),
         n => format!("{n} fit"),
     }
 }

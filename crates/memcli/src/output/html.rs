@@ -88,7 +88,9 @@ fn facts(run: &Run) -> String {
     if run.interval_seconds > 0.0 {
         let _ = write!(text, ", one every {}", Span(seconds(run.interval_seconds)));
     }
-    let _ = write!(text, "; from {}", run.started);
+    if let Some(started) = &run.started {
+        let _ = write!(text, "; from {started}");
+    }
     if let Some(machine) = &run.machine {
         let _ = write!(
             text,

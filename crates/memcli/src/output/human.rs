@@ -327,7 +327,7 @@ pub(crate) fn counted(n: u64, what: &str) -> String {
     }
 }
 
-pub(super) fn shortened(text: &str, most: usize) -> String {
+pub(crate) fn shortened(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

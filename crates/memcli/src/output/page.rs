@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::termios::tcgetwinsize;
 
 /// The fewest columns that anything is laid out for.
-const LEAST: usize = 60;
+const LEAST: usize = 40;
 /// The most: a wider paragraph is hard to read on any terminal.
 const MOST: usize = 120;
 /// Columns of the names of rows, with the blanks around them.

@@ -38,10 +38,10 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     };
     let _ = writeln!(
         text,
-        "  {} over {}{every}, from {} by {}",
+        "  {} over {}{every},{} by {}",
         counted(run.samples, "sample"),
         Span(seconds(run.duration_seconds)),
-        run.started,
+        run.started.as_ref().map_or(String::new(), |started| format!(" from {started}")),
         run.writer
     );
     if let Some(damage) = &run.damage {
@@ -57,7 +57,12 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         width: columns,
         height: CHART_LINES,
     };
-    text.push_str(&chart.draw());
+    let drawn = chart.draw();
+    if !drawn.is_empty() {
+        // Not the RSS, whose peak stands below: what is watched for growth.
+        let _ = writeln!(text, "  {BOLD}{}{BOLD:#}", recording.pipeline.series());
+    }
+    text.push_str(&drawn);
     for (event, letter) in letters {
         let line =
             format!("  {letter} {:>9}  {}", Span(seconds(event.t)).to_string(), event.text());

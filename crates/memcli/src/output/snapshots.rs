@@ -197,6 +197,7 @@ fn verdicts() {
                 verdict: judged(rate),
                 limit: Some(Ok(limit())),
                 places: (rate > 0.0).then(places),
+                ended: None,
                 next: Some("memcli watch 4321 --for 1h".into()),
             };
             verdict::lines(&finding, Marks::Emoji, columns)

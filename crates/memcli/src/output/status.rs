@@ -156,6 +156,7 @@ struct Sized {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Bound {
+    /// `machine`, `cgroup` or `budget`.
     kind: &'static str,
     path: Option<String>,
     used_bytes: u64,
@@ -238,9 +239,10 @@ fn entry((asked, look): &Row) -> Entry {
             kind: match limit.owner {
                 Owner::Machine => "machine",
                 Owner::Cgroup(_) => "cgroup",
+                Owner::Budget => "budget",
             },
             path: match &limit.owner {
-                Owner::Machine => None,
+                Owner::Machine | Owner::Budget => None,
                 Owner::Cgroup(path) => path.clone(),
             },
             used_bytes: limit.used,

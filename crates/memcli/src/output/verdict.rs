@@ -33,6 +33,8 @@ pub struct Finding {
     pub limit: Option<Reading<Limit>>,
     /// Where it grows, when it does.
     pub places: Option<Places>,
+    /// After how long the target ended, when it did before the time was up.
+    pub ended: Option<Duration>,
     /// A command that would tell more, when there is one.
     pub next: Option<String>,
 }
@@ -51,6 +53,9 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
         let _ = writeln!(text, "{}", textwrap::fill(&said, options));
     };
     line(reason(verdict));
+    if let Some(after) = finding.ended {
+        line(format!("it ended after {}; this is about the time before", Span(after)));
+    }
     line(samples(finding, series, evidence));
     line(figures(evidence));
     if let Verdict::Leak { shape, confidence, .. } = verdict {
@@ -129,6 +134,8 @@ pub struct Document<'a> {
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,
     limit_of: Option<String>,
+    /// After how long the target ended, when it did before the time was up.
+    ended_seconds: Option<f64>,
 }
 
 impl<'a> Document<'a> {
@@ -148,6 +155,7 @@ impl<'a> Document<'a> {
             limit_bytes: limit.map(|limit| limit.bytes),
             limit_used_bytes: limit.map(|limit| limit.used),
             limit_of: limit.map(|limit| limit.owner.to_string()),
+            ended_seconds: finding.ended.map(|after| after.as_secs_f64()),
         }
     }
 }
@@ -174,6 +182,7 @@ mod tests {
             verdict: detector.verdict(),
             limit: Some(Ok(limit)),
             places: None,
+            ended: None,
             next: Some("memcli watch 4321 --for 1h".into()),
         }
     }

@@ -20,6 +20,8 @@ pub const SPANS: [Duration; 8] = [
     Duration::from_secs(24 * 3600),
     Duration::from_secs(7 * 24 * 3600),
 ];
+/// The shortest time that a recording is drawn over.
+const LEAST_SPAN: Duration = Duration::from_secs(1);
 /// The longest that is taken by itself, as history grows.
 const WIDEST_BY_ITSELF: usize = 1;
 
@@ -216,19 +218,30 @@ impl History {
 
     fn span_index(&self) -> usize {
         self.span.unwrap_or_else(|| {
-            let age = match (self.points.front(), self.points.back()) {
-                (Some(first), Some(last)) => last.at.saturating_sub(first.at),
-                _ => Duration::ZERO,
-            };
+            let age = self.age();
             let widest = if self.whole { SPANS.len() - 1 } else { WIDEST_BY_ITSELF };
             SPANS.iter().position(|span| *span >= age).unwrap_or(SPANS.len()).min(widest)
         })
     }
 
-    /// How much time the chart covers.
+    /// How much time the chart covers. Of a recording all of it, and no more, until somebody chooses.
     #[must_use]
     pub fn span(&self) -> Duration {
-        SPANS[self.span_index()]
+        let all = self.age().max(LEAST_SPAN);
+        if self.shows_all() { all } else { SPANS[self.span_index()] }
+    }
+
+    /// Whether the chart is of a whole recording.
+    #[must_use]
+    pub fn shows_all(&self) -> bool {
+        self.whole && self.span.is_none() && self.age() <= SPANS[SPANS.len() - 1]
+    }
+
+    fn age(&self) -> Duration {
+        match (self.points.front(), self.points.back()) {
+            (Some(first), Some(last)) => last.at.saturating_sub(first.at),
+            _ => Duration::ZERO,
+        }
     }
 
     /// The right edge of the chart, on the samples' clock.

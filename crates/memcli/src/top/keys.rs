@@ -9,6 +9,10 @@ pub enum Action {
     Quit,
     /// Leave, as `SIGINT` would.
     Interrupt,
+    /// Leave, as `SIGQUIT` would.
+    Abort,
+    /// Give the terminal back and stop, as `SIGTSTP` would.
+    Suspend,
     /// Stop the chart where it is, or let it go on.
     Pause,
     /// Move the cursor by this many columns.
@@ -58,15 +62,31 @@ pub const HELP: [(&str, &str); 13] = [
     ("?", "these keys"),
 ];
 
+/// The keys of which the kernel makes signals, but for a program that has taken the terminal over.
+fn signal(key: KeyEvent) -> Option<Action> {
+    if !key.modifiers.contains(KeyModifiers::CONTROL) {
+        return None;
+    }
+    match key.code {
+        KeyCode::Char('c') => Some(Action::Interrupt),
+        // Ctrl-\ is told as Ctrl-4 by terminals that send one byte for both.
+        KeyCode::Char('\\' | '4') => Some(Action::Abort),
+        KeyCode::Char('z') => Some(Action::Suspend),
+        _ => None,
+    }
+}
+
 /// What `key` asks for, if anything.
 #[must_use]
 pub fn action(key: KeyEvent) -> Option<Action> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
+    if let Some(action) = signal(key) {
+        return Some(action);
+    }
     let far = if key.modifiers.contains(KeyModifiers::SHIFT) { 10 } else { 1 };
     Some(match key.code {
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Action::Interrupt,
         KeyCode::Char(_) if key.modifiers.contains(KeyModifiers::CONTROL) => return None,
         KeyCode::Char('q' | 'Q') => Action::Quit,
         KeyCode::Char(' ') => Action::Pause,
@@ -96,8 +116,10 @@ pub fn typed(key: KeyEvent) -> Option<Action> {
     if key.kind == KeyEventKind::Release {
         return None;
     }
+    if let Some(action) = signal(key) {
+        return Some(action);
+    }
     Some(match key.code {
-        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => Action::Interrupt,
         KeyCode::Char(letter) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
             Action::Type(letter)
         }
@@ -123,6 +145,10 @@ mod tests {
         let control = |c| action(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
         assert_eq!(control('c'), Some(Action::Interrupt));
         assert_eq!(control('q'), None);
+        assert_eq!(control('z'), Some(Action::Suspend));
+        assert_eq!((control('\\'), control('4')), (Some(Action::Abort), Some(Action::Abort)));
+        let filtered = typed(KeyEvent::new(KeyCode::Char('z'), KeyModifiers::CONTROL));
+        assert_eq!(filtered, Some(Action::Suspend));
         let mut released = KeyEvent::new(KeyCode::Char('q'), KeyModifiers::NONE);
         released.kind = KeyEventKind::Release;
         assert_eq!(action(released), None);

@@ -337,7 +337,8 @@ impl State {
             }
             Action::Span(by) => self.history.widen(by),
             Action::Help => self.help = !self.help,
-            Action::Save | Action::Quit | Action::Interrupt => {}
+            Action::Quit if self.help => self.help = false,
+            Action::Save | Action::Quit | Action::Interrupt | Action::Abort | Action::Suspend => {}
         }
     }
 
@@ -428,6 +429,11 @@ pub(crate) mod tests {
         feed(&mut state, 0..hours, |second| if second == 4321 { 1 << 30 } else { 1 << 20 });
         assert!(state.history.points.len() <= POINTS && state.history.points.len() > POINTS / 2);
         assert_eq!(state.history.points[0].at, Duration::ZERO);
+        let last = state.history.points[state.history.points.len() - 1].at;
+        assert_eq!((state.history.span(), state.history.shows_all()), (last, true));
+        state.act(Action::Span(-1), 80);
+        assert_eq!((state.history.span(), state.history.shows_all()), (SPANS[5], false));
+        state.act(Action::Span(1), 80);
         assert_eq!(state.history.span(), SPANS[6]);
         let highest = state.history.shown().filter_map(|point| point.value(Metric::Private)).max();
         assert_eq!(highest, Some(1 << 30));

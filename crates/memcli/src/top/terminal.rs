@@ -30,10 +30,8 @@ impl Terminal {
     /// When stdout is no terminal or does not obey.
     pub fn take() -> io::Result<Self> {
         give_back_on_panic();
-        enable_raw_mode()?;
-        TAKEN.store(true, Ordering::SeqCst);
-        let taken = execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)
-            .and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
+        let taken =
+            enter().and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
         match taken {
             Ok(inner) => Ok(Self { inner }),
             Err(error) => {
@@ -41,6 +39,19 @@ impl Terminal {
                 Err(error)
             }
         }
+    }
+
+    /// Gives the terminal back, does something else, and takes it over again: the next frame is drawn as a whole.
+    ///
+    /// # Errors
+    /// When the terminal is gone.
+    pub fn lend(&mut self, meanwhile: impl FnOnce()) -> io::Result<()> {
+        give_back();
+        meanwhile();
+        enter()?;
+        // Nothing of what was drawn is there any more. (To clear it would ask the terminal for its cursor, and wait.)
+        self.inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        Ok(())
     }
 
     /// Draws one frame. The terminal shows it as a whole: those that know how wait for its end.
@@ -64,6 +75,12 @@ impl Drop for Terminal {
     fn drop(&mut self) {
         give_back();
     }
+}
+
+fn enter() -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    execute!(io::stdout(), EnterAlternateScreen, DisableLineWrap, Hide)
 }
 
 /// Undoes each step whether or not another fails: a terminal that is half back is worse than an error nobody sees.

@@ -59,12 +59,15 @@ fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         // Room for a few that come and go, so that the view does not jump.
         count => count.max(3) + 1,
     };
-    let rows = (rows + 2).min(usize::from(body.height) / 3);
+    // What the events do not need is room for processes.
+    let events = (state.event_lines().count().max(1) as u16).saturating_add(2).min(EVENTS);
+    let most = usize::from(body.height) / 3 + usize::from(EVENTS - events);
+    let rows = (rows + 2).min(most);
     let [header, chart, table, events] = Layout::vertical([
         Constraint::Length(HEADER),
         Constraint::Min(6),
         Constraint::Length(rows as u16),
-        Constraint::Length(EVENTS),
+        Constraint::Length(events),
     ])
     .spacing(Spacing::Overlap(1))
     .areas(body);
@@ -310,10 +313,11 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         Zoom::Data => "the data alone",
         Zoom::Limit => "up to the limit",
     };
-    let span = coarse(state.history.span());
+    let (span, all) = (state.history.span(), state.history.shows_all());
+    let covers = if all { format!("all {}", Span(span)) } else { format!("last {}", coarse(span)) };
     let mut title = vec![
         Text::raw(format!(" {} ", state.metric.name())),
-        Text::styled(format!("last {span}, {zoom} "), theme.dim()),
+        Text::styled(format!("{covers}, {zoom} "), theme.dim()),
     ];
     if let Some(point) = state.history.under_cursor() {
         let value = point.value(state.metric).map_or("unknown".to_owned(), |v| Size(v).to_string());
@@ -387,7 +391,16 @@ fn processes(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         1 => "1 process".to_owned(),
         count => format!("{count} processes"),
     };
+    let name = match more_below(lines.len().saturating_sub(1), area.height, 1) {
+        0 => name,
+        more => format!("{name}, {more} more below"),
+    };
     boxed(frame, area, pane_title(&name, Pane::Processes, state), lines, theme);
+}
+
+/// How many of so many lines do not fit into a pane of this height that has `heads` lines above them.
+fn more_below(lines: usize, height: u16, heads: u16) -> usize {
+    lines.saturating_sub(usize::from(height.saturating_sub(2 + heads)))
 }
 
 /// What stands in for the processes of a target that has none: how each signal votes.
@@ -411,7 +424,12 @@ fn happened(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         .take(usize::from(area.height))
         .map(|event| Line::raw(format!(" {event}")))
         .collect();
-    boxed(frame, area, pane_title("events", Pane::Events, state), lines, theme);
+    let left = state.event_lines().count().saturating_sub(state.scrolled[Pane::Events as usize]);
+    let name = match more_below(left, area.height, 0) {
+        0 => "events".to_owned(),
+        more => format!("events, {more} more below"),
+    };
+    boxed(frame, area, pane_title(&name, Pane::Events, state), lines, theme);
 }
 
 fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -524,6 +542,38 @@ mod tests {
         for part in ["█", "╌", "signals", "normal -> warning", "q quit", "└", "┘"] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_recording_of_four_seconds_fills_its_chart() {
+        let mut state = fed(0, |_| 0);
+        (state.recorded, state.history) = (true, crate::top::history::History::new(true));
+        feed(&mut state, 0..5, |_| 100 << 20);
+        let shown = drawn(&state, 80, 24, true);
+        assert!(shown[5].contains(" all 4.0 s, from 0 "), "{}", shown[5]);
+        let floor = shown.iter().rfind(|line| line.contains('█')).unwrap();
+        assert!(floor.matches('█').count() > 60, "{}", shown.join("\n"));
+    }
+
+    #[test]
+    fn a_pane_that_shows_a_part_says_how_much_is_below() {
+        use crate::trace::tree::{ProcessRow, ProcessesRow};
+        let mut state = leaking();
+        state.recorded = true;
+        let row = |pid| ProcessRow { pid, start: 1, rss: Some(1 << 20), ..ProcessRow::default() };
+        let tree = |count| ProcessesRow { t: 1.0, rows: (1..=count).map(row).collect(), more: 0 };
+        state.events.clear();
+        state.tree(&tree(5));
+        let shown = drawn(&state, 80, 24, true).join("\n");
+        // The room of events that did not happen is theirs.
+        assert!(shown.contains("5 processes ") && !shown.contains("more below"), "{shown}");
+        (0..9).for_each(|n| state.note(format!("event {n}")));
+        let shown = drawn(&state, 80, 24, true).join("\n");
+        assert!(shown.contains("5 processes, 1 more below"), "{shown}");
+        assert!(shown.contains("events, 6 more below"), "{shown}");
+        state.act(Action::Scroll(1), 60);
+        let shown = drawn(&state, 80, 24, true).join("\n");
+        assert!(shown.contains("5 processes ") && !shown.contains("processes, "), "{shown}");
     }
 
     #[test]

@@ -12,6 +12,9 @@ const EPOCH_FROM: f64 = 1e9;
 /// The most seconds that are taken for a time (year 5138); above are milliseconds, or nonsense.
 const MOST_SECONDS: f64 = 1e11;
 
+/// The most seconds that a wall clock is believed to have been set back by.
+const CLOCK_STEP: f64 = 1.0;
+
 /// One of the formats that can be imported, and how far it has been read.
 #[derive(Debug)]
 pub(super) struct Import {
@@ -38,36 +41,54 @@ enum Column {
     Time,
     /// Index into [`FIELDS`], and what one unit of the column counts.
     Reading(usize, f64),
+    /// A size that might be in anything.
+    NoUnit,
     Other,
 }
 
 impl Import {
-    /// What the first line of a file says that it is; `None` when it is nothing known.
+    /// What the first line of a file says that it is.
     ///
     /// The second value is whether that line is itself a line of data.
-    pub(super) fn detect(first: &str) -> Option<(Self, bool)> {
-        let first = first.trim_start_matches('\u{feff}').trim();
+    ///
+    /// # Errors
+    /// Why it is nothing that can be read.
+    pub(super) fn detect(first: &str) -> Result<(Self, bool), String> {
+        let first = first.trim();
         let of = |format| Self { format, first: None, last: Duration::ZERO, command: None };
         if let Some(command) = first.strip_prefix("CMDLINE ") {
             let command = command.split_whitespace().map(clean).collect();
-            return Some((Self { command: Some(command), ..of(Format::Mprof) }, false));
+            return Ok((Self { command: Some(command), ..of(Format::Mprof) }, false));
         }
         if first.starts_with("MEM ") {
-            return Some((of(Format::Mprof), true));
+            return Ok((of(Format::Mprof), true));
         }
         if first.starts_with('#') && first.contains("Real (MB)") {
-            return Some((of(Format::Psrecord), false));
+            return Ok((of(Format::Psrecord), false));
         }
-        let delimiter = [',', ';', '\t'].into_iter().find(|c| first.contains(*c))?;
+        let unknown = "its first line is neither a header of a trace nor the names of columns";
+        let delimiter = [',', ';', '\t'].into_iter().find(|c| first.contains(*c)).ok_or(unknown)?;
         let cells: Vec<&str> = first.split(delimiter).map(cell).collect();
         if cells.iter().all(|cell| number(cell).is_ok()) {
             let columns = vec![Column::Time, Column::Reading(0, 1.0)];
-            return Some((of(Format::Columns { delimiter, columns }), true));
+            return Ok((of(Format::Columns { delimiter, columns }), true));
         }
         let columns: Vec<Column> = cells.iter().map(|cell| column(cell)).collect();
         let has = |what: fn(&Column) -> bool| columns.iter().any(what);
-        let usable = has(|c| *c == Column::Time) && has(|c| matches!(c, Column::Reading(..)));
-        usable.then(|| (of(Format::Columns { delimiter, columns }), false))
+        if !has(|c| *c == Column::Time) {
+            return Err(unknown.into());
+        }
+        if !has(|c| matches!(c, Column::Reading(..))) {
+            let unit = cells.iter().zip(&columns).find(|(_, column)| **column == Column::NoUnit);
+            return Err(unit.map_or(unknown.into(), |(name, _)| {
+                let name = clean(name);
+                format!(
+                    "its column `{name}` does not say in which unit: call it `{name}_bytes`, \
+                     `{name}_kib` or `{name}_mib`"
+                )
+            }));
+        }
+        Ok((of(Format::Columns { delimiter, columns }), false))
     }
 
     /// The name of the tool, for the header.
@@ -146,8 +167,13 @@ impl Import {
         fill: impl FnOnce(&mut Sample),
     ) -> Result<Option<Sample>, String> {
         let first = *self.first.get_or_insert(time);
-        // Wall clocks step back; time in a recording does not.
-        let since = Duration::from_secs_f64((time - first).max(0.0)).max(self.last);
+        let since = Duration::from_secs_f64((time - first).max(0.0));
+        // A tool that records cannot go back, but for the wall clock it reads; a table may be in any order.
+        let back = first + self.last.as_secs_f64() - time;
+        if matches!(self.format, Format::Columns { .. }) && back > CLOCK_STEP {
+            return Err(format!("its time goes back by {back:.1} s: sort the rows by time"));
+        }
+        let since = since.max(self.last);
         self.last = since;
         let wall = self.started() + since;
         let mut sample = Sample::empty(Stamp { monotonic: since, wall, gap: false });
@@ -191,7 +217,8 @@ fn column(name: &str) -> Column {
             field.key == stem || field.name.strip_suffix("_bytes") == Some(stem)
         };
         if let Some(field) = FIELDS.iter().position(named) {
-            return Column::Reading(field, unit);
+            let unknown = suffix.is_empty() && FIELDS[field].name.ends_with("_bytes");
+            return if unknown { Column::NoUnit } else { Column::Reading(field, unit) };
         }
     }
     Column::Other
@@ -289,7 +316,7 @@ mod tests {
     #[test]
     fn what_is_no_recording_is_not_taken_for_one() {
         for text in ["hello", "name,colour", "", "t_s,colour", "PNG\r"] {
-            assert!(Import::detect(text).is_none(), "{text}");
+            assert!(Import::detect(text).is_err(), "{text}");
         }
     }
 
@@ -297,6 +324,26 @@ mod tests {
     fn a_clock_that_steps_back_stands_still() {
         let text = "MEM 1 1690000010\nMEM 2 1690000000\n";
         assert_eq!(samples(text), [(0.0, Some(1 << 20)), (0.0, Some(2 << 20))]);
+    }
+
+    #[test]
+    fn a_size_without_a_unit_is_not_taken_for_bytes() {
+        for (text, name) in [("time,mem", "mem"), ("t_s,rss", "rss"), ("t;\"memory\"", "memory")] {
+            let why = Import::detect(text).unwrap_err();
+            assert!(why.contains(&format!("`{name}_mib`")), "{text}: {why}");
+        }
+        // What is counted needs none, and one size with a unit is enough.
+        assert!(Import::detect("t_s,processes").is_ok());
+        assert_eq!(samples("t_s,mem,rss_kib\n0,9,1024\n"), [(0.0, Some(1 << 20))]);
+    }
+
+    #[test]
+    fn a_table_that_is_not_in_the_order_of_time_is_refused() {
+        let (mut import, _) = Import::detect("t_s,rss_bytes").unwrap();
+        assert!(import.line("20,1").is_ok() && import.line("21,1").is_ok());
+        assert!(import.line("20.5,1").is_ok(), "a clock may be set back a little");
+        let why = import.line("19.5,1").unwrap_err();
+        assert!(why.contains("goes back by 1.5 s"), "{why}");
     }
 
     #[test]

@@ -82,6 +82,11 @@ impl Reader {
             Next::Broken(why) => return Err(not(&why)),
             Next::TooLong => return Err(not("its first line has no end")),
         }
+        // What some editors put before the first letter says nothing here.
+        const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+        if lines.buffer.starts_with(BYTE_ORDER_MARK) {
+            lines.buffer.drain(..BYTE_ORDER_MARK.len());
+        }
         let start = Self {
             path: path.to_owned(),
             size,
@@ -132,10 +137,9 @@ impl Reader {
 
     fn import(mut self) -> Result<Self, TraceError> {
         let first = String::from_utf8_lossy(&self.lines.buffer).into_owned();
-        let detected = Import::detect(&first);
-        let Some((import, is_data)) = detected else {
-            let why = "its first line is neither a header of a trace nor the names of columns";
-            return Err(TraceError::NotATrace { path: self.path, why: why.into() });
+        let (import, is_data) = match Import::detect(&first) {
+            Ok(detected) => detected,
+            Err(why) => return Err(TraceError::NotATrace { path: self.path, why }),
         };
         self.format = Format::Import(import);
         // The header tells when it started, so the first sample is read ahead.

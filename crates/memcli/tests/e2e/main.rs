@@ -21,4 +21,5 @@ mod runs;
 mod schemas;
 mod snapshots;
 mod support;
+mod surprises;
 mod terminal;

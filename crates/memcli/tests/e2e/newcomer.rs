@@ -50,7 +50,10 @@ impl Shell {
             let (_, code) = text.rsplit_once(&end)?;
             code.split_once('=')?.0.parse().ok()
         };
-        let text = self.terminal.wait_written(from, |text| code_of(text).is_some());
+        // With the prompt behind it, which must not come to stand before what the next line says.
+        let text = self
+            .terminal
+            .wait_written(from, |text| code_of(text).is_some() && text.ends_with(PROMPT));
         let said = text.rsplit_once(&end).unwrap().0;
         // What was typed comes back from the terminal, too.
         let said = said.split_once(&format!("{end}$?=\"\n")).map_or(said, |(_, said)| said);

@@ -155,6 +155,26 @@ impl Terminal {
         self.signal(rustix::process::Signal::WINCH);
     }
 
+    /// Until the program is stopped; then the terminal must be as it was.
+    pub(crate) fn wait_stopped(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let path = format!("/proc/{}/stat", self.pid());
+        let stopped = || std::fs::read_to_string(&path).is_ok_and(|stat| stat.contains(") T "));
+        while !stopped() {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::yield_now();
+        }
+        while self.screen.screen().alternate_screen() || self.screen.screen().hide_cursor() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.take(&bytes),
+                Err(_) => panic!("the screen of before does not come back"),
+            }
+        }
+        let modes = tcgetattr(&self.control).expect("modes");
+        assert_eq!(modes.local_modes, self.before.local_modes, "echo and line editing are back");
+    }
+
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("it lives");

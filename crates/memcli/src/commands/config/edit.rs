@@ -8,14 +8,16 @@ use memcfg::Diagnostic;
 use memcfg::document;
 use memcfg::load::{Inputs, Text, assemble};
 use memcfg::origin::SourceKind;
+use memcfg::path::KeyPath;
 use memcfg::save::{Editor, Expected, SaveError, Saved};
+use memcfg::schema::Lookup;
 use memtrack::{Size, source};
 
 use super::{edited, read, say, version_line};
 use crate::cli::{EditArgs, ImportArgs, InitArgs, MigrateArgs, RollbackArgs, SetArgs, UnsetArgs};
 use crate::exit::{self, Failure};
 use crate::live::refused;
-use crate::output::screen;
+use crate::output::{diagnostic, screen};
 
 /// Writes a first file, with a budget that fits the machine or container.
 pub(super) fn init(args: &InitArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -28,7 +30,9 @@ pub(super) fn init(args: &InitArgs, explicit: Option<&Path>) -> Result<u8, Failu
         }
         error => not_saved(error),
     })?;
-    say(format_args!("wrote {}: a budget for {}", path.display(), Size(limit)))?;
+    // What was written, and not what it was worked out from: the one is rarely the other.
+    let budget = Size(document::suggested_budget(limit)).exact();
+    say(format_args!("wrote {}: budget.total = {budget}, of {}", path.display(), Size(limit)))?;
     Ok(exit::OK)
 }
 
@@ -46,17 +50,20 @@ fn limit_here() -> Result<u64, Failure> {
 
 /// Sets one key, and leaves every other byte as it is.
 pub(super) fn set(args: &SetArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
-    change(args.which, explicit, |name, text| document::set(name, text, &args.key, &args.value))
+    change(args.which, explicit, &args.key, |name, text| {
+        document::set(name, text, &args.key, &args.value)
+    })
 }
 
 /// Takes one key out.
 pub(super) fn unset(args: &UnsetArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
-    change(args.which, explicit, |name, text| document::unset(name, text, &args.key))
+    change(args.which, explicit, &args.key, |name, text| document::unset(name, text, &args.key))
 }
 
 fn change(
     which: EditArgs,
     explicit: Option<&Path>,
+    key: &str,
     make: impl FnOnce(&str, &str) -> Result<String, Vec<Diagnostic>>,
 ) -> Result<u8, Failure> {
     let path = edited(explicit, which.project)?;
@@ -66,8 +73,9 @@ fn change(
         None => (format!("{}\n", version_line()), Expected::Absent),
     };
     let name = path.display().to_string();
-    let new = make(&name, &old).map_err(|problems| refused(&problems))?;
+    let new = make(&name, &old).map_err(|problems| not_changed(key, &problems))?;
     if new == old {
+        known(key)?;
         say(format_args!("{}: nothing to change", path.display()))?;
         return Ok(exit::OK);
     }
@@ -78,6 +86,32 @@ fn change(
     let saved = editor.save(new.as_bytes(), expected).map_err(not_saved)?;
     say_saved(&path, &saved)?;
     Ok(exit::OK)
+}
+
+/// Why an edit of `key` was refused. The file is as it was, and need not have a problem.
+fn not_changed(key: &str, problems: &[Diagnostic]) -> Failure {
+    let shown = problems.iter().map(|problem| {
+        let mut problem = problem.clone();
+        // A value from the command line, which nobody typed as a flag; the message says which.
+        problem.labels.retain(|label| label.origin.source.is_file());
+        diagnostic::render(&problem)
+    });
+    let shown: Vec<_> = shown.collect();
+    let message = format!("`{key}` stays as it is: nothing was written\n\n{}", shown.join("\n\n"));
+    Failure::new(exit::CONFIG, message)
+}
+
+/// Refuses a key that no configuration can hold.
+fn known(key: &str) -> Result<(), Failure> {
+    let (spec, path) = (document::spec(), KeyPath::parse(key));
+    if !matches!(spec.schema().lookup(&path), Lookup::Unknown) {
+        return Ok(());
+    }
+    let failure = Failure::new(exit::USAGE, format!("there is no key `{key}`"));
+    Err(match spec.schema().suggest(&path) {
+        Some(meant) => failure.help(format!("did you mean `{meant}`?")),
+        None => failure.help("`memcli config show` lists the keys that have a value"),
+    })
 }
 
 /// Refuses a text that would not load on its own: an edit must not leave a file that the next start rejects.

@@ -7,7 +7,6 @@ use memcfg::Diagnostic;
 use memcfg::document::{self, Config};
 use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
-use memcfg::overlay::Overlay;
 use memcfg::schema::Key;
 use serde_json::json;
 
@@ -38,18 +37,28 @@ pub(super) fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Fai
     for warning in &loaded.warnings {
         let _ = writeln!(screen::stderr(), "{}", diagnostic::render(warning));
     }
-    let files: Vec<_> = loaded.overlays.iter().filter_map(file_of).collect();
-    match files.as_slice() {
+    let files = sources(explicit)?.files;
+    let read = files.iter().filter_map(|file| {
+        let text = std::fs::read_to_string(&file.path).ok()?;
+        let name = file.path.display().to_string();
+        let carried = document::migrate(&name, &text).ok().filter(|found| found.from != found.to);
+        Some((name, carried.map(|found| (found.from, found.to))))
+    });
+    let read: Vec<_> = read.collect();
+    let names: Vec<&str> = read.iter().map(|(name, _)| name.as_str()).collect();
+    match names.as_slice() {
         [] => say(format_args!("ok: no configuration file; the defaults hold"))?,
-        files => say(format_args!("ok: {}", files.join(", ")))?,
+        names => say(format_args!("ok: {}", names.join(", ")))?,
+    }
+    for (name, carried) in &read {
+        if let Some((from, to)) = carried {
+            say(format_args!(
+                "{name}: read as version {to}, though of version {from}; \
+                 `memcli config migrate --write` rewrites it"
+            ))?;
+        }
     }
     Ok(exit::OK)
-}
-
-fn file_of(overlay: &Overlay) -> Option<String> {
-    let first = overlay.values.values().next()?;
-    let source = &first.origin.source;
-    source.is_file().then(|| source.name.clone())
 }
 
 /// Prints what is in force, as a document that can be loaded again.
