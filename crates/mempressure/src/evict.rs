@@ -96,6 +96,8 @@ pub(crate) struct Job {
     pub(crate) need: Option<u64>,
     /// Already claimed by a part of this plan that had to be left behind.
     pub(crate) claimed: u64,
+    /// Asked by that part: no plan asks a cache twice, whatever it says to hold still.
+    pub(crate) asked: Vec<Arc<Record>>,
     pub(crate) config: Arc<GuardConfig>,
     /// The monotonic time of the sample it acts on.
     pub(crate) now: Duration,
@@ -345,7 +347,8 @@ impl Worker {
         let mut offers = Vec::with_capacity(entries.len());
         for entry in entries {
             let record = &entry.record;
-            let barred = record.barred(job.now);
+            let asked = job.asked.iter().any(|asked| Arc::ptr_eq(asked, record));
+            let barred = asked || record.barred(job.now);
             let used = if barred { 0 } else { self.survey(entry, job)? };
             offers.push(Offer {
                 name: &record.registration.name,

@@ -119,17 +119,13 @@ pub(crate) fn sizes(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     for file in workspace.files.iter().filter(|file| file.path.ends_with(".rs")) {
         let lines = file.text.lines().take_while(|line| !opens_tests(line)).count();
         let excepted = LONG_FILES.iter().any(|(path, _)| *path == file.path);
-        if lines > MAX_LINES && !excepted && !is_test(&file.path) {
+        if lines > MAX_LINES && !excepted && !is_tests(&file.path) {
             violations.push(format!("`{}` has {lines} lines without its tests", file.path));
         } else if lines <= MAX_LINES && excepted {
             violations.push(format!("`{}` no longer needs its exception", file.path));
         }
     }
     Ok(violations)
-}
-
-fn is_test(path: &str) -> bool {
-    path.contains("/tests/")
 }
 
 /// A test that does not run, or that passes by panicking somewhere, is not a test.

@@ -22,7 +22,8 @@ fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic
 
 /// Says whether the configuration is valid, with every problem where it stands.
 pub(super) fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
-    let loaded = load(args.file.as_deref().or(explicit))?;
+    let explicit = args.file.as_deref().or(explicit);
+    let loaded = load(explicit)?;
     if args.json {
         let (valid, problems) = match &loaded {
             Ok(loaded) => (true, &loaded.warnings),

@@ -73,6 +73,7 @@ impl Worker {
             footprint: sample.process.footprint(),
             need,
             claimed: 0,
+            asked: Vec::new(),
             config: Arc::clone(&self.current.value),
             now: at,
             only_if_urgent,
@@ -276,7 +277,8 @@ impl Worker {
             // What was urgent when the plan was made is not asked again.
             plan.job.only_if_urgent &= plan.outcome.target_bytes == 0;
             let (ticket, claimed) = (self.ticket, plan.outcome.claimed_bytes);
-            plan.job = Job { ticket, claimed, ..plan.job };
+            let asked = plan.claims.iter().map(|(record, _)| Arc::clone(record)).collect();
+            plan.job = Job { ticket, claimed, asked, ..plan.job };
             if self.give(plan.job.clone()) {
                 self.in_flight = Some(plan);
                 return;

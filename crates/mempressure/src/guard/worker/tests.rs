@@ -355,6 +355,33 @@ fn an_emergency_does_not_wait_for_a_callback_of_a_lesser_plan() {
 }
 
 #[test]
+fn a_cache_that_only_claims_is_not_asked_again_when_another_hangs() {
+    let mut rig = Rig::new(config(), options(NEVER));
+    let (release, hold) = bounded::<()>(0);
+    let (enter, entered) = unbounded();
+    let hangs = move |target| {
+        let _ = enter.send(());
+        let _ = hold.recv();
+        target
+    };
+    // It says that it frees, and goes on holding: what the plan is short of, it could be asked for again and again.
+    let claims = FnCache::new(|| Some(30 * MIB), |target| target);
+    let low = |name: &str| Registration { priority: Priority::Low, ..Registration::new(name) };
+    let _claims = rig.caches.register(low("claims"), claims);
+    let _hangs = rig.caches.register(low("hangs"), FnCache::new(|| Some(20 * MIB), hangs));
+    rig.sample(0, 500);
+    rig.sample(60, 960);
+    entered.recv_timeout(NEVER).unwrap();
+    rig.look_after(NEVER * 2);
+    rig.settle();
+    rig.sample(120, 960);
+    let names: Vec<_> =
+        rig.outcomes().remove(0).caches.into_iter().map(|cache| cache.name).collect();
+    assert_eq!(names, ["claims", "hangs"]);
+    drop(release);
+}
+
+#[test]
 fn a_trim_that_hangs_takes_one_thread_and_not_one_for_each_plan() {
     let (release, hold) = bounded::<()>(0);
     let (enter, entered) = unbounded();
