@@ -43,6 +43,7 @@ pub mod trace;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::panic::AssertUnwindSafe;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -53,6 +54,13 @@ use crate::output::screen;
 
 /// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    // What panicked has been told of by then, and a terminal given back, by the hook.
+    std::panic::catch_unwind(AssertUnwindSafe(|| obey(arguments))).unwrap_or_else(|_| {
+        report(&Failure::new(exit::SOFTWARE, "this is a defect of memcli, not of what it watches"))
+    })
+}
+
+fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments = as_flags(arguments.into_iter().collect());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,

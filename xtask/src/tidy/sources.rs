@@ -17,6 +17,18 @@ const LONG_FILES: &[(&str, &str)] = &[
 /// Top folders under which checkouts lie on machines that build.
 const HOMES: [&str; 4] = ["root", "work", "workspace", "builds"];
 
+/// Where addresses in the tree may lead. Any other is of a place that somebody else cannot reach, or a slip.
+const HOSTS: [&str; 7] = [
+    "github.com",
+    "docs.rs",
+    "json-schema.org",
+    "keepachangelog.com",
+    "semver.org",
+    "www.apache.org",
+    // Of no machine.
+    "example.org",
+];
+
 /// Where absolute paths under such a folder are the subject and no accident, with the reason.
 const PATHS_ALLOWED: &[(&str, &str)] = &[];
 
@@ -144,7 +156,7 @@ pub(crate) fn ignored(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     Ok(violations)
 }
 
-/// No path of a machine that somebody worked on, and no registry but the public one.
+/// No path of a machine that somebody worked on, no registry but the public one, and no address of another host.
 pub(crate) fn machine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut places: Vec<String> = HOMES.iter().map(|home| format!("/{home}/")).collect();
     // The home of whoever runs this, and this checkout. Not the folder it lies in: that may be `/tmp`, which any text may name.
@@ -164,10 +176,11 @@ pub(crate) fn machine(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
         }
     }
     violations.extend(workspace.files.iter().flat_map(registries));
+    violations.extend(workspace.files.iter().flat_map(hosts));
     Ok(violations)
 }
 
-/// Whether `line` has `place` as the start of an absolute path: `file=/place/..` has, `https://host/place/..` has not.
+/// Whether `line` has `place` as the start of an absolute path: `file=/place/..` has, `https://example.org/place/..` has not.
 fn names_path(line: &str, place: &str) -> bool {
     line.match_indices(place).any(|(at, _)| {
         let before = line[..at].chars().next_back();
@@ -175,6 +188,23 @@ fn names_path(line: &str, place: &str) -> bool {
             !before.is_alphanumeric() && !matches!(before, '/' | '.' | '_' | '-' | '}' | ']')
         })
     })
+}
+
+/// Addresses of hosts that are not listed.
+fn hosts(file: &File) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (number, line) in (1..).zip(file.text.lines()) {
+        for (at, scheme) in line.match_indices("://") {
+            let of_the_web = ["http", "https"].iter().any(|name| line[..at].ends_with(name));
+            let rest = &line[at + scheme.len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '-'));
+            let host = &rest[..end.unwrap_or(rest.len())];
+            if of_the_web && !host.is_empty() && !HOSTS.contains(&host) {
+                violations.push(format!("`{}:{number}` names the host `{host}`", file.path));
+            }
+        }
+    }
+    violations
 }
 
 fn registries(file: &File) -> Vec<String> {
@@ -212,6 +242,16 @@ mod tests {
         let text = "source = \"registry+https://example.org/index\"\n".to_owned();
         let file = File { path: "Cargo.lock".to_owned(), text };
         assert_eq!(registries(&file), ["`Cargo.lock:1` names another registry"]);
+    }
+
+    #[test]
+    fn an_address_of_a_host_that_is_not_listed_is_named() {
+        let of = |host: &str| File {
+            path: "a.md".to_owned(),
+            text: format!("see <https://{host}/x>\n"),
+        };
+        assert_eq!(hosts(&of("build-7.corp")), ["`a.md:1` names the host `build-7.corp`"]);
+        assert!(hosts(&of("docs.rs")).is_empty());
     }
 
     #[test]

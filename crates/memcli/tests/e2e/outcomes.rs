@@ -177,3 +177,9 @@ fn a_hook_is_told_the_size_whatever_the_cause() {
     assert!(alert["rss_bytes"].as_u64().unwrap() > 40 << 20, "{alert}");
     assert_eq!((&alert["size_bytes"], &alert["absent"]), (&alert["rss_bytes"], &json!({})));
 }
+
+#[test]
+fn a_defect_of_ours_has_an_exit_code_of_its_own() {
+    let arguments = std::iter::from_fn(|| -> Option<std::ffi::OsString> { panic!("a defect") });
+    assert_eq!(memcli::main(arguments), 70);
+}
