@@ -41,7 +41,13 @@ pub(crate) struct Of {
 impl Of {
     /// Whether its ratios continue those of `before`. A limit that somebody changed moves a ratio while memory stands
     /// still; that another ancestor binds now changes the limit and not the course.
+    #[inline]
     fn continues(&self, before: &Self) -> bool {
+        self.limits == before.limits || self.is_of_another_ancestor(before)
+    }
+
+    #[cold]
+    fn is_of_another_ancestor(&self, before: &Self) -> bool {
         let moved = self.depth != before.depth;
         let same = |i: usize| match (self.limits[i], before.limits[i]) {
             (Some(limit), Some(earlier)) => limit == earlier || (i == 1 && moved),
