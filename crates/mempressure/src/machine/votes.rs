@@ -31,11 +31,11 @@ impl Machine {
         let budget = signal::budget_thresholds(rules.budget);
         let thresholds = [&pressure.thresholds, &pressure.thresholds, &budget];
         let mut highest = 0.0_f64;
-        let mut of = Of { depth: sample.cgroup.depth.ok(), ..Of::default() };
+        let mut of = Of::new(sample.cgroup.depth.ok());
         for (i, reading) in readings.into_iter().enumerate() {
             if let (Ok(usage), true) = (reading, on[i]) {
                 highest = highest.max(usage.ratio());
-                of.limits[i] = Some(usage.limit);
+                of.report(i, usage.limit);
             }
             let vote = reading.map(|usage| {
                 let vote = ratio_vote(self.bands[i], usage, thresholds[i], pressure.band);
@@ -67,7 +67,7 @@ impl Machine {
             psi.threshold = psi.threshold.or(Some(stall_threshold(Level::Warning)));
         }
 
-        let reporting = of.limits.iter().any(Option::is_some);
+        let reporting = !of.is_empty();
         if advanced && reporting {
             self.forecast.push(now, highest, of, std::mem::take(&mut self.evicted));
         }

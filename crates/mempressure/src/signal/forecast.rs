@@ -29,37 +29,58 @@ pub(crate) struct Forecast {
     of: Of,
 }
 
+/// No limit, or none that was read.
+const NONE: u64 = u64::MAX;
+
 /// What a ratio is the highest of.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Of {
-    /// The limit of each ratio that reported: machine, cgroup, budget.
-    pub(crate) limits: [Option<u64>; 3],
+    /// The limit of each ratio that reported, machine, cgroup, budget; plain numbers, for they are compared on each sample.
+    limits: [u64; 3],
     /// Which ancestor the cgroup's limit is of.
-    pub(crate) depth: Option<u64>,
+    depth: u64,
 }
 
 impl Of {
+    /// Nothing yet, of a cgroup whose limit is that of the ancestor at `depth`.
+    pub(crate) fn new(depth: Option<u64>) -> Self {
+        Self { limits: [NONE; 3], depth: depth.unwrap_or(NONE) }
+    }
+
+    /// The ratio at `index` reported.
+    pub(crate) fn report(&mut self, index: usize, limit: u64) {
+        if let Some(known) = self.limits.get_mut(index) {
+            *known = limit.min(NONE - 1);
+        }
+    }
+
+    /// Whether none reported.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.limits == [NONE; 3]
+    }
+
     /// Whether its ratios continue those of `before`. A limit that somebody changed moves a ratio while memory stands
     /// still; that another ancestor binds now changes the limit and not the course.
     #[inline]
     fn continues(&self, before: &Self) -> bool {
-        self.limits == before.limits || self.is_of_another_ancestor(before)
+        self.limits == before.limits || self.differs_by_the_ancestor(before)
     }
 
     #[cold]
-    fn is_of_another_ancestor(&self, before: &Self) -> bool {
-        let moved = self.depth != before.depth;
-        let same = |i: usize| match (self.limits[i], before.limits[i]) {
-            (Some(limit), Some(earlier)) => limit == earlier || (i == 1 && moved),
-            (limit, earlier) => limit.is_none() && earlier.is_none(),
-        };
-        (0..self.limits.len()).all(same)
+    fn differs_by_the_ancestor(&self, before: &Self) -> bool {
+        let ([machine, cgroup, budget], [machine_before, cgroup_before, budget_before]) =
+            (self.limits, before.limits);
+        machine == machine_before
+            && budget == budget_before
+            && cgroup != NONE
+            && cgroup_before != NONE
+            && self.depth != before.depth
     }
 }
 
 impl Default for Forecast {
     fn default() -> Self {
-        Self { points: [(0.0, 0.0); FORECAST_SAMPLES], count: 0, of: Of::default() }
+        Self { points: [(0.0, 0.0); FORECAST_SAMPLES], count: 0, of: Of::new(None) }
     }
 }
 
