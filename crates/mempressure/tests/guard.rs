@@ -76,6 +76,12 @@ impl Rig {
         Self::with(world, caches, Settings::fixed(config), options)
     }
 
+    /// A process of `mib` and nobody to ask.
+    fn without_caches(mib: u64) -> Self {
+        let config = config(Policy::Conservative);
+        Self::new(World::holding(mib), Caches::new(), config, Options::default())
+    }
+
     fn with(
         world: Arc<World>,
         caches: Caches,
@@ -464,12 +470,7 @@ fn the_allocator_is_trimmed_after_the_callbacks_and_not_while_an_emergency_can_d
 
 #[test]
 fn pressure_with_nobody_to_ask_is_told_once_and_counted() {
-    let rig = Rig::new(
-        World::holding(960),
-        Caches::new(),
-        config(Policy::Conservative),
-        Options::default(),
-    );
+    let rig = Rig::without_caches(960);
     rig.tick();
     assert_eq!(rig.to(), Level::Emergency);
     assert!(matches!(rig.event(), EventKind::NothingToGive(Level::Emergency)));
@@ -615,12 +616,7 @@ fn the_end_of_the_samples_is_said_and_stopping_twice_is_nothing() {
 
 #[test]
 fn a_guard_that_was_stopped_in_an_emergency_holds_no_work_back() {
-    let mut rig = Rig::new(
-        World::holding(960),
-        Caches::new(),
-        config(Policy::Conservative),
-        Options::default(),
-    );
+    let mut rig = Rig::without_caches(960);
     rig.tick();
     assert_eq!(rig.to(), Level::Emergency);
     let advice = rig.guard.advice();

@@ -15,6 +15,11 @@ fn configured(text: &str) -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
+/// The live view of itself.
+fn own_view() -> Terminal {
+    Terminal::start(&mut memcli(&["top", "self", "--interval", "100ms"]), 100, 30)
+}
+
 #[test]
 fn an_emergency_of_the_budget_does_not_show_how_empty_the_machine_is() {
     let holder = Demo::holding(32);
@@ -84,13 +89,11 @@ fn format_json_leads_to_json() {
 
 #[test]
 fn top_gives_the_terminal_back_on_sigquit() {
-    let mut terminal =
-        Terminal::start(&mut memcli(&["top", "self", "--interval", "100ms"]), 100, 30);
+    let mut terminal = own_view();
     terminal.wait_for("1 process");
     terminal.signal(Signal::QUIT);
     assert_eq!(terminal.end().0.code(), Some(131));
-    let mut terminal =
-        Terminal::start(&mut memcli(&["top", "self", "--interval", "100ms"]), 100, 30);
+    let mut terminal = own_view();
     terminal.wait_for("1 process");
     terminal.press("\x1c");
     assert_eq!(terminal.end().0.code(), Some(131));
@@ -98,8 +101,7 @@ fn top_gives_the_terminal_back_on_sigquit() {
 
 #[test]
 fn top_stops_on_ctrl_z_with_the_terminal_given_back_and_goes_on() {
-    let mut terminal =
-        Terminal::start(&mut memcli(&["top", "self", "--interval", "100ms"]), 100, 30);
+    let mut terminal = own_view();
     for key in [true, false] {
         terminal.wait_for("1 process");
         if key {
@@ -117,8 +119,7 @@ fn top_stops_on_ctrl_z_with_the_terminal_given_back_and_goes_on() {
 
 #[test]
 fn q_in_the_help_of_top_leaves_the_help_alone() {
-    let mut terminal =
-        Terminal::start(&mut memcli(&["top", "self", "--interval", "100ms"]), 100, 30);
+    let mut terminal = own_view();
     terminal.wait_for("1 process");
     terminal.press("?");
     terminal.wait_for("next pane");
