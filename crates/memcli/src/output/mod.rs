@@ -6,6 +6,7 @@ pub mod chart;
 pub mod comparison;
 pub mod csv;
 pub mod diagnostic;
+pub mod drawn;
 pub mod html;
 pub mod human;
 pub mod json;
