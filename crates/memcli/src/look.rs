@@ -41,6 +41,8 @@ pub struct Look {
     pub status: Status,
     /// The nearest limit.
     pub limit: Reading<Limit>,
+    /// Which number is watched for growth: `anon + swap`.
+    pub series: &'static str,
     /// Whether it grows, when it was watched for a while.
     pub verdict: Option<Verdict>,
 }
@@ -170,6 +172,7 @@ impl Watch {
             sample,
             status: self.pipeline.pressure(),
             limit: self.pipeline.limit(nearest),
+            series: self.pipeline.series(),
             verdict,
         })
     }

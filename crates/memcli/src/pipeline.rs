@@ -346,7 +346,9 @@ impl Pipeline {
             let mean = seen.mean_rss.unwrap_or_default();
             seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
         }
-        seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
+        // A process that is ending has no memory left: that is no peak.
+        let peak = process.peak.ok().max(seen.sampled_rss).filter(|bytes| *bytes > 0);
+        seen.peak_rss = seen.peak_rss.max(peak);
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.pss = seen.pss.max(process.pss.ok());
         if several(sample) {

@@ -141,7 +141,7 @@ impl Run {
             most_processes: seen.processes,
             peak: Peak::new(&watched, seen, rss_bytes).bounded(exact, at_most),
             growth: Growth::from(verdict.trend()),
-            verdict: Judgement::from(&verdict),
+            verdict: Judgement::new(&verdict, recording.pipeline.series()),
             level,
             highest_level,
             percentiles: Spreads {

@@ -387,7 +387,7 @@ impl Session<'_> {
             peak,
             mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
-            verdict: Judgement::from(&verdict),
+            verdict: Judgement::new(&verdict, pipeline.series()),
             places: None,
             level: pipeline.level(),
             highest_level: seen.level,

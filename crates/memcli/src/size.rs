@@ -71,9 +71,9 @@ pub fn unread(watched: &Watched, seen: &Seen) -> &'static str {
         Watched::System if seen.samples > 0 => {
             "only processes have it, and the machine was watched"
         }
-        _ if seen.samples > 0 => "no sample has such a reading",
-        Watched::System | Watched::Cgroup(_) => "no sample was taken",
-        _ => "it ended before the first sample",
+        Watched::System | Watched::Cgroup(_) if seen.samples == 0 => "no sample was taken",
+        Watched::System | Watched::Cgroup(_) => "no sample has such a reading",
+        _ => "it ended before a sample saw its memory",
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
         let (none, some) = (Seen::default(), Seen { samples: 1, ..Seen::default() });
         assert_eq!(unread(&Watched::System, &none), "no sample was taken");
         assert!(unread(&Watched::System, &some).contains("the machine was watched"));
-        assert_eq!(unread(&Watched::Own, &none), "it ended before the first sample");
+        assert_eq!(unread(&Watched::Own, &none), "it ended before a sample saw its memory");
         assert!(!unbounded(&Watched::System).contains("memcli did not start"));
     }
 }

@@ -205,11 +205,13 @@ pub struct Judgement {
     pub floor_bytes_per_second: Option<f64>,
 }
 
-impl From<&Verdict> for Judgement {
-    fn from(verdict: &Verdict) -> Self {
+impl Judgement {
+    /// The judgement of `verdict` on `series`, such as `anon + swap`.
+    #[must_use]
+    pub fn new(verdict: &Verdict, series: &str) -> Self {
         let mut judgement = Self {
             kind: verdict.kind(),
-            reason: crate::output::human::reason(verdict),
+            reason: crate::output::human::reason(verdict, series),
             rate_bytes_per_second: None,
             confidence: None,
             since_seconds: None,

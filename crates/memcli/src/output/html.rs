@@ -217,7 +217,7 @@ fn evidence(out: &mut String, recording: &Recording) {
         out,
         "<h2>Why: {}</h2>\n<p>{}.</p>\n<ul>",
         escape(verdict.kind()),
-        escape(&capitalised(&human::reason(&verdict)))
+        escape(&capitalised(&human::reason(&verdict, recording.pipeline.series())))
     );
     for sentence in sentences(&verdict) {
         let _ = writeln!(out, "<li>{}</li>", escape(&sentence));

@@ -57,9 +57,9 @@ fn severity_style(severity: Severity) -> Style {
     }
 }
 
-/// The verdict in a full sentence, with what else it could be and what would decide.
+/// The verdict in a full sentence, with what else it could be and what would decide. `series` is what it is on: `anon + swap`.
 #[must_use]
-pub fn reason(verdict: &Verdict) -> String {
+pub fn reason(verdict: &Verdict, series: &str) -> String {
     let kind = verdict.kind();
     let words = verdict.words();
     // The kind stands beside the reason wherever it is shown.
@@ -86,7 +86,7 @@ pub fn reason(verdict: &Verdict) -> String {
             }
         }
         Verdict::Steady { plateau, .. } => {
-            let _ = write!(text, "; it stays at {}", Size(*plateau));
+            let _ = write!(text, "; it stays at {} of {series}", Size(*plateau));
             if let Some(floor) = floor {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }

@@ -1,5 +1,6 @@
 //! How things are shown: to people, and to programs.
 
+pub mod axis;
 pub mod badge;
 pub mod budget;
 pub mod chart;

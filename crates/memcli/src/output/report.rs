@@ -14,11 +14,14 @@ use crate::output::human::{
 use crate::output::page;
 use crate::recording::Recording;
 use crate::report::Run;
-use crate::size::PSS;
+use crate::size::{PSS, RSS};
 use crate::trace::Header;
+use crate::trace::tree::ProcessRow;
 
 /// Lines of the chart in a report.
 const CHART_LINES: usize = 10;
+/// From so many samples on it is said how they are spread.
+const SPREAD: u64 = 10;
 /// Processes that a report lists.
 const PROCESSES: usize = 5;
 /// Events that a report lists.
@@ -143,7 +146,7 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
     for (name, spread) in
         [Some(sizes), Some(watched).filter(|(name, _)| *name != sizes.0)].into_iter().flatten()
     {
-        let Some(p) = spread else { continue };
+        let Some(p) = spread.filter(|_| run.samples >= SPREAD) else { continue };
         row(
             name,
             format!(
@@ -161,12 +164,18 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
         let at = Span(seconds(processes.t));
         row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));
         let mut largest: Vec<_> = processes.rows.iter().collect();
-        largest.sort_by_key(|process| std::cmp::Reverse(process.rss));
+        let by_pss = processes.rows.iter().all(|process| process.pss.is_some());
+        let measure = if by_pss { PSS } else { RSS };
+        let size = |process: &ProcessRow| if by_pss { process.pss } else { process.rss };
+        largest.sort_by_key(|process| std::cmp::Reverse(size(process)));
         for process in largest.into_iter().take(PROCESSES) {
-            let rss = process.rss.map_or("?".to_owned(), |bytes| Size(bytes).to_string());
+            let bytes = size(process).map_or("?".to_owned(), |bytes| Size(bytes).to_string());
             let command = process.command.as_deref().unwrap_or_default();
             let room = columns.saturating_sub(34);
-            row("", format!("{rss:>10} RSS {:>7} {}", process.pid, shortened(command, room)));
+            row(
+                "",
+                format!("{bytes:>10} {measure} {:>7} {}", process.pid, shortened(command, room)),
+            );
         }
     }
     if run.lost > 0 {

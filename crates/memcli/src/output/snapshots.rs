@@ -90,7 +90,7 @@ fn summary(peak: u64, rate: f64) -> Summary {
         },
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
-        verdict: Judgement::from(&verdict),
+        verdict: Judgement::new(&verdict, "anon + swap"),
         places: (rate > 0.0).then(places),
         level: Level::Normal,
         highest_level: Level::Critical,
@@ -217,7 +217,7 @@ fn targets() {
         status.level = level;
         let watched = memtrack::source::Target::Own;
         let label = "worker(4321)+7".into();
-        Look { label, watched, sample, status, limit: Ok(limit()), verdict }
+        Look { label, watched, sample, status, limit: Ok(limit()), series: "anon + swap", verdict }
     };
     let mut unknown = look(Level::Unknown, None);
     (unknown.sample.process.rss, unknown.limit) = (Err(Absent::Denied), Err(Absent::Denied));

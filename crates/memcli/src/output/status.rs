@@ -248,7 +248,7 @@ fn entry((asked, look): &Row) -> Entry {
             ratio: limit.ratio(),
         }),
         growth: look.verdict.as_ref().map(|verdict| Growth::from(verdict.trend())),
-        verdict: look.verdict.as_ref().map(Judgement::from),
+        verdict: look.verdict.as_ref().map(|verdict| Judgement::new(verdict, look.series)),
         readings,
         absent,
     }
@@ -271,7 +271,15 @@ mod tests {
         let owner = Owner::Cgroup(Some("/app".into()));
         let limit = Ok(Limit { owner, used: 3584 << 20, bytes: 4 << 30 });
         let watched = memtrack::source::Target::Own;
-        Look { label: "worker(4321)+7".into(), watched, sample, status, limit, verdict: None }
+        Look {
+            label: "worker(4321)+7".into(),
+            watched,
+            sample,
+            status,
+            limit,
+            series: "anon + swap",
+            verdict: None,
+        }
     }
 
     #[test]

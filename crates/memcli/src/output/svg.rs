@@ -8,6 +8,7 @@ use memtrack::Size;
 
 use crate::curve::{Bucket, Curve};
 use crate::fit::Fit;
+use crate::output::axis;
 use crate::output::chart::range;
 use crate::output::drawn::Drawn;
 use crate::output::html::escape;
@@ -147,14 +148,14 @@ fn bands(svg: &mut String, plot: &Plot, run: &Run, last: Duration) {
 
 fn axes(svg: &mut String, plot: &Plot) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
-    for bytes in size_ticks(plot.sizes) {
-        let y = plot.y(bytes);
+    let ticks = size_ticks(plot.sizes);
+    for (bytes, label) in ticks.iter().zip(axis::labels(&ticks)) {
+        let y = plot.y(*bytes);
         let _ = writeln!(
             svg,
-            r#"<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            r#"<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{label}</text>"#,
             LEFT - 8.0,
-            y + 4.0,
-            Size(bytes as u64)
+            y + 4.0
         );
     }
     for (seconds, text) in time_ticks(plot.times) {
