@@ -480,3 +480,13 @@ fn a_full_disk_spoils_the_trace_and_not_the_run() {
     let output = room.memcli(&["run", "-o", "/dev/full", "--", "sh", "-c", "exit 7"]);
     assert_eq!(output.status.code(), Some(7), "the command's own failure wins");
 }
+
+#[test]
+fn a_page_can_be_printed() {
+    let room = Room::new();
+    let leak = room.trace("leak.jsonl.gz", 600, leaking);
+    let page = room.says(0, &["report", "-f", "html", &leak]);
+    let print = page.split("@media print").nth(1).expect("it has rules for paper");
+    // Else browsers leave out the colours of the levels, and cut charts in two.
+    assert!(print.contains("print-color-adjust: exact") && print.contains("break-inside: avoid"));
+}
