@@ -1,10 +1,11 @@
 //! The command line: every command, argument and help text, and nothing that acts.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use memtrack::{Rate, Size};
 
@@ -320,7 +321,7 @@ pub struct Watching {
     #[arg(long, value_name = "RATE")]
     pub max_growth: Option<Rate>,
     /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
-    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = FailOnWords, hide_possible_values = true)]
     pub fail_on: Vec<FailOn>,
     /// End the command, or in `watch` the watch, as soon as a peak or a level has failed its gate
     #[arg(long)]
@@ -598,6 +599,28 @@ pub struct ShowArgs {
     /// Say where each value comes from
     #[arg(long)]
     pub origin: bool,
+}
+
+/// Reads what to fail on, and tells the shells its words.
+#[derive(Clone)]
+struct FailOnWords;
+
+impl TypedValueParser for FailOnWords {
+    type Value = FailOn;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<FailOn, clap::Error> {
+        // The words below are not all that is taken.
+        FailOn::from_str.parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(FailOn::WORDS.into_iter().map(PossibleValue::new)))
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

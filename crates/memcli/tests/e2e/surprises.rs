@@ -261,3 +261,13 @@ fn a_report_and_the_doctor_stay_within_a_terminal_of_40_columns() {
         }
     }
 }
+
+#[test]
+fn help_stays_within_a_terminal_of_60_columns() {
+    for words in [&["run", "--help"][..], &["status", "-h"], &["config", "plan", "--help"]] {
+        let output = memcli(words).env("COLUMNS", "60").output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(60), "{widest:?} in {help}");
+    }
+}
