@@ -14,6 +14,8 @@ use crate::config::{BudgetTotal, Policy, Priority};
 use crate::event::Events;
 use crate::evict::{Ended, Outcome};
 
+mod whole;
+
 const MIB: u64 = 1 << 20;
 /// Nobody waits this long for anything that happens.
 const NEVER: Duration = Duration::from_secs(60);
