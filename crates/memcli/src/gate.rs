@@ -416,6 +416,8 @@ mod tests {
     #[test]
     fn a_pss_that_was_read_before_the_peak_passes_no_gate_below_the_peak() {
         let peak = Peak {
+            size_bytes: Some(51 << 20),
+            size_measure: Some("RSS"),
             rss_bytes: Some(51 << 20),
             exact: true,
             rss_at_most_bytes: Some(51 << 20),

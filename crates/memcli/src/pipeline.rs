@@ -17,6 +17,7 @@ use memtrack::{Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
+use crate::size::several;
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -79,6 +80,10 @@ pub struct Seen {
     pub footprint: Option<u64>,
     /// The highest PSS of a sample.
     pub pss: Option<u64>,
+    /// The highest PSS of a sample of several processes.
+    pub pss_of_several: Option<u64>,
+    /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
+    pub watched: Option<u64>,
     /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
     pub shared: Option<u64>,
     /// The most processes at one time.
@@ -338,9 +343,15 @@ impl Pipeline {
             let mean = seen.mean_rss.unwrap_or_default();
             seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
         }
-        seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
+        // A process that is ending has no memory left: that is no peak.
+        let peak = process.peak.ok().max(seen.sampled_rss).filter(|bytes| *bytes > 0);
+        seen.peak_rss = seen.peak_rss.max(peak);
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.pss = seen.pss.max(process.pss.ok());
+        if several(sample) {
+            seen.pss_of_several = seen.pss_of_several.max(process.pss.ok());
+        }
+        seen.watched = seen.watched.max(self.series.read(sample).ok());
         if process.pss_age == Ok(Duration::ZERO)
             && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
         {

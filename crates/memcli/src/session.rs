@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
 use memtrack::sampler::Update;
-use memtrack::source::LinuxSource;
+use memtrack::source::{LinuxSource, Target};
 use memtrack::{Absent, Sample};
 
 use crate::alert::Delivery;
@@ -21,6 +21,7 @@ use crate::look::pss_missing;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
+use crate::size;
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
 use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
@@ -211,7 +212,7 @@ impl Session<'_> {
         let measured = listeners.curve.take().map(|watched| Measured {
             name: self.target.label.clone(),
             watched,
-            peak_rss: peak(pipeline.seen(), &ended).rss_bytes,
+            peak: peak(&self.target.watched, pipeline.seen(), &ended),
             verdict: pipeline.verdict(),
         });
         let compared = self
@@ -345,7 +346,7 @@ impl Session<'_> {
     ) -> Summary {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
-        let peak = peak(seen, &ended);
+        let peak = peak(&self.target.watched, seen, &ended);
         let gates = self.gates.judge(Facts {
             peak_rss: Known::rss(&peak),
             peak_pss: Known::pss(&peak, seen),
@@ -386,7 +387,7 @@ impl Session<'_> {
             peak,
             mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
-            verdict: Judgement::from(&verdict),
+            verdict: Judgement::new(&verdict, pipeline.series()),
             places: None,
             level: pipeline.level(),
             highest_level: seen.level,
@@ -394,7 +395,13 @@ impl Session<'_> {
             gates,
             baseline: compared,
             trace: None,
-            absent: reasons(&peak, pipeline, &growth, max_rss_bytes.as_ref().err().copied()),
+            absent: reasons(
+                &self.target.watched,
+                &peak,
+                pipeline,
+                &growth,
+                max_rss_bytes.as_ref().err().copied(),
+            ),
             cost: Cost {
                 cpu_seconds: sys::cpu_time().as_secs_f64(),
                 max_rss_bytes: max_rss_bytes.ok(),
@@ -430,7 +437,7 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
 /// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
 /// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
 /// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact.
-fn peak(seen: &Seen, ended: &Ended) -> Peak {
+fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
     let of_child = ended.gone.and_then(|gone| gone.peak_rss);
     let alone = seen.processes.is_none_or(|processes| processes <= 1);
     let watched_to_the_end = match ended.end {
@@ -441,21 +448,12 @@ fn peak(seen: &Seen, ended: &Ended) -> Peak {
     };
     let rss_bytes = seen.peak_rss.max(of_child);
     let exact = alone && watched_to_the_end;
-    let rss_at_most_bytes = match ended.gone {
-        _ if exact => rss_bytes,
-        Some(gone) if alone => Some(gone.max_rss).max(rss_bytes),
-        _ => None,
-    };
-    Peak {
-        rss_bytes,
-        exact,
-        rss_at_most_bytes,
-        footprint_bytes: seen.footprint,
-        pss_bytes: seen.pss,
-    }
+    let at_most = ended.gone.filter(|_| alone).map(|gone| gone.max_rss);
+    Peak::new(watched, seen, rss_bytes).bounded(exact, at_most)
 }
 
 fn reasons(
+    watched: &Target,
     peak: &Peak,
     pipeline: &Pipeline,
     growth: &Growth,
@@ -467,22 +465,16 @@ fn reasons(
             absent.insert(path, why.to_owned());
         }
     };
-    note(peak.rss_bytes.is_none(), "peak.rss_bytes", "no sample was taken of a process");
-    note(
-        peak.rss_at_most_bytes.is_none(),
-        "peak.rss_at_most_bytes",
-        "the kernel keeps no peak of several processes, nor of one that still runs or that memcli did not start",
-    );
-    note(
-        peak.footprint_bytes.is_none(),
-        "peak.footprint_bytes",
-        "no sample was taken of a process",
-    );
-    note(peak.rss_bytes.is_none(), "mean_rss_bytes", "no sample was taken of a process");
-    let why = pipeline
-        .latest()
-        .map_or(Absent::NotRead, |sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
-    note(peak.pss_bytes.is_none(), "peak.pss_bytes", pss_missing(why));
+    let (unread, latest) = (size::unread(watched, pipeline.seen()), pipeline.latest());
+    note(peak.size_bytes.is_none(), "peak.size_bytes", unread);
+    note(peak.size_bytes.is_none(), "peak.size_measure", unread);
+    note(peak.rss_bytes.is_none(), "peak.rss_bytes", unread);
+    note(peak.rss_at_most_bytes.is_none(), "peak.rss_at_most_bytes", size::unbounded(watched));
+    note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread);
+    note(peak.rss_bytes.is_none(), "mean_rss_bytes", unread);
+    let why = latest.map(|sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
+    let why = why.filter(|_| size::of_processes(watched)).map_or(unread, pss_missing);
+    note(peak.pss_bytes.is_none(), "peak.pss_bytes", why);
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {
         absent.insert("cost.max_rss_bytes", why.to_string());

@@ -92,7 +92,7 @@ impl<'a> Start<'a> {
         let label = &session.target.label;
         let mut delivery = watching.logging.delivery(label, &self.live, false)?;
         // Both streams are the child's until it has ended.
-        let mut screen = Screen::new(Style::Silent, label);
+        let mut screen = Screen::new(Style::Silent, &session.target);
         session.watch(&self.live, &self.signals, &mut screen, &mut delivery)
     }
 }

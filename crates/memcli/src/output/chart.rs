@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use memtrack::{Size, Span};
+use memtrack::Span;
 
 use crate::curve::Curve;
 use crate::fit::Fit;
+use crate::output::axis;
 
 /// Characters of a size on the left, with the axis.
 const LABEL: usize = 10;
@@ -49,6 +50,10 @@ impl Chart<'_> {
         else {
             return String::new();
         };
+        if first == last {
+            // A point is no curve.
+            return String::new();
+        }
         let columns = self.width.max(LEAST_WIDTH) - LABEL - 1;
         let mut canvas = Canvas::new(columns, self.height.max(3), (first, last), range(low, high));
         canvas.curve(self.curve);
@@ -171,17 +176,15 @@ impl Canvas {
     fn lines(&self) -> String {
         let (low, high) = self.sizes;
         let mut text = String::new();
+        let middle = high - (high - low) * ((self.rows / 2) as f64 + 0.5) / self.rows as f64;
+        let labels = axis::labels(&[high, middle, low]);
         for (n, row) in self.cells.chunks(self.columns).enumerate() {
             let label = match n {
-                0 => Some(high),
-                n if n == self.rows - 1 => Some(low),
-                n if n == self.rows / 2 => {
-                    Some(high - (high - low) * (n as f64 + 0.5) / self.rows as f64)
-                }
-                _ => None,
+                0 => labels[0].as_str(),
+                n if n == self.rows - 1 => labels[2].as_str(),
+                n if n == self.rows / 2 => labels[1].as_str(),
+                _ => "",
             };
-            let label =
-                label.map_or(String::new(), |bytes| Size(bytes.max(0.0) as u64).to_string());
             let dots: String = row
                 .iter()
                 .map(|cell| char::from_u32(0x2800 + u32::from(*cell)).unwrap_or(' '))

@@ -80,6 +80,8 @@ fn summary(peak: u64, rate: f64) -> Summary {
         processes: Some(if rate > 0.0 { 3 } else { 1 }),
         left_running: Some(if rate > 0.0 { 2 } else { 0 }),
         peak: Peak {
+            size_bytes: Some(if rate > 0.0 { peak - 24 * MIB } else { peak }),
+            size_measure: Some(if rate > 0.0 { "PSS" } else { "RSS" }),
             rss_bytes: Some(peak),
             exact: rate == 0.0,
             rss_at_most_bytes: (rate == 0.0).then_some(peak),
@@ -88,7 +90,7 @@ fn summary(peak: u64, rate: f64) -> Summary {
         },
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
-        verdict: Judgement::from(&verdict),
+        verdict: Judgement::new(&verdict, "anon + swap"),
         places: (rate > 0.0).then(places),
         level: Level::Normal,
         highest_level: Level::Critical,
@@ -148,6 +150,7 @@ fn comparison() -> Comparison {
         schema: crate::comparison::SCHEMA,
         base: side("base.jsonl.gz"),
         new: side("new.jsonl.gz"),
+        peak_measure: "RSS",
         rows: vec![
             row(Metric::Peak, 212.4 * mib, 241.9 * mib, 4.0 * mib, 0.0001, Outcome::Worse),
             row(Metric::Steady, 180.1 * mib, 181.0 * mib, 2.5 * mib, 0.42, Outcome::NoDifference),
@@ -214,7 +217,7 @@ fn targets() {
         status.level = level;
         let watched = memtrack::source::Target::Own;
         let label = "worker(4321)+7".into();
-        Look { label, watched, sample, status, limit: Ok(limit()), verdict }
+        Look { label, watched, sample, status, limit: Ok(limit()), series: "anon + swap", verdict }
     };
     let mut unknown = look(Level::Unknown, None);
     (unknown.sample.process.rss, unknown.limit) = (Err(Absent::Denied), Err(Absent::Denied));

@@ -11,9 +11,9 @@ use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-use crate::look::size;
 use crate::output::human::{growth, time_of_day};
 use crate::output::status::of;
+use crate::size::{RSS, several, size};
 use crate::top::chart::{Chart, columns};
 use crate::top::keys::HELP;
 use crate::top::state::{Pane, State, Zoom};
@@ -112,7 +112,7 @@ fn text_or_reason<T>(reading: Reading<T>, show: impl FnOnce(T) -> String) -> Str
 fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let size = state.sample.as_ref().map_or("waiting for the first sample".to_owned(), |sample| {
         text_or_reason(size(&state.watched, sample), |(bytes, measure)| {
-            let shared = measure == "RSS" && sample.process.processes.is_ok_and(|count| count > 1);
+            let shared = measure == RSS && several(sample);
             let note = if shared { ", shared pages in each" } else { "" };
             format!("{} {measure}{note}", Size(bytes))
         })

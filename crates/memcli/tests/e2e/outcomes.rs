@@ -183,3 +183,61 @@ fn a_defect_of_ours_has_an_exit_code_of_its_own() {
     let arguments = std::iter::from_fn(|| -> Option<std::ffi::OsString> { panic!("a defect") });
     assert_eq!(memcli::main(arguments), 70);
 }
+
+/// The row of this name, with the lines that it was broken into.
+fn row_of(text: &str, name: &str) -> String {
+    let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("  {name} ")));
+    let first = lines.next().unwrap_or_else(|| panic!("no {name} in {text}"));
+    let rest = lines.take_while(|line| line.starts_with("            "));
+    let row: Vec<&str> =
+        std::iter::once(first).chain(rest).flat_map(str::split_whitespace).collect();
+    row.join(" ")
+}
+
+#[test]
+fn the_size_of_a_tree_is_one_number_wherever_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.jsonl.gz");
+    let trace = trace.to_str().unwrap();
+    let tree = Demo::start("tree", "2MiB/s");
+    let (said, summary) = run_summed(&["watch", "--for", "2s", "-o", trace, &tree.pid()]);
+    let peak = &summary["peak"];
+    assert_eq!((&peak["size_measure"], &peak["size_bytes"]), (&json!("PSS"), &peak["pss_bytes"]));
+    let report = |format| run(&["report", "-f", format, trace]).stdout;
+
+    let human = report("human");
+    assert_eq!(row_of(&human, "peak"), row_of(&said.stdout, "peak"));
+    assert!(human.lines().any(|line| line == "  PSS"), "its chart is of that size:\n{human}");
+    let told: Value = serde_json::from_str(&report("json")).unwrap();
+    assert_eq!(&told["runs"][0]["peak"], peak);
+    let size = memtrack::Size(peak["size_bytes"].as_u64().unwrap());
+    let page = report("html");
+    assert!(
+        page.contains(&format!("{size} PSS")) && page.contains("PSS of all processes"),
+        "{page}"
+    );
+    let csv = report("csv");
+    let mut rows = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let column = rows.next().unwrap().iter().position(|name| *name == "pss_bytes").unwrap();
+    let highest = rows.filter_map(|row| row[column].parse::<u64>().ok()).max();
+    assert_eq!(highest, peak["size_bytes"].as_u64());
+}
+
+#[test]
+fn the_peak_of_the_machine_is_what_it_used_and_nothing_is_said_of_a_process() {
+    let (said, summary) = run_summed(&["watch", "system", "--for", "300ms"]);
+    assert_eq!(summary["peak"]["size_measure"], "used", "{summary}");
+    assert!(row_of(&said.stdout, "peak").contains("iB used (at least"), "{}", said.stdout);
+    let absent = summary["absent"].to_string();
+    assert!(!absent.contains("no sample was taken of a process"), "{absent}");
+    assert!(!absent.contains("PSS was not read in time"), "{absent}");
+}
+
+#[test]
+fn the_peak_of_a_command_of_an_instant_says_what_it_was_at_most() {
+    let (said, summary) = run_summed(&["run", "--", "true"]);
+    let peak = row_of(&said.stderr, "peak");
+    let seen = summary["peak"]["rss_bytes"].is_u64();
+    let words = if seen { "in its samples; at most" } else { "(it ended before a sample saw" };
+    assert!(peak.contains(words) && peak.contains("at most") && !peak.contains(" 0 B"), "{peak}");
+}
