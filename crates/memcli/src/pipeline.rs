@@ -139,7 +139,7 @@ impl Series {
     fn read(self, sample: &Sample) -> Reading<u64> {
         match self {
             Series::Private => sample.process.private(),
-            Series::WorkingSet => sample.cgroup.working_set(),
+            Series::WorkingSet => sample.cgroup.own_working_set(),
             Series::Unavailable => {
                 Ok(sample.system.total?.saturating_sub(sample.system.available?))
             }
