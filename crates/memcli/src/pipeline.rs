@@ -9,6 +9,7 @@ use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{
     BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
+    Usage,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
@@ -138,7 +139,7 @@ impl Series {
     fn read(self, sample: &Sample) -> Reading<u64> {
         match self {
             Series::Private => sample.process.private(),
-            Series::WorkingSet => sample.cgroup.working_set(),
+            Series::WorkingSet => sample.cgroup.own_working_set(),
             Series::Unavailable => {
                 Ok(sample.system.total?.saturating_sub(sample.system.available?))
             }
@@ -150,12 +151,9 @@ fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -
     let machine = sample.system.available.ok();
     let cgroup = sample.cgroup.headroom.ok();
     // A budget that nobody set is not among the signals.
-    let own = pressure.signals.contains(&Signal::Budget).then(|| {
-        let whole = sample.cgroup.limit.or(sample.system.total).ok();
-        let used = sample.process.footprint().ok()?;
-        Some(budget.total.resolve(whole)?.saturating_sub(used))
-    });
-    machine.into_iter().chain(cgroup).chain(own.flatten()).min()
+    let set = pressure.signals.contains(&Signal::Budget);
+    let own = set.then(|| budget.usage(sample).ok()).flatten().map(Usage::left);
+    machine.into_iter().chain(cgroup).chain(own).min()
 }
 
 impl Pipeline {
@@ -323,8 +321,7 @@ impl Pipeline {
     /// From which shares of the budget each level holds.
     #[must_use]
     pub fn budget_thresholds(&self) -> Thresholds {
-        let budget = self.policies.budget.load().value;
-        Thresholds { warning: budget.warning, critical: budget.prompt, emergency: budget.emergency }
+        self.policies.budget.load().value.thresholds()
     }
 
     /// The budget, where one is set and the newest sample tells what is used of it.

@@ -26,7 +26,7 @@ pub fn size(watched: &Watched, sample: &Sample) -> Reading<(u64, &'static str)> 
         Watched::System => {
             Ok((sample.system.total?.saturating_sub(sample.system.available?), USED))
         }
-        Watched::Cgroup(_) => Ok((sample.cgroup.working_set()?, WORKING_SET)),
+        Watched::Cgroup(_) => Ok((sample.cgroup.own_working_set()?, WORKING_SET)),
         _ => {
             let process = &sample.process;
             match process.pss {
@@ -102,6 +102,9 @@ mod tests {
         sample.process.pss = Err(Absent::Denied);
         assert_eq!(size(&Watched::System, &sample), Ok((70, USED)));
         assert_eq!(size(&Watched::Cgroup("/app".into()), &sample), Ok((9, WORKING_SET)));
+        sample.cgroup.own = Ok(4);
+        let own = size(&Watched::Cgroup("/app".into()), &sample);
+        assert_eq!(own, Ok((4, WORKING_SET)), "whichever ancestor binds");
         assert_eq!(size(&Watched::Own, &sample), Ok((5, RSS)));
         sample.process.pss = Ok(3);
         assert_eq!(size(&Watched::Own, &sample), Ok((5, RSS)), "as the peak of one process");
