@@ -433,6 +433,7 @@ mod tests {
         let peak = Peak {
             size_bytes: Some(51 << 20),
             size_measure: Some("RSS"),
+            size_of_several: false,
             rss_bytes: Some(51 << 20),
             exact: true,
             rss_at_most_bytes: Some(51 << 20),

@@ -80,6 +80,8 @@ pub struct Seen {
     pub footprint: Option<u64>,
     /// The highest PSS of a sample.
     pub pss: Option<u64>,
+    /// The highest RSS while there was one process, `VmHWM` included.
+    pub rss_of_one: Option<u64>,
     /// The highest PSS of a sample of several processes.
     pub pss_of_several: Option<u64>,
     /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
@@ -350,6 +352,8 @@ impl Pipeline {
         seen.pss = seen.pss.max(process.pss.ok());
         if several(sample) {
             seen.pss_of_several = seen.pss_of_several.max(process.pss.ok());
+        } else {
+            seen.rss_of_one = seen.rss_of_one.max(process.peak.ok()).max(process.rss.ok());
         }
         seen.watched = seen.watched.max(self.series.read(sample).ok());
         if process.pss_age == Ok(Duration::ZERO)

@@ -117,11 +117,21 @@ fn need(runs: &[Recording]) -> Option<(Need, &'static str)> {
     let with_pss = runs.iter().all(|run| run.pss.samples() > 0);
     if with_pss {
         let samples = runs.iter().flat_map(|run| run.pss.sorted()).collect();
-        return Need::new(samples, None).map(|need| (need, "PSS"));
+        let peak = runs.iter().filter_map(unsampled_pss).max();
+        return Need::new(samples, peak).map(|need| (need, "PSS"));
     }
     let samples = runs.iter().flat_map(|run| run.footprint.sorted()).collect();
     let peak = runs.iter().filter_map(|run| run.peak_rss().0).max();
     Need::new(samples, peak).map(|need| (need, "RSS + swap"))
+}
+
+/// What the PSS of one process was at its peak, which no sample saw: the kernel's peak without what was shared when both were
+/// measured. Of several processes nobody keeps a peak.
+fn unsampled_pss(run: &Recording) -> Option<u64> {
+    let seen = run.pipeline.seen();
+    let alone = seen.processes.is_none_or(|processes| processes <= 1);
+    let peak = run.peak_rss().0.filter(|_| alone)?;
+    Some(peak.saturating_sub(seen.shared.unwrap_or_default()))
 }
 
 /// The limit that the recorded process ran under.

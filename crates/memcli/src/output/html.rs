@@ -125,7 +125,7 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
         }
         _ => "too few samples".to_owned(),
     };
-    let (peak, how) = human::peak(&run.peak, run.most_processes, &run.absent);
+    let (peak, how) = human::peak(&run.peak, &run.absent);
     [
         (
             "Verdict",

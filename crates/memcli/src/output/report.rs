@@ -125,7 +125,7 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
             end(how, run.command.is_some(), seconds(run.duration_seconds))
         }),
     );
-    row("peak", peak_line(peak(&run.peak, run.most_processes, &run.absent)));
+    row("peak", peak_line(peak(&run.peak, &run.absent)));
     row(
         "growth",
         match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {

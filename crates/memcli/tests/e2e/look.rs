@@ -100,7 +100,7 @@ fn status_check_speaks_to_a_monitoring_system() {
 #[test]
 fn status_of_what_ended_meanwhile_is_not_what_it_was() {
     for (flag, code) in [("--json", 66), ("--check", 3)] {
-        let mut short = std::process::Command::new("sleep").arg("1").spawn().unwrap();
+        let mut short = Command::new("sleep").arg("1").spawn().unwrap();
         // Far longer than it lives: there is nothing to wait for any more.
         let said = run(&["status", &short.id().to_string(), "--for", "10m", flag]);
         short.wait().unwrap();
