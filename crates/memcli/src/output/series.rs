@@ -43,7 +43,7 @@ pub fn series(series: &Series, columns: usize) -> String {
         Some(measure) => (measure, series.peak_bytes),
         None => (RSS, series.peak_rss_bytes),
     };
-    row(&format!("peak {measure}"), peak, &|bytes, _| size(bytes));
+    row(format!("peak {measure}").trim_end_matches(" size"), peak, &|bytes, _| size(bytes));
     row("mean RSS", series.mean_rss_bytes, &|bytes, _| size(bytes));
     row("growth", series.growth_bytes_per_second, &signed);
     row("time", series.duration_seconds, &|value, _| time(value));
