@@ -13,7 +13,7 @@ const LOOKS: u32 = 20;
 /// Growth that is not seen again counts half after this time.
 const HALF_LIFE: Duration = Duration::from_secs(1);
 /// After the kernel reported a stall, sampling goes on this closely ...
-const AFTER_STALL: Duration = Duration::from_millis(100);
+pub(super) const AFTER_STALL: Duration = Duration::from_millis(100);
 /// ... for one window of the report.
 const STALL_WINDOW: Duration = Duration::from_secs(2);
 
@@ -93,7 +93,11 @@ impl Pace {
         let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
         let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
         let seen = shrunk.max(grown as f64 / seconds);
-        self.growth = seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()));
+        self.growth = if self.growth > 0.0 {
+            seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()))
+        } else {
+            seen
+        };
         // What halves for ever is as good as nothing below a page each second.
         if self.growth < 4096.0 {
             self.growth = 0.0;

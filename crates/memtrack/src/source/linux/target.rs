@@ -173,7 +173,7 @@ impl LinuxTarget {
             self.pss.fill(root, now, account, &mut memory, set);
         } else if self.pss.is_busy() {
             let ids = set.rows().map(|row| row.id);
-            self.pss.tick(root, now, account, memory.rss, ids, false);
+            self.pss.tick(root, now, account, &memory, ids, false);
         }
         self.snapshot.replace(set.rows());
         Ok(memory)
