@@ -111,11 +111,13 @@ impl Known {
     }
 
     /// What is known of the peak PSS. It is read far more seldom than RSS, and of a process is never above it: the highest RSS
-    /// bounds it, and without what was shared when both were measured, is what it most likely was.
+    /// bounds it, and without what was shared when both were measured, is what it most likely was. Of several processes nothing
+    /// bounds it, and what was estimated since it was last measured is what it may have been.
     #[must_use]
     pub fn pss(peak: &Peak, seen: &Seen) -> Self {
         let at_most = peak.rss_at_most_bytes;
         let likely = at_most.zip(seen.shared).map(|(rss, shared)| rss.saturating_sub(shared));
+        let likely = likely.or(seen.pss_estimated);
         Self { at_least: peak.pss_bytes, at_most, likely }
     }
 
@@ -140,7 +142,11 @@ impl Known {
                 format!("it was not read at its highest, and was at most {}", Size(most))
             }
             (None, Some(most)) => format!("it was never read, and was at most {}", Size(most)),
-            _ => "it was never read".to_owned(),
+            (Some(_), None) => {
+                let likely = self.likely.map_or("more".into(), |likely| Size(likely).to_string());
+                format!("it was estimated at {likely} since it was last read")
+            }
+            (None, None) => "it was never read".to_owned(),
         });
         let value = value.map(Quantity::Bytes);
         Judged { name, limit: Quantity::Bytes(limit), value, bound, pass, reason }
@@ -353,7 +359,11 @@ pub fn regression(outcome: Option<Outcome>) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::{Pipeline, Policies};
     use memleak::{Detector, LeakConfig};
+    use mempressure::{BudgetConfig, PressureConfig};
+    use memtrack::source::Target;
+    use memtrack::{Sample, Settings, Stamp};
 
     /// A verdict on `rate` MiB/s, watched for 30 s at 10 Hz.
     fn verdict_on(rate: f64) -> Verdict {
@@ -436,6 +446,40 @@ mod tests {
         // Over a tree nothing bounds it: what was read is all there is.
         let tree = Peak { exact: false, rss_at_most_bytes: None, ..peak };
         assert!(Known::pss(&tree, &seen).judge("max_pss", Size::mib(10)).pass);
+        let since = Seen { pss_estimated: Some(12 << 20), ..seen };
+        let open = Known::pss(&tree, &since).judge("max_pss", Size::mib(10));
+        assert!(!open.pass && open.reason.unwrap().contains("estimated at 12.0 MiB since"));
+        assert!(
+            !Gates { max_pss: Some(Size::mib(10)), ..Gates::default() }.failed_for_good(&since)
+        );
+    }
+
+    #[test]
+    fn an_estimated_pss_fails_no_gate_once_it_was_measured_again() {
+        let policies = Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let mut pipeline = Pipeline::new(&Target::Own, policies);
+        let mut judge = |millis: u64, pss: u64, age: u64| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(millis)));
+            (sample.process.rss, sample.process.processes) = (Ok(960 << 20), Ok(4));
+            (sample.process.pss, sample.process.pss_age) =
+                (Ok(pss << 20), Ok(Duration::from_millis(age)));
+            pipeline.push(&sample, |_| {});
+            let seen = pipeline.seen();
+            assert!(seen.pss_of_several == seen.pss, "the headline is no estimate either");
+            let peak = Peak::new(&Target::Own, seen, None);
+            let judged = Known::pss(&peak, seen).judge("max_pss", Size::mib(500));
+            let gates = Gates { max_pss: Some(Size::mib(500)), ..Gates::default() };
+            (judged.pass, judged.reason.is_some(), gates.failed_for_good(seen))
+        };
+        assert_eq!(judge(0, 210, 0), (true, false, false));
+        assert_eq!(judge(100, 710, 100), (false, true, false), "nobody knows, and --abort waits");
+        assert_eq!(judge(500, 390, 0), (true, false, false));
+        assert_eq!(judge(600, 510, 100), (false, true, false));
+        assert_eq!(judge(700, 501, 0), (false, false, true));
     }
 
     #[test]

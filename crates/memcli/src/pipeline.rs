@@ -78,10 +78,12 @@ pub struct Seen {
     pub sampled_rss: Option<u64>,
     /// The highest footprint of a sample.
     pub footprint: Option<u64>,
-    /// The highest PSS of a sample.
+    /// The highest PSS that was measured.
     pub pss: Option<u64>,
-    /// The highest PSS of a sample of several processes.
+    /// The highest PSS that was measured of several processes.
     pub pss_of_several: Option<u64>,
+    /// The highest PSS that was estimated since the last one was measured.
+    pub pss_estimated: Option<u64>,
     /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
     pub watched: Option<u64>,
     /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
@@ -347,16 +349,21 @@ impl Pipeline {
         let peak = process.peak.ok().max(seen.sampled_rss).filter(|bytes| *bytes > 0);
         seen.peak_rss = seen.peak_rss.max(peak);
         seen.footprint = seen.footprint.max(process.footprint().ok());
-        seen.pss = seen.pss.max(process.pss.ok());
-        if several(sample) {
-            seen.pss_of_several = seen.pss_of_several.max(process.pss.ok());
-        }
         seen.watched = seen.watched.max(self.series.read(sample).ok());
-        if process.pss_age == Ok(Duration::ZERO)
-            && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
-        {
-            let shared = rss.saturating_sub(pss);
-            seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+        if process.pss_age == Ok(Duration::ZERO) {
+            let pss = process.pss.ok();
+            seen.pss = seen.pss.max(pss);
+            if several(sample) {
+                seen.pss_of_several = seen.pss_of_several.max(pss);
+            }
+            seen.pss_estimated = None;
+            if let (Ok(rss), Some(pss)) = (process.rss, pss) {
+                let shared = rss.saturating_sub(pss);
+                seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+            }
+        } else {
+            // It scales with RSS, and so takes what has become shared since for more: nobody saw it.
+            seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
         }
         seen.processes = seen.processes.max(process.processes.ok());
     }
