@@ -90,6 +90,11 @@ pub struct Facts<'a> {
     pub regression: Option<Outcome>,
     /// Bytes until the nearest limit; 0 when it is reached.
     pub headroom: Option<u64>,
+    /// Why nothing of it was measured, so that only its peak can be judged; `None` when something was, or when it was over before
+    /// that could be.
+    pub unseen: Option<&'static str>,
+    /// Why no level was told though there were samples; `None` when one was, or there were none.
+    pub no_level: Option<&'static str>,
 }
 
 /// What is known of a peak, in bytes.
@@ -261,6 +266,12 @@ impl Judged {
     fn new(name: &'static str, limit: Quantity, value: Option<Quantity>, pass: bool) -> Self {
         Self { name, limit, value, bound: None, pass, reason: None }
     }
+
+    /// The same, which does not pass when it could not be judged, for the reason given.
+    fn unless(self, unjudged: Option<&'static str>) -> Self {
+        let reason = unjudged.filter(|_| self.pass).map(str::to_owned).or(self.reason);
+        Self { pass: self.pass && unjudged.is_none(), reason, ..self }
+    }
 }
 
 impl Gates {
@@ -276,10 +287,15 @@ impl Gates {
                 // Only when the whole interval is above it: what may be noise does not fail a build.
                 trend.is_none_or(|trend| trend.low <= limit.bytes_per_second()),
             )
+            .unless(facts.unseen)
         });
         let rss = self.max_rss.map(|limit| facts.peak_rss.judge("max_rss", limit));
         let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
-        let named = self.fail_on.iter().map(|fail_on| fail_on.judge(facts));
+        let named = self.fail_on.iter().map(|fail_on| match fail_on {
+            // What was compared says for itself what it could be compared by.
+            FailOn::Regression => fail_on.judge(facts),
+            _ => fail_on.judge(facts).unless(facts.unseen),
+        });
         rss.into_iter().chain(pss).chain(growth).chain(named).collect()
     }
 }
@@ -316,7 +332,8 @@ impl FailOn {
                 Quantity::Word(level.as_str()),
                 Some(Quantity::Word(facts.level.as_str())),
                 facts.level < level,
-            ),
+            )
+            .unless(facts.no_level),
             FailOn::Alert(severity) => Judged::new(
                 "alert",
                 Quantity::Word(alert::word(severity)),
@@ -331,6 +348,8 @@ impl FailOn {
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
                 let trend = facts.verdict.trend().filter(|_| grows);
+                let no_limit = (trend.is_some() && facts.headroom.is_none())
+                    .then_some("it grows, and no limit around it could be read");
                 let judged =
                     |value, pass| Judged::new("limit_in", Quantity::Time(limit), value, pass);
                 if facts.headroom == Some(0) {
@@ -342,6 +361,7 @@ impl FailOn {
                     // By the slow end of the interval.
                     trend.and_then(|trend| left(trend.low)).is_none_or(|time| time > limit),
                 )
+                .unless(no_limit)
             }
         }
     }
@@ -390,7 +410,32 @@ mod tests {
             alert: Some(Severity::Warning),
             regression: Some(Outcome::NoDifference),
             headroom: Some(120 << 20),
+            unseen: None,
+            no_level: None,
         }
+    }
+
+    #[test]
+    fn a_gate_that_cannot_judge_does_not_say_yes() {
+        let (flat, leak) = (verdict_on(0.0), verdict_on(2.0));
+        let names = ["leak", "growing", "level:emergency", "alert:critical", "limit-in:1s"];
+        let fail_on = names.map(|name| name.parse().unwrap()).to_vec();
+        let max_growth = Some(Rate::per_second(1e9));
+        let gates = Gates { max_growth, fail_on, ..Gates::default() };
+        let failed = |facts| -> Vec<_> {
+            let judged = gates.judge(facts).into_iter().filter(|gate| !gate.pass);
+            judged.map(|gate| (gate.name, gate.reason.unwrap_or_default())).collect()
+        };
+        let known = facts(&flat);
+        assert!(failed(known).is_empty());
+        let unseen = failed(Facts { unseen: Some("why"), ..known });
+        assert!(unseen.len() == 6 && unseen.iter().all(|(_, why)| why == "why"), "{unseen:?}");
+        let no_level = Facts { level: Level::Unknown, no_level: Some("why"), ..known };
+        assert_eq!(failed(no_level), [("level", "why".to_owned())]);
+        let no_limit = failed(Facts { headroom: None, ..facts(&leak) });
+        let limit_in = no_limit.iter().find(|(name, _)| *name == "limit_in");
+        assert!(limit_in.is_some_and(|(_, why)| why.contains("no limit")), "{no_limit:?}");
+        assert!(failed(Facts { headroom: None, ..known }).is_empty(), "it does not grow");
     }
 
     #[test]

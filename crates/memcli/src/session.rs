@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
+use mempressure::Level;
 use memtrack::sampler::Update;
 use memtrack::source::{LinuxSource, Target};
-use memtrack::{Absent, Sample};
+use memtrack::{Absent, Sample, Tier};
 
 use crate::alert::Delivery;
 use crate::child::{Child, Gone};
@@ -33,6 +34,9 @@ const SETTLES: Duration = Duration::from_secs(2);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// A command that lasts no longer than this may be over before its first sample, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Alerts that a summary tells one by one.
 const MOST_TOLD: usize = 8;
@@ -224,7 +228,8 @@ impl Session<'_> {
             .as_ref()
             .zip(ended.gone)
             .map(|(child, _)| child.left_running(&processes.rows()));
-        let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), compared);
+        let blind = Blind::of(live, pipeline.seen(), started.elapsed());
+        let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), blind, compared);
         summary.alerts = listeners.alerted;
         summary.left_running = left_running;
         if listeners.grows {
@@ -342,6 +347,7 @@ impl Session<'_> {
         lost: u64,
         ended: Ended,
         duration: Duration,
+        blind: Blind,
         compared: Option<Comparison>,
     ) -> Summary {
         let seen = pipeline.seen();
@@ -355,6 +361,8 @@ impl Session<'_> {
             alert: seen.alert,
             regression: compared.as_ref().map(|comparison| comparison.verdict),
             headroom: pipeline.headroom(),
+            unseen: blind.unseen,
+            no_level: blind.no_level,
         });
         let gates_pass = gates.iter().all(|gate| gate.pass);
         let exit_code = match (ended.end, ended.gone) {
@@ -407,6 +415,35 @@ impl Session<'_> {
                 max_rss_bytes: max_rss_bytes.ok(),
             },
         }
+    }
+}
+
+/// Why a watch could not see what gates are judged by.
+struct Blind {
+    unseen: Option<&'static str>,
+    no_level: Option<&'static str>,
+}
+
+impl Blind {
+    /// Of a watch that lasted this long under the configuration in force at its end.
+    fn of(live: &Live, seen: &Seen, lasted: Duration) -> Self {
+        let track = live.track().load().value;
+        let disabled = track.tier == Tier::Disabled;
+        // The first sample is taken at once: what was over in a moment may still be over before it.
+        let over_at_once = lasted < track.base_interval().max(AT_ONCE);
+        let unseen = match seen.watched {
+            Some(_) => None,
+            None if disabled => Some("nothing was read: `track.tier` is `disabled`"),
+            None if over_at_once => None,
+            None => Some("no sample has a reading of its memory"),
+        };
+        let no_level = match (seen.level, live.policies().pressure.load().value.enabled) {
+            (Level::Unknown, _) if seen.samples == 0 => None,
+            (Level::Unknown, false) => Some("`pressure.enabled` is false"),
+            (Level::Unknown, true) => Some("no signal of pressure could be read"),
+            _ => None,
+        };
+        Self { unseen, no_level }
     }
 }
 

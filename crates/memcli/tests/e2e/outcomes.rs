@@ -37,6 +37,26 @@ fn a_pss_gate_that_missed_the_peak_fails_and_says_why() {
 }
 
 #[test]
+fn gates_of_a_watch_that_could_not_see_do_not_pass() {
+    let names = "leak,growing,level:warning,alert:warning,limit-in:10m";
+    let command = ["run", "--fail-on", names, "--max-growth", "1KiB/min", "--", "true"];
+    let watch = |name: &str, value: &str| {
+        let said = said(&memcli(&command).env(name, value).output().unwrap());
+        (said.code, said.stderr.matches("FAIL").count(), said.stderr)
+    };
+    let (code, failed, text) = watch("MEMCLI_TRACK__TIER", "disabled");
+    assert_eq!((code, failed), (99, 6), "{text}");
+    assert!(text.contains("`track.tier` is `disabled`"), "{text}");
+    let held = Demo::holding(4);
+    let gate = ["watch", "--for", "500ms", "--fail-on", "level:emergency", &held.pid()];
+    let output = memcli(&gate).env("MEMCLI_PRESSURE__ENABLED", "false").output();
+    let said = said(&output.unwrap());
+    assert_eq!(said.code, 99, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("`pressure.enabled` is false"), "{}", said.stdout);
+    assert_eq!(run(&command).code, 0, "a command of an instant has no growth");
+}
+
+#[test]
 fn a_watch_ends_at_once_when_a_gate_has_failed_and_what_is_over_the_budget_has_reached_it() {
     let held = Demo::holding(40);
     let gates = ["--fail-on", "limit-in:1h,level:emergency,limit-in:1h", "--abort"];
