@@ -24,7 +24,7 @@ use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
 use crate::size;
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
-use crate::sys::{self, Signal};
+use crate::sys::{self, Childless, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
@@ -151,6 +151,15 @@ struct Ended {
     end: End,
     /// The child, when there was one.
     gone: Option<Gone>,
+    /// No process of the target had children that ended, which samples may have missed.
+    alone: bool,
+}
+
+impl Ended {
+    /// Without a child of ours.
+    fn as_of(end: End) -> Self {
+        Self { end, gone: None, alone: true }
+    }
 }
 
 impl Session<'_> {
@@ -193,6 +202,7 @@ impl Session<'_> {
         if let Some(recorder) = &mut listeners.recorder {
             recorder.begin(&header, source.snapshot());
         }
+        let childless = root(&self.target.watched).map(Childless::since_now);
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
         // While a child has the streams, nobody watches the screen.
         let look = if self.child.is_some() { LOOK * 2 } else { LOOK };
@@ -205,6 +215,12 @@ impl Session<'_> {
             &mut listeners,
             started,
         )?;
+        let alone = match (ended.gone, childless) {
+            (Some(gone), _) => gone.alone,
+            (None, Some(childless)) => childless.still(),
+            (None, None) => true,
+        };
+        let ended = Ended { alone, ..ended };
         let lost = intake.stop(|update| handle(&mut pipeline, &mut listeners, update));
         if lost > 0 {
             listeners.event(&pipeline.number(Event::Lost(lost)));
@@ -264,7 +280,7 @@ impl Session<'_> {
             // The end of a child is on its way as a signal; that of another target shows only here.
             if sampling && !intake.take(|update| handle(pipeline, listeners, update)) {
                 if self.child.is_none() {
-                    return Ok(Ended { end: End::TargetEnded, gone: None });
+                    return Ok(Ended::as_of(End::TargetEnded));
                 }
                 sampling = false;
             }
@@ -272,11 +288,11 @@ impl Session<'_> {
             listeners.problems(pipeline, false);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
-                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+                return Ok(Ended::as_of(End::Interrupted { signal: libc::SIGPIPE }));
             }
             if self.abort && asked_to_end.is_none() && self.gates.failed_for_good(pipeline.seen()) {
                 let Some(child) = &self.child else {
-                    return Ok(Ended { end: End::Aborted, gone: None });
+                    return Ok(Ended::as_of(End::Aborted));
                 };
                 child.signal(libc::SIGTERM);
                 time_up = after(GRACE);
@@ -302,7 +318,7 @@ impl Session<'_> {
                 },
                 recv(time_up) -> _ => {
                     let Some(child) = &self.child else {
-                        return Ok(Ended { end: End::TimeUp, gone: None });
+                        return Ok(Ended::as_of(End::TimeUp));
                     };
                     child.signal(if asked_to_end.is_some() { libc::SIGKILL } else { libc::SIGTERM });
                     time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
@@ -326,7 +342,7 @@ impl Session<'_> {
                     .map_err(|error| Failure::io("failed to wait for the command", error))?;
                 Ok(gone.map(|gone| {
                     let end = asked_to_end.unwrap_or_else(|| gone.end());
-                    Ended { end, gone: Some(gone) }
+                    Ended { end, gone: Some(gone), alone: gone.alone }
                 }))
             }
             Some(child) => {
@@ -337,7 +353,7 @@ impl Session<'_> {
                 Ok(None)
             }
             None if signal.is_child() => Ok(None),
-            None => Ok(Some(Ended { end: End::Interrupted { signal: signal.number }, gone: None })),
+            None => Ok(Some(Ended::as_of(End::Interrupted { signal: signal.number }))),
         }
     }
 
@@ -469,14 +485,23 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
     listeners.screen.refresh(pipeline);
 }
 
+/// The process that may have children which count.
+fn root(watched: &Target) -> Option<u32> {
+    match watched {
+        Target::Tree(id) => Some(id.pid),
+        _ => None,
+    }
+}
+
 /// The peak, whether it is exact, and what it was at most.
 ///
 /// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
 /// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
-/// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact.
+/// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact, be the tree
+/// there between samples only.
 fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
     let of_child = ended.gone.and_then(|gone| gone.peak_rss);
-    let alone = seen.processes.is_none_or(|processes| processes <= 1);
+    let alone = ended.alone && seen.processes.is_none_or(|processes| processes <= 1);
     let watched_to_the_end = match ended.end {
         End::TargetEnded => false,
         End::Interrupted { .. } => seen.peak_rss.is_some(),
