@@ -72,8 +72,10 @@ pub struct Seen {
     pub samples: u64,
     /// The first and the last stamp.
     pub span: Option<(Stamp, Stamp)>,
-    /// The last `VmHWM`, or the highest RSS where there is none.
+    /// The highest RSS while it was watched: of the samples, and the last `VmHWM` where that rose since the first of them.
     pub peak_rss: Option<u64>,
+    /// The highest `VmHWM`, which may be from before the watch: the RSS was at no time above it.
+    pub peak_ever: Option<u64>,
     /// The highest RSS of a sample: over a tree, the sum at one time.
     pub sampled_rss: Option<u64>,
     /// The highest footprint of a sample.
@@ -116,6 +118,8 @@ pub struct Pipeline {
     latest: Option<Sample>,
     headroom: Option<u64>,
     seq: u64,
+    /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
+    peak_before: Option<u64>,
 }
 
 /// Which number of a sample is watched for growth.
@@ -175,7 +179,14 @@ impl Pipeline {
             latest: None,
             headroom: None,
             seq: 0,
+            peak_before: None,
         }
+    }
+
+    /// The same for a target that is watched from its birth: no peak of it is from before.
+    #[must_use]
+    pub fn from_birth(self) -> Self {
+        Self { peak_before: Some(0), ..self }
     }
 
     /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
@@ -346,8 +357,11 @@ impl Pipeline {
             seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
         }
         // A process that is ending has no memory left: that is no peak.
-        let peak = process.peak.ok().max(seen.sampled_rss).filter(|bytes| *bytes > 0);
-        seen.peak_rss = seen.peak_rss.max(peak);
+        let ever = process.peak.ok().filter(|bytes| *bytes > 0);
+        seen.peak_ever = seen.peak_ever.max(ever);
+        let before = *self.peak_before.get_or_insert(ever.unwrap_or_default());
+        let risen = ever.filter(|bytes| *bytes > before);
+        seen.peak_rss = seen.peak_rss.max(risen).max(seen.sampled_rss.filter(|bytes| *bytes > 0));
         seen.footprint = seen.footprint.max(process.footprint().ok());
         seen.watched = seen.watched.max(self.series.read(sample).ok());
         if process.pss_age == Ok(Duration::ZERO) {

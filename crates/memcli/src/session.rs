@@ -204,6 +204,9 @@ impl Session<'_> {
         }
         let childless = root(&self.target.watched).map(Childless::since_now);
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        if self.child.is_some() {
+            pipeline = pipeline.from_birth();
+        }
         // While a child has the streams, nobody watches the screen.
         let look = if self.child.is_some() { LOOK * 2 } else { LOOK };
         let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
@@ -497,7 +500,7 @@ fn root(watched: &Target) -> Option<u32> {
 ///
 /// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
 /// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
-/// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact, be the tree
+/// that it is a bound. The first may be from before a watch, and is a bound then too. Both count one process: over a tree the sum of a sample may be higher, and is never exact, be the tree
 /// there between samples only.
 fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
     let of_child = ended.gone.and_then(|gone| gone.peak_rss);
@@ -509,8 +512,13 @@ fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
         _ => of_child.is_some(),
     };
     let rss_bytes = seen.peak_rss.max(of_child);
-    let exact = alone && watched_to_the_end;
-    let at_most = ended.gone.filter(|_| alone).map(|gone| gone.max_rss);
+    let at_most = match ended.gone {
+        Some(gone) => Some(gone.max_rss),
+        None => seen.peak_ever.filter(|_| watched_to_the_end),
+    };
+    let at_most = at_most.filter(|_| alone);
+    // A peak from before the watch bounds it, and is none of it.
+    let exact = alone && watched_to_the_end && (ended.gone.is_some() || rss_bytes >= at_most);
     Peak::new(watched, seen, rss_bytes).bounded(exact, at_most)
 }
 
@@ -542,4 +550,37 @@ fn reasons(
         absent.insert("cost.max_rss_bytes", why.to_string());
     }
     absent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Policies;
+    use memleak::LeakConfig;
+    use mempressure::{BudgetConfig, PressureConfig};
+    use memtrack::{Settings, Stamp};
+
+    #[test]
+    fn a_peak_from_before_a_watch_is_a_bound_and_one_that_rose_in_it_is_exact() {
+        let policies = || Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let told = |mut pipeline: Pipeline, peaks: [u64; 2]| {
+            for (second, peak) in peaks.into_iter().enumerate() {
+                let at = Stamp::synthetic(Duration::from_secs(second as u64));
+                let mut sample = Sample::empty(at);
+                (sample.process.rss, sample.process.peak) = (Ok(13), Ok(peak));
+                pipeline.push(&sample, |_| {});
+            }
+            let peak = peak(&Target::Own, pipeline.seen(), &Ended::as_of(End::TimeUp));
+            (peak.rss_bytes, peak.exact, peak.rss_at_most_bytes)
+        };
+        let watched = || Pipeline::new(&Target::Own, policies());
+        assert_eq!(told(watched(), [300, 300]), (Some(13), false, Some(300)));
+        assert_eq!(told(watched(), [300, 301]), (Some(301), true, Some(301)));
+        assert_eq!(told(watched(), [13, 13]), (Some(13), true, Some(13)));
+        assert_eq!(told(watched().from_birth(), [300, 300]), (Some(300), true, Some(300)));
+    }
 }

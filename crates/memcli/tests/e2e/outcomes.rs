@@ -62,6 +62,42 @@ fn a_peak_is_exact_only_when_no_child_ran_between_the_samples() {
 }
 
 #[test]
+fn a_gate_of_a_watch_is_not_about_what_was_before_it() {
+    // It held 60 MiB once, and the kernel remembers. Then it reads a word, holds that much again, and says so.
+    let script = "import sys; held = b'x' * (60 << 20); del held; print('held', flush=True)\n\
+                  for line in sys.stdin: held = b'x' * (80 << 20); del held; print('again', flush=True)";
+    let mut python = std::process::Command::new("python3");
+    python.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut python) = python.spawn() else {
+        eprintln!("SKIPPED: python3 is not installed");
+        return;
+    };
+    let mut says = BufReader::new(python.stdout.take().unwrap()).lines();
+    says.next().unwrap().unwrap();
+    let pid = python.id().to_string();
+    let gate = ["watch", "--for", "300ms", "--max-rss", "50MiB", "--abort", &pid];
+    let (past, summary) = run_summed(&gate);
+    assert_eq!(past.code, 0, "{}", past.stdout);
+    let peak = &summary["peak"];
+    assert_eq!(peak["exact"], false, "{summary}");
+    assert!(peak["rss_at_most_bytes"].as_u64().unwrap() > 60 << 20, "{summary}");
+    assert!(past.stdout.contains("in its samples; at most "), "{}", past.stdout);
+
+    let mut watch = memcli(&["watch", "--json", "--max-rss", "50MiB", "--abort", &pid]);
+    let mut watch = watch.stdout(Stdio::piped()).spawn().unwrap();
+    let mut rows = BufReader::new(watch.stdout.take().unwrap()).lines();
+    rows.next().unwrap().unwrap();
+    writeln!(python.stdin.as_mut().unwrap(), "again").unwrap();
+    says.next().unwrap().unwrap();
+    let last: Value = serde_json::from_str(&rows.last().unwrap().unwrap()).unwrap();
+    assert_eq!(watch.wait().unwrap().code(), Some(99), "{last}");
+    assert!(last["peak"]["rss_bytes"].as_u64().unwrap() > 80 << 20, "{last}");
+    assert_eq!(last["peak"]["exact"], true, "it rose while it was watched: {last}");
+    python.kill().unwrap();
+    python.wait().unwrap();
+}
+
+#[test]
 fn a_pss_gate_that_missed_the_peak_fails_and_says_why() {
     // Sampled once a minute, and where memory gets short more often: either way no PSS is read of the 300 MiB of an instant.
     let words = ["demo", "spike", "--for", "1s", "--interval", "1m", "--max-pss", "64MiB"];
