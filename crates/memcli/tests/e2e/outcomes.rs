@@ -278,6 +278,41 @@ fn a_defect_of_ours_has_an_exit_code_of_its_own() {
     assert_eq!(memcli::main(arguments), 70);
 }
 
+#[test]
+fn a_replay_under_the_budget_that_its_trace_asks_for_passes_the_soft_limit_at_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (trace, config) = (at("t.jsonl.gz"), at("c.toml"));
+    // Three shells that share all of 40 MiB: 120 MiB of RSS, 40 of PSS.
+    let script = "held=$(head -c 40000000 /dev/zero | tr '\\0' x)
+        hold() { for n in 1 2 3 4; do sleep 0.5; done; }
+        hold & hold & hold; wait";
+    let recorded = run(&["run", "-o", &trace, "--interval", "20ms", "--", "sh", "-c", script]);
+    let replayed = |trace: &str| -> Value {
+        let said = run(&["budget", "--json", trace]);
+        let plan: Value = serde_json::from_str(&said.stdout).unwrap();
+        crate::schemas::check(&plan);
+        let toml = plan["toml"].as_str().unwrap();
+        let text = format!("schema_version = 3\n[pressure]\nsignals = [\"budget\"]\n{toml}");
+        fs::write(&config, text).unwrap();
+        let said = run(&["replay", trace, "--json", "--config", &config]);
+        let last: Value = serde_json::from_str(said.stdout.lines().last().unwrap()).unwrap();
+        json!([plan["measure"], last["highest_level"], plan["plan"]["peak_bytes"]])
+    };
+    let tree = replayed(&trace);
+    assert_eq!(tree[0], "PSS", "{}", recorded.stderr);
+    assert!(tree[1] == "normal" || tree[1] == "warning", "{tree}: {}", recorded.stderr);
+
+    // The kernel saw a spike that no PSS was read of.
+    run(&["demo", "spike", "--for", "1200ms", "--interval", "500ms", "-o", &trace]);
+    let spike = replayed(&trace);
+    assert!(spike[2].as_u64().unwrap() > 290 << 20, "{spike}");
+    assert!(spike[1] == "normal" || spike[1] == "warning", "{spike}");
+
+    let said = run(&["budget", "--limit", "23GiB"]);
+    assert!(said.stdout.contains("total = \"8GiB\""), "as `config init` has it: {}", said.stdout);
+}
+
 /// The row of this name, with the lines that it was broken into.
 fn row_of(text: &str, name: &str) -> String {
     let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("  {name} ")));
