@@ -17,6 +17,9 @@ const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGC
 /// Those that whoever has taken over the terminal waits for besides: each would leave it as it is.
 const WITH_A_SCREEN: [i32; 2] = [libc::SIGQUIT, libc::SIGTSTP];
 
+/// Those besides that would end memcli, and that a command may have its own use for: `SIGQUIT` has a JVM tell its threads.
+const FOR_A_COMMAND: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
+
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
@@ -39,7 +42,7 @@ impl Signal {
         self.number == libc::SIGTSTP
     }
 
-    /// `SIGINT`, `SIGTERM` or `SIGHUP`.
+    /// `SIGINT`, `SIGTERM`, `SIGHUP`; `a signal` else.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.number {
@@ -57,6 +60,14 @@ impl Signal {
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals() -> io::Result<Receiver<Signal>> {
     take_over(&HANDLED)
+}
+
+/// The same, and those that are for the command that memcli runs.
+///
+/// # Errors
+/// When the system gives no descriptors, handlers or thread.
+pub fn signals_with_a_command() -> io::Result<Receiver<Signal>> {
+    take_over(&[&HANDLED[..], &FOR_A_COMMAND].concat())
 }
 
 /// The same, and those that would end or stop a program while it has the terminal.
@@ -94,7 +105,10 @@ fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
         let mut pair = [0; 2];
         while read.read_exact(&mut pair).is_ok() {
             let [number, from_kernel] = pair;
-            let signal = Signal { number: i32::from(number), from_terminal: from_kernel != 0 };
+            let number = i32::from(number);
+            // An alarm that was set before memcli was executed is from the kernel too, and memcli's alone.
+            let from_terminal = from_kernel != 0 && number != libc::SIGALRM;
+            let signal = Signal { number, from_terminal };
             if send.send(signal).is_err() {
                 break;
             }
