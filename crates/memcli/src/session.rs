@@ -134,12 +134,19 @@ impl Listeners<'_> {
         }
     }
 
-    /// Tells of everything that went wrong with the command of alerts, waiting for its end when that is asked for.
-    fn problems(&mut self, pipeline: &mut Pipeline, finish: bool) {
-        let mut problems: Vec<String> = self.delivery.problems().collect();
-        if finish {
-            problems.extend(self.delivery.finish());
-        }
+    /// Tells of everything that went wrong with the command of alerts.
+    fn problems(&mut self, pipeline: &mut Pipeline) {
+        let problems = self.delivery.problems().collect();
+        self.tell(pipeline, problems);
+    }
+
+    /// Waits for the command of alerts, unless a signal says not to.
+    fn finish(&mut self, pipeline: &mut Pipeline, signals: &Receiver<Signal>) {
+        let problems = self.delivery.finish(signals);
+        self.tell(pipeline, problems);
+    }
+
+    fn tell(&mut self, pipeline: &mut Pipeline, problems: Vec<String>) {
         for problem in problems {
             self.event(&pipeline.number(Event::Hook(problem)));
         }
@@ -218,6 +225,8 @@ impl Session<'_> {
             &mut listeners,
             started,
         )?;
+        // Whoever is waited for below, it is over now.
+        let lasted = started.elapsed();
         let alone = match (ended.gone, childless) {
             (Some(gone), _) => gone.alone,
             (None, Some(childless)) => childless.still(),
@@ -229,7 +238,12 @@ impl Session<'_> {
             listeners.event(&pipeline.number(Event::Lost(lost)));
         }
         pipeline.conclude(|event| listeners.event(event));
-        listeners.problems(&mut pipeline, true);
+        let left_running = self
+            .child
+            .as_ref()
+            .zip(ended.gone)
+            .map(|(child, _)| child.left_running(&processes.rows()));
+        listeners.finish(&mut pipeline, signals);
         listeners.event(&pipeline.number(Event::Ended));
         listeners.screen.clear();
         let measured = listeners.curve.take().map(|watched| Measured {
@@ -242,13 +256,8 @@ impl Session<'_> {
             .baseline
             .zip(measured.as_ref())
             .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
-        let left_running = self
-            .child
-            .as_ref()
-            .zip(ended.gone)
-            .map(|(child, _)| child.left_running(&processes.rows()));
-        let blind = Blind::of(live, pipeline.seen(), started.elapsed());
-        let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), blind, compared);
+        let blind = Blind::of(live, pipeline.seen(), lasted);
+        let mut summary = self.sum_up(&pipeline, lost, ended, lasted, blind, compared);
         summary.alerts = listeners.alerted;
         summary.left_running = left_running;
         if listeners.grows {
@@ -288,7 +297,7 @@ impl Session<'_> {
                 sampling = false;
             }
             listeners.settle(pipeline.latest());
-            listeners.problems(pipeline, false);
+            listeners.problems(pipeline);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended::as_of(End::Interrupted { signal: libc::SIGPIPE }));
