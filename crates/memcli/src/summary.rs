@@ -124,7 +124,7 @@ pub struct Peak {
     pub rss_at_most_bytes: Option<u64>,
     /// RSS + swap, the highest of the samples.
     pub footprint_bytes: Option<u64>,
-    /// Proportional share, the highest of the samples: measured, or estimated since.
+    /// Proportional share, the highest that was measured.
     pub pss_bytes: Option<u64>,
 }
 
