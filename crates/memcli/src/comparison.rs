@@ -35,7 +35,7 @@ pub struct Comparison {
     pub peak_measure: &'static str,
     /// One row for each number.
     pub rows: Vec<Row>,
-    /// Worse when any row is, or when it leaks and did not; else better when any row is.
+    /// Worse when any row is, or when most runs leak and most were steady; else better when any row is.
     pub verdict: Outcome,
 }
 
@@ -164,8 +164,12 @@ impl Comparison {
                 .for_each(|row| row.verdict = Outcome::NotTested);
         }
         let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
+        // A base that was too short to tell may have leaked as well.
+        let most = |runs: &[Measured], kind| {
+            2 * runs.iter().filter(|run| run.verdict.kind() == kind).count() > runs.len()
+        };
+        let leaks = most(base, "steady") && most(new, "leak");
         let (base, new) = (Side::of(base), Side::of(new));
-        let leaks = new.leaking > 0 && base.leaking == 0;
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
         let verdict = if leaks || any(Outcome::Worse) {
             Outcome::Worse
@@ -258,8 +262,13 @@ fn means(
 
 /// The rows of one run against one: tested within them.
 fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+    // What the longer one did later would only thin out what they have in common.
+    let common = length(base).min(length(new)).unwrap_or_default();
     let series = |run: &Measured| -> Vec<(Duration, u64)> {
-        run.watched.buckets().iter().map(|bucket| (bucket.to, bucket.last)).collect()
+        let buckets = run.watched.buckets();
+        let end = buckets.first().map_or(common, |first| first.from.saturating_add(common));
+        let in_common = buckets.iter().take_while(|bucket| bucket.to <= end);
+        in_common.map(|bucket| (bucket.to, bucket.last)).collect()
     };
     let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
     let seconds = (found.to - found.from).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -314,6 +323,11 @@ mod tests {
 
     /// Noise of one run: white noise, a slow wander, and now and then a spike, all deterministic.
     fn simulated(seed: u64, level: f64) -> Measured {
+        lasting(seed, level, 100, 0.0)
+    }
+
+    /// The same of so many samples, and with a growth in MiB a sample.
+    fn lasting(seed: u64, level: f64, samples: u32, growth: f64) -> Measured {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut uniform = move || {
             // xorshift64*: good enough for noise, and the same everywhere.
@@ -323,10 +337,11 @@ mod tests {
             (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
         };
         let (mut watched, mut wander, mut peak) = (Curve::default(), 0.0, 0);
-        for step in 0..100u32 {
+        for step in 0..samples {
             wander = 0.9 * wander + (uniform() - 0.5);
             let spike = if uniform() > 0.99 { 0.05 } else { 0.0 };
             let noise = 0.01 * (uniform() - 0.5) + 0.004 * wander + spike;
+            let level = level + growth * f64::from(step);
             let bytes = (level * (1.0 + noise) * 1_048_576.0) as u64;
             watched.push(Duration::from_millis(300) * step, bytes);
             peak = peak.max(bytes);
@@ -363,6 +378,37 @@ mod tests {
             ("RSS", f64::from(100 << 20)),
             "never PSS against RSS"
         );
+    }
+
+    #[test]
+    fn runs_of_very_different_lengths_are_compared_over_the_time_they_share() {
+        for (short, long) in [(60, 3000), (40, 3000), (100, 6000)] {
+            let (base, new) = (lasting(1, 200.0, short, 0.0), lasting(2, 400.0, long, 0.0));
+            let worse = Comparison::of(&[base.clone()], &[new.clone()]);
+            assert_eq!(worse.verdict, Outcome::Worse, "{short} {long}: {worse:?}");
+            assert_eq!(Comparison::of(&[new], &[base]).verdict, Outcome::Better);
+        }
+    }
+
+    #[test]
+    fn a_leak_is_no_regression_of_a_run_that_was_too_short_to_tell() {
+        let leaks = lasting(1, 50.0, 600, 0.3);
+        assert!(leaks.verdict.is_leak(), "{:?}", leaks.verdict);
+        let of = |base: &[Measured], new: &[Measured]| Comparison::of(base, new).verdict;
+        let start = lasting(1, 50.0, 12, 0.3);
+        assert_ne!(start.verdict.kind(), "steady");
+        assert_ne!(of(&[start], &[leaks.clone()]), Outcome::Worse);
+        let steady = lasting(3, 50.0, 600, 0.0);
+        assert_eq!(steady.verdict.kind(), "steady");
+        assert_eq!(of(&[steady.clone()], &[leaks.clone()]), Outcome::Worse);
+        // One of many is no majority, whatever it does.
+        let many = |last: &Measured| {
+            let mut runs: Vec<_> = (10..13).map(|seed| lasting(seed, 50.0, 600, 0.0)).collect();
+            runs.push(Measured { watched: runs[0].watched.clone(), ..runs[0].clone() });
+            runs.push(Measured { verdict: last.verdict.clone(), ..runs[1].clone() });
+            runs
+        };
+        assert_ne!(of(&many(&steady), &many(&leaks)), Outcome::Worse);
     }
 
     #[test]
