@@ -73,6 +73,8 @@ pub struct Session<'a> {
     pub measured: bool,
     /// Whether its gates decide on the exit code; of one run of several they do not.
     pub gates_decide: bool,
+    /// CPU time of memcli that is none of this watch: what the runs before it cost.
+    pub spent: Duration,
 }
 
 /// Everyone who is told what happens, in this order.
@@ -439,7 +441,7 @@ impl Session<'_> {
                 max_rss_bytes.as_ref().err().copied(),
             ),
             cost: Cost {
-                cpu_seconds: sys::cpu_time().as_secs_f64(),
+                cpu_seconds: sys::cpu_time().saturating_sub(self.spent).as_secs_f64(),
                 max_rss_bytes: max_rss_bytes.ok(),
             },
         }

@@ -272,7 +272,7 @@ pub struct Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
-    /// CPU time of memcli, from its start.
+    /// CPU time of memcli, from its start; of the second and later of several runs from the end of the one before.
     pub cpu_seconds: f64,
     /// Peak RSS of memcli.
     pub max_rss_bytes: Option<u64>,

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::WatchArgs;
 use crate::commands::{baseline, code_after, keep, written};
@@ -34,6 +35,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         baseline: baseline.as_deref(),
         measured: baseline.is_some(),
         gates_decide: true,
+        spent: Duration::ZERO,
     };
     let style = if watching.json { Style::Json } else { Style::Lines };
     // On one terminal what goes to stdout and stderr is read as one: there an alert is a line among the others.
