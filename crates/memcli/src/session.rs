@@ -19,11 +19,14 @@ use crate::gate::{Facts, Gates, Known};
 use crate::intake::{Intake, LOOK};
 use crate::live::Live;
 use crate::look::pss_missing;
+use crate::output;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
 use crate::size;
-use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
+use crate::summary::{
+    Alerted, Cost, End, Growth, Judgement, Peak, Reloaded, Reloads, SCHEMA, Summary,
+};
 use crate::sys::{self, Childless, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
@@ -38,7 +41,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// A command that lasts no longer than this may be over before its first sample, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Alerts that a summary tells one by one.
+/// Alerts that a summary tells one by one, and edits of the configuration.
 const MOST_TOLD: usize = 8;
 
 /// What one watch came to.
@@ -83,6 +86,7 @@ struct Listeners<'a> {
     recorder: Option<Recorder>,
     delivery: &'a mut Delivery,
     alerted: Alerted,
+    reloads: Reloads,
     /// What is watched for growth, when it is measured for a comparison.
     curve: Option<Curve>,
     /// Where it grows.
@@ -114,6 +118,7 @@ impl Listeners<'_> {
             Event::Verdict(change) => {
                 self.grows = matches!(change.to.kind(), "growing" | "leak");
             }
+            Event::Config(reload) => self.reloaded(numbered, reload),
             Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
             _ => {}
         }
@@ -124,6 +129,16 @@ impl Listeners<'_> {
             self.screen.clear();
         }
         self.delivery.event(numbered);
+    }
+
+    fn reloaded(&mut self, numbered: &Numbered, reload: &Reload) {
+        let accepted = !matches!(reload, Reload::Rejected { .. });
+        let Reloads { accepted: taken_up, rejected, told } = &mut self.reloads;
+        *(if accepted { taken_up } else { rejected }) += 1;
+        if told.len() < MOST_TOLD {
+            let (t, text) = (numbered.at.monotonic.as_secs_f64(), output::reload::line(reload));
+            told.push(Reloaded { t, accepted, text });
+        }
     }
 
     /// Gives back what was needed before, once nothing was told for a while: from there on it is the same few functions
@@ -203,6 +218,7 @@ impl Session<'_> {
             recorder: self.recorder.take(),
             delivery,
             alerted: Alerted::default(),
+            reloads: Reloads::default(),
             curve: self.measured.then(Curve::default),
             lookout: Lookout::new(source.mappings()),
             grows: false,
@@ -261,6 +277,7 @@ impl Session<'_> {
         let blind = Blind::of(live, pipeline.seen(), lasted);
         let mut summary = self.sum_up(&pipeline, lost, ended, lasted, blind, compared);
         summary.alerts = listeners.alerted;
+        summary.reloads = listeners.reloads;
         summary.left_running = left_running;
         if listeners.grows {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
@@ -430,6 +447,7 @@ impl Session<'_> {
             level: pipeline.level(),
             highest_level: seen.level,
             alerts: Alerted::default(),
+            reloads: Reloads::default(),
             gates,
             baseline: compared,
             trace: None,

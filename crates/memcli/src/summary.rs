@@ -64,6 +64,8 @@ pub struct Summary {
     pub highest_level: Level,
     /// Whom it would have woken.
     pub alerts: Alerted,
+    /// What became of each edit of the configuration.
+    pub reloads: Reloads,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
     /// The comparison with the baseline; `null` when none was asked for.
@@ -256,6 +258,30 @@ pub struct Alerted {
     pub told: Vec<AlertRow>,
     /// What went wrong with the command that they are handed to.
     pub problems: Vec<String>,
+}
+
+/// The edits of the configuration during one watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reloads {
+    /// Edits that were taken up.
+    pub accepted: u64,
+    /// Edits that were refused: the configuration before stayed in force.
+    pub rejected: u64,
+    /// The first of both.
+    pub told: Vec<Reloaded>,
+}
+
+/// One edit of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reloaded {
+    /// Time into the watch, in seconds.
+    pub t: f64,
+    /// Whether it was taken up.
+    pub accepted: bool,
+    /// What it changed, or where it was refused and why.
+    pub text: String,
 }
 
 /// What became of a recording.

@@ -249,6 +249,13 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     for problem in &summary.alerts.problems {
         row("alert", format!("{}: {problem}", Painted(BAD, "alerts.exec")));
     }
+    for reload in &summary.reloads.told {
+        row("config", format!("{} into the watch: {}", Span(seconds(reload.t)), reload.text));
+    }
+    let edits = summary.reloads.accepted + summary.reloads.rejected;
+    if let more @ 1.. = edits.saturating_sub(summary.reloads.told.len() as u64) {
+        row("config", format!("{more} more"));
+    }
     for gate in &summary.gates {
         row("gate", judged(gate));
     }

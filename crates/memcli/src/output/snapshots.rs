@@ -23,7 +23,9 @@ use crate::output::{human, series, status, verdict};
 use crate::pipeline::{Event, Numbered};
 use crate::places::{ClassPlace, KindPlace, MappingPlaces, NamedPlace, Places};
 use crate::series::Series;
-use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, Recorded, SCHEMA, Summary};
+use crate::summary::{
+    Alerted, Cost, End, Growth, Judgement, Peak, Recorded, Reloaded, Reloads, SCHEMA, Summary,
+};
 use crate::trace::rows::AlertRow;
 
 const MIB: u64 = 1 << 20;
@@ -104,6 +106,15 @@ fn summary(peak: u64, rate: f64) -> Summary {
                 suppressed: 0,
             }],
             problems: vec!["`notify` was killed: it had not ended after 10.0 s".into()],
+        },
+        reloads: Reloads {
+            accepted: 9,
+            rejected: 0,
+            told: vec![Reloaded {
+                t: 5.0,
+                accepted: true,
+                text: "budget.total \"64GiB\" -> \"16GiB\" (generation 2)".into(),
+            }],
         },
         gates: vec![
             gate(
