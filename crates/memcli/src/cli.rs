@@ -252,6 +252,23 @@ pub struct WatchArgs {
     pub target: Target,
 }
 
+/// What only somebody who watches can do: all of [`Watching`] but `--for`.
+const WATCHED_ONLY: [&str; 13] = [
+    "interval",
+    "limit",
+    "json",
+    "output",
+    "summary",
+    "baseline",
+    "max_rss",
+    "max_pss",
+    "max_growth",
+    "fail_on",
+    "abort",
+    "log_format",
+    "log_file",
+];
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -259,7 +276,7 @@ pub struct DemoArgs {
     #[arg(value_enum, value_name = "PROGRAM")]
     pub program: Program,
     /// Run the program alone, without watching it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = WATCHED_ONLY)]
     pub unwatched: bool,
     /// How fast leak, sawtooth and cache grow
     #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
