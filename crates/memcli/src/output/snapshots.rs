@@ -167,6 +167,7 @@ fn comparison() -> Comparison {
             row(Metric::Steady, 180.1 * mib, 181.0 * mib, 2.5 * mib, 0.42, Outcome::NoDifference),
             row(Metric::Growth, -0.1 * mib, 0.2 * mib, 0.31 * mib, 0.051, Outcome::NoDifference),
         ],
+        wanders: false,
         verdict: Outcome::Worse,
     }
 }
@@ -182,7 +183,7 @@ fn summaries() {
         let mut steady = summary(101 * MIB, 0.0);
         (steady.gates, steady.alerts) = (Vec::new(), Alerted::default());
         (steady.trace, steady.end) = (None, End::Killed { signal: 9 });
-        steady.baseline = Some(comparison());
+        steady.baseline = Some(Comparison { wanders: true, ..comparison() });
         human::summary(&steady, columns)
     });
 }
