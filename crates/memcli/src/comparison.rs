@@ -342,6 +342,8 @@ fn judged(low: f64, high: f64, least: f64) -> Outcome {
 mod tests {
     use super::*;
     use crate::pipeline::Seen;
+    use std::slice::from_ref;
+
     use memtrack::source::Target;
 
     #[test]
@@ -395,7 +397,7 @@ mod tests {
     #[test]
     fn peaks_are_compared_by_what_every_run_has() {
         let of = |pss| {
-            let seen = Seen { pss_of_several: pss, ..Seen::default() };
+            let seen = Seen { processes: Some(4), pss_of_several: pss, ..Seen::default() };
             let peak = Peak::new(&Target::Own, &seen, Some(100 << 20));
             Measured { peak, ..simulated(1, 50.0) }
         };
@@ -413,9 +415,8 @@ mod tests {
 
     #[test]
     fn a_run_that_wanders_slowly_is_told_of() {
-        let told = |base: &Measured, new: &Measured| {
-            Comparison::of(std::slice::from_ref(base), std::slice::from_ref(new)).wanders
-        };
+        let told =
+            |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new)).wanders;
         let noisy = |seed| lasting(seed, 200.0, 300, 0.0);
         assert!(!told(&noisy(1), &noisy(2)));
         assert!(!told(&lasting(1, 50.0, 300, 0.5), &noisy(2)), "growth is no wandering");
@@ -442,11 +443,12 @@ mod tests {
 
     #[test]
     fn runs_of_very_different_lengths_are_compared_over_the_time_they_share() {
+        let of = |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new));
         for (short, long) in [(60, 3000), (40, 3000), (100, 6000)] {
             let (base, new) = (lasting(1, 200.0, short, 0.0), lasting(2, 400.0, long, 0.0));
-            let worse = Comparison::of(&[base.clone()], &[new.clone()]);
+            let worse = of(&base, &new);
             assert_eq!(worse.verdict, Outcome::Worse, "{short} {long}: {worse:?}");
-            assert_eq!(Comparison::of(&[new], &[base]).verdict, Outcome::Better);
+            assert_eq!(of(&new, &base).verdict, Outcome::Better);
         }
     }
 
@@ -457,10 +459,10 @@ mod tests {
         let of = |base: &[Measured], new: &[Measured]| Comparison::of(base, new).verdict;
         let start = lasting(1, 50.0, 12, 0.3);
         assert_ne!(start.verdict.kind(), "steady");
-        assert_ne!(of(&[start], &[leaks.clone()]), Outcome::Worse);
+        assert_ne!(of(from_ref(&start), from_ref(&leaks)), Outcome::Worse);
         let steady = lasting(3, 50.0, 600, 0.0);
         assert_eq!(steady.verdict.kind(), "steady");
-        assert_eq!(of(&[steady.clone()], &[leaks.clone()]), Outcome::Worse);
+        assert_eq!(of(from_ref(&steady), from_ref(&leaks)), Outcome::Worse);
         // One of many is no majority, whatever it does.
         let many = |last: &Measured| {
             let mut runs: Vec<_> = (10..13).map(|seed| lasting(seed, 50.0, 600, 0.0)).collect();

@@ -60,6 +60,21 @@ impl FromStr for FailOn {
     }
 }
 
+impl FailOn {
+    /// The words that can be named, for completion; the time is one of many.
+    pub const WORDS: [&str; 9] = [
+        "leak",
+        "growing",
+        "level:warning",
+        "level:critical",
+        "level:emergency",
+        "alert:warning",
+        "alert:critical",
+        "regression",
+        "limit-in:10m",
+    ];
+}
+
 /// The gates of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gates {
@@ -473,6 +488,7 @@ mod tests {
         let peak = Peak {
             size_bytes: Some(51 << 20),
             size_measure: Some("RSS"),
+            size_of_several: false,
             rss_bytes: Some(51 << 20),
             exact: true,
             rss_at_most_bytes: Some(51 << 20),
@@ -573,6 +589,7 @@ mod tests {
             assert_eq!(fail_on.judge(facts(&leak)).pass, on_leak, "{name} on a leak");
             assert_eq!(fail_on.judge(facts(&flat)).pass, on_flat, "{name} on a flat series");
         }
+        assert!(FailOn::WORDS.iter().all(|word| word.parse::<FailOn>().is_ok()));
         for text in ["", "leek", "level:normal", "limit-in:", "limit-in:10"] {
             let error = text.parse::<FailOn>().unwrap_err().to_string();
             assert!(error.contains("limit-in:10m"), "{error}");

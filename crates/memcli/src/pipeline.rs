@@ -82,6 +82,8 @@ pub struct Seen {
     pub footprint: Option<u64>,
     /// The highest PSS that was measured.
     pub pss: Option<u64>,
+    /// The highest RSS while there was one process, `VmHWM` included.
+    pub rss_of_one: Option<u64>,
     /// The highest PSS that was measured of several processes.
     pub pss_of_several: Option<u64>,
     /// The highest PSS that was estimated since the last one was measured.
@@ -145,7 +147,7 @@ impl Series {
     fn read(self, sample: &Sample) -> Reading<u64> {
         match self {
             Series::Private => sample.process.private(),
-            Series::WorkingSet => sample.cgroup.working_set(),
+            Series::WorkingSet => sample.cgroup.own_working_set(),
             Series::Unavailable => {
                 Ok(sample.system.total?.saturating_sub(sample.system.available?))
             }
@@ -363,6 +365,9 @@ impl Pipeline {
         let risen = ever.filter(|bytes| *bytes > before);
         seen.peak_rss = seen.peak_rss.max(risen).max(seen.sampled_rss.filter(|bytes| *bytes > 0));
         seen.footprint = seen.footprint.max(process.footprint().ok());
+        if !several(sample) {
+            seen.rss_of_one = seen.rss_of_one.max(risen).max(process.rss.ok());
+        }
         seen.watched = seen.watched.max(self.series.read(sample).ok());
         if process.pss_age == Ok(Duration::ZERO) {
             let pss = process.pss.ok();

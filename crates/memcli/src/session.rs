@@ -210,7 +210,8 @@ impl Session<'_> {
         );
         let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         if let Some(child) = &self.child {
-            source = source.adopting(child.strangers());
+            // The kernel tells the peak of a child at its end.
+            source = source.adopting(child.strangers()).sparing();
         }
         let processes = source.snapshot();
         let mut listeners = Listeners {
