@@ -36,7 +36,8 @@ pub struct Comparison {
     pub base: Side,
     /// What is compared.
     pub new: Side,
-    /// What the peak counts: of several processes `PSS`, of one `RSS`, and `RSS` too where not every run has the same.
+    /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where one is compared with several, and `RSS` where a run
+    /// of several has no PSS.
     pub peak_measure: &'static str,
     /// One row for each number.
     pub rows: Vec<Row>,
@@ -218,11 +219,8 @@ fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
     means(Metric::Peak, base, new, None, |run| of(run).map(|bytes| bytes as f64))
 }
 
-/// What the sizes of all runs count; `None` when they do not all count the same, such as one that was too short for a PSS.
 fn peak_measure(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
-    let mut measures = base.iter().chain(new).map(|run| run.peak.size_measure);
-    let first = measures.next()??;
-    measures.all(|measure| measure == Some(first)).then_some(first)
+    Peak::common_measure(base.iter().chain(new).map(|run| &run.peak))
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
@@ -406,11 +404,15 @@ mod tests {
             (compared.peak_measure, compared.rows[0].new)
         };
         assert_eq!(peak(Some(30 << 20), Some(40 << 20)), ("PSS", f64::from(40 << 20)));
+        let summed = peak(Some(30 << 20), None);
         assert_eq!(
-            peak(Some(30 << 20), None),
+            summed,
             ("RSS", f64::from(100 << 20)),
-            "never PSS against RSS"
+            "a sum of RSS is compared with RSS alone"
         );
+        let one = simulated(1, 50.0);
+        let compared = Comparison::of(&[one], &[of(Some(40 << 20))]);
+        assert_eq!((compared.peak_measure, compared.rows[0].new), ("size", f64::from(40 << 20)));
     }
 
     #[test]

@@ -147,6 +147,21 @@ impl Peak {
         }
     }
 
+    /// What the sizes of several runs count, so that they can be compared: the same in each, or `size` where one process stands
+    /// beside several. `None` where a run is known by a sum of RSS alone: that compares with RSS only.
+    #[must_use]
+    pub fn common_measure<'a>(
+        mut peaks: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Option<&'static str> {
+        let first = peaks.clone().next()?.size_measure?;
+        if peaks.clone().all(|peak| peak.size_measure == Some(first)) {
+            return Some(first);
+        }
+        let summed = |peak: &Self| peak.size_of_several && peak.size_measure == Some(size::RSS);
+        let known = peaks.all(|peak| peak.size_measure.is_some() && !summed(peak));
+        known.then_some(size::SIZE)
+    }
+
     /// The same, of which the kernel kept the RSS up to the end, or knows that it was no more than `at_most`.
     #[must_use]
     pub fn bounded(self, exact: bool, at_most: Option<u64>) -> Self {

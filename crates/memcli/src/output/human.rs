@@ -100,12 +100,16 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             );
         }
         Verdict::Leak { leaked, since, time_to_limit, .. } => {
-            let _ =
-                write!(text, "; it kept {} since {} into the watch", Size(*leaked), Span(*since));
+            // What ended its processes gave it all back; the growth before was there.
+            if *leaked > 0 {
+                let (kept, since) = (Size(*leaked), Span(*since));
+                let _ = write!(text, "; it kept {kept} since {since} into the watch");
+            }
             if let Some(time) = time_to_limit {
                 let _ = write!(
                     text,
-                    ", and at this rate the limit is reached in about {}",
+                    "{} at this rate the limit is reached in about {}",
+                    if *leaked > 0 { ", and" } else { ";" },
                     Span(*time)
                 );
             }
