@@ -19,7 +19,8 @@ pub const LOOK: Duration = Duration::from_millis(500);
 /// How long at most a watch sleeps while no sample comes: a command of alerts may have gone wrong.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
+/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz. When half of it is taken they are looked
+/// at, be it time or not.
 const SAMPLES_WAITING: usize = 128;
 
 /// The samples of one watch.
@@ -126,6 +127,17 @@ impl Intake {
     /// Reads at once.
     pub fn on_wake(&mut self, ring: Result<(), RecvError>) {
         self.driver.iter_mut().for_each(|driver| driver.on_wake(ring));
+    }
+
+    /// Rings when so many samples wait that they should be taken now.
+    #[must_use]
+    pub fn filling(&self) -> &Receiver<()> {
+        if self.driver.is_some() { &self.nothing } else { self.all.filling() }
+    }
+
+    /// From now on samples that come closer than `look` are looked at together.
+    pub fn look_each(&mut self, look: Duration) {
+        self.look = look;
     }
 
     /// How long to wait at most.

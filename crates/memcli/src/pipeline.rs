@@ -12,7 +12,7 @@ use mempressure::{
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
-use memtrack::{Reading, Sample, Settings, Stamp};
+use memtrack::{Absent, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
@@ -255,6 +255,21 @@ impl Pipeline {
     #[must_use]
     pub fn level(&self) -> Level {
         self.machine.status().level
+    }
+
+    /// Whether the level is normal and more than half of the machine, and of the limit around the target, is free.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        let Some(Sample { system, cgroup, .. }) = &self.latest else { return false };
+        let plenty = |free: Reading<u64>, of: Reading<u64>| {
+            free.is_ok_and(|free| of.is_ok_and(|of| free > of / 2))
+        };
+        self.level() == Level::Normal
+            && plenty(system.available, system.total)
+            && match cgroup.limit {
+                Err(Absent::Unlimited | Absent::Unsupported | Absent::NotRead) => true,
+                limit => plenty(cgroup.headroom, limit),
+            }
     }
 
     /// The level now, what decided it, and what each signal says.

@@ -93,7 +93,7 @@ impl Pace {
         let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
         let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
         let seen = shrunk.max(grown as f64 / seconds);
-        self.growth = if self.growth > 0.0 {
+        self.growth = if self.growth > seen {
             seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()))
         } else {
             seen

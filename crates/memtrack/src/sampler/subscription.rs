@@ -38,6 +38,7 @@ pub enum Update {
 #[derive(Debug)]
 pub struct All {
     receiver: Receiver<Update>,
+    filling: Receiver<()>,
     lost: Arc<AtomicU64>,
 }
 
@@ -46,6 +47,13 @@ impl All {
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Update> {
         &self.receiver
+    }
+
+    /// Rings while half of the room is taken or more: for a subscriber who sleeps between looks, and whom samples that come closer
+    /// all at once would else find asleep. Disconnected with [`receiver`](All::receiver).
+    #[must_use]
+    pub fn filling(&self) -> &Receiver<()> {
+        &self.filling
     }
 
     /// Updates that found the channel full because this subscriber was too slow.
@@ -76,22 +84,34 @@ impl Newest {
     }
 }
 
+/// The other end of [`All`].
+#[derive(Debug)]
+struct ToAll {
+    updates: Sender<Update>,
+    filling: Sender<()>,
+    half: usize,
+    lost: Arc<AtomicU64>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     bells: Vec<Sender<()>>,
-    all: Vec<(Sender<Update>, Arc<AtomicU64>)>,
+    all: Vec<ToAll>,
     /// No update will ever come: new subscriptions are born disconnected.
     pub(super) closed: bool,
 }
 
 impl Subscribers {
     pub(super) fn all(&mut self, capacity: usize) -> All {
-        let (sender, receiver) = bounded(capacity.max(1));
+        let capacity = capacity.max(1);
+        let (updates, receiver) = bounded(capacity);
+        let (ring, filling) = bounded(1);
         let lost = Arc::new(AtomicU64::new(0));
         if !self.closed {
-            self.all.push((sender, Arc::clone(&lost)));
+            let (half, lost) = (capacity.div_ceil(2), Arc::clone(&lost));
+            self.all.push(ToAll { updates, filling: ring, half, lost });
         }
-        All { receiver, lost }
+        All { receiver, filling, lost }
     }
 
     pub(super) fn newest(&mut self, shared: Arc<Shared>) -> Newest {
@@ -103,13 +123,19 @@ impl Subscribers {
     }
 
     pub(super) fn send(&mut self, update: Update) {
-        self.all.retain(|(sender, lost)| match sender.try_send(update) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                lost.fetch_add(1, Ordering::Relaxed);
-                true
+        self.all.retain(|ToAll { updates, filling, half, lost }| {
+            match updates.try_send(update) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
             }
-            Err(TrySendError::Disconnected(_)) => false,
+            if updates.len() >= *half {
+                // A full bell has been rung already.
+                let _ = filling.try_send(());
+            }
+            true
         });
     }
 
@@ -138,7 +164,25 @@ mod tests {
             subscribers.send(Update::Sample(Sample::empty(Stamp::synthetic(Duration::ZERO))));
         }
         assert_eq!(all.lost(), 10);
+        assert!(all.filling().try_recv().is_ok());
         drop(subscribers);
         assert_eq!(all.receiver().iter().count(), ALL_CAPACITY);
+    }
+
+    #[test]
+    fn a_subscriber_who_sleeps_is_rung_for_before_anything_is_lost() {
+        let mut subscribers = Subscribers::default();
+        let all = subscribers.all(4);
+        let mut send =
+            || subscribers.send(Update::Sample(Sample::empty(Stamp::synthetic(Duration::ZERO))));
+        send();
+        assert!(all.filling().try_recv().is_err());
+        send();
+        assert!(all.filling().try_recv().is_ok());
+        assert_eq!((all.receiver().try_iter().count(), all.lost()), (2, 0));
+        send();
+        assert!(all.filling().try_recv().is_err(), "there is room again");
+        drop(subscribers);
+        assert_eq!(all.filling().recv(), Err(crossbeam_channel::RecvError));
     }
 }
