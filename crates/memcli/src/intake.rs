@@ -207,4 +207,19 @@ mod tests {
         }
         assert!(intake.samples().try_recv().is_err(), "it does not wait for single ones now");
     }
+
+    #[test]
+    fn a_thread_that_sleeps_long_is_woken_before_samples_are_lost() {
+        let own = Target::Process(ProcessId::own().unwrap());
+        let mut intake = intake(&own, Duration::from_millis(5));
+        intake.look_each(Duration::from_secs(3600));
+        intake.filling().recv().unwrap();
+        let waited = samples(&mut intake);
+        assert!(waited >= SAMPLES_WAITING / 2, "{waited}");
+        let all = intake.sampler.health().samples;
+        let mut left = 0;
+        let lost = intake.stop(|update| left += usize::from(matches!(update, Update::Sample(_))));
+        assert!(lost == 0 || all > SAMPLES_WAITING as u64, "{lost} of {all}, {left} left");
+        assert_eq!(intake.filling().recv(), Err(RecvError), "the end is no reason to sleep on");
+    }
 }

@@ -368,3 +368,36 @@ impl Pipeline {
         seen.processes = seen.processes.max(process.processes.ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plenty_of_memory_is_calm_and_half_of_it_or_less_is_not() {
+        let policies = Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let mut pipeline = Pipeline::new(&Target::System, policies);
+        assert!(!pipeline.is_calm(), "nothing is known");
+        let mut second = 0;
+        let mut calm = |available, limit: Reading<u64>, headroom| {
+            second += 1;
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            (sample.system.total, sample.system.available) = (Ok(100), available);
+            (sample.cgroup.limit, sample.cgroup.headroom) = (limit, headroom);
+            sample.cgroup.usage = limit.and_then(|limit| Ok(limit - headroom?));
+            pipeline.push(&sample, |_| {});
+            pipeline.is_calm()
+        };
+        let unlimited = Err(Absent::Unlimited);
+        assert!(calm(Ok(90), unlimited, unlimited));
+        assert!(calm(Ok(51), Ok(80), Ok(41)));
+        assert!(!calm(Ok(50), unlimited, unlimited));
+        assert!(!calm(Ok(90), Ok(80), Ok(40)));
+        assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
+        assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
+    }
+}
