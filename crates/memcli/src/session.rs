@@ -233,8 +233,7 @@ impl Session<'_> {
         if self.child.is_some() {
             pipeline = pipeline.from_birth();
         }
-        // While a child has the streams, nobody watches the screen.
-        let look = if self.child.is_some() { LOOK * 2 } else { LOOK };
+        let look = self.look(&pipeline);
         let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
         let ended = self.wait(
             &mut pipeline,
@@ -310,7 +309,7 @@ impl Session<'_> {
         let mut asked_to_end: Option<End> = None;
         loop {
             // The end of a child is on its way as a signal; that of another target shows only here.
-            if sampling && !intake.take(|update| handle(pipeline, listeners, update)) {
+            if sampling && !take(intake, pipeline, listeners) {
                 if self.child.is_none() {
                     return Ok(Ended::as_of(End::TargetEnded));
                 }
@@ -330,10 +329,15 @@ impl Session<'_> {
                 time_up = after(GRACE);
                 asked_to_end = Some(End::Aborted);
             }
-            let nothing = never();
-            let samples = if sampling { intake.samples() } else { &nothing };
+            intake.look_each(self.look(pipeline));
+            let (nothing, no_sample) = (never(), never());
+            let (samples, filling) = match sampling {
+                true => (intake.samples(), intake.filling()),
+                false => (&no_sample, &nothing),
+            };
             select! {
                 recv(samples) -> update => intake.arrived(update),
+                recv(filling) -> _ => {}
                 recv(intake.bell()) -> ring => intake.on_bell(ring),
                 recv(intake.wake()) -> ring => intake.on_wake(ring),
                 recv(signals) -> signal => {
@@ -358,6 +362,16 @@ impl Session<'_> {
                 }
                 default(intake.pause()) => {}
             }
+        }
+    }
+
+    /// How long samples may wait for each other. While a child has the streams, nobody watches the screen; and while memory is
+    /// plenty nobody acts on what they say.
+    fn look(&self, pipeline: &Pipeline) -> Duration {
+        match &self.child {
+            None => LOOK,
+            Some(_) if !self.abort && pipeline.is_calm() => LOOK * 4,
+            Some(_) => LOOK * 2,
         }
     }
 
@@ -494,6 +508,14 @@ impl Blind {
         };
         Self { unseen, no_level }
     }
+}
+
+/// Looks at what has come; false when nothing will come any more.
+fn take(intake: &mut Intake, pipeline: &mut Pipeline, listeners: &mut Listeners<'_>) -> bool {
+    listeners.recorder.iter_mut().for_each(Recorder::hold);
+    let more = intake.take(|update| handle(pipeline, listeners, update));
+    listeners.recorder.iter_mut().for_each(Recorder::release);
+    more
 }
 
 fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {

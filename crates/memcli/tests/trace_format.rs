@@ -169,19 +169,39 @@ fn sample_at(ms: u64, rss: u64) -> Sample {
     sample
 }
 
+/// Keeps what was written even when the writer is never dropped, as a file does when its writer is killed.
+#[derive(Clone, Default)]
+struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_that_waited_for_each_other_are_flushed_together_and_at_once() {
+    let disk = Shared::default();
+    let mut writer = Writer::new(disk.clone(), &header()).unwrap();
+    let on_disk = || samples_of(&rows(&mut open(disk.0.borrow().clone()).unwrap())).len();
+    writer.hold();
+    for n in 0..20 {
+        writer.sample(&sample_at(100 * n, n)).unwrap();
+        assert_eq!(on_disk(), 0, "more is to come");
+    }
+    writer.release().unwrap();
+    assert_eq!(on_disk(), 20);
+    writer.hold();
+    writer.sample(&sample_at(2_000, 7)).unwrap();
+    writer.release().unwrap();
+    assert_eq!(on_disk(), 20, "not a second since");
+}
+
 #[test]
 fn a_killed_writer_loses_at_most_the_last_second() {
-    /// Keeps what was written even when the writer is never dropped, as a file does when its writer is killed.
-    #[derive(Clone, Default)]
-    struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let disk = Shared::default();
     let mut writer = Writer::new(disk.clone(), &header()).unwrap();
     for n in 0..95 {
