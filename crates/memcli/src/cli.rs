@@ -21,8 +21,8 @@ pub struct Cli {
     /// What to do; without a command one line on the machine, and what to try next.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Read this configuration file in place of the global ones
-    #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    /// Read this configuration file in place of the global ones; the variable MEMCLI_CONFIG names one too
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
 
@@ -145,7 +145,7 @@ pub struct LeakArgs {
     /// Leave out what is seen in the first part of that time, such as a warm-up
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub skip: Duration,
-    /// Time between samples, 5ms to 1h
+    /// Time between samples, 5ms to 1h; above 6min only with a longer `leak.window`
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
     pub interval: Duration,
     /// Print one JSON document
@@ -162,7 +162,7 @@ pub struct TopArgs {
     /// A pid, a process name, cgroup:/path, self or system; or a trace, to look back over
     #[arg(value_name = "TARGET|TRACE", default_value = "system")]
     pub subject: Subject,
-    /// Time between samples, 5ms to 1h
+    /// Time between samples, 5ms to 1h; above 6min only with a longer `leak.window`
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Where log lines go.
@@ -292,7 +292,7 @@ pub struct Watching {
     /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    /// Time between samples, 5ms to 1h, above 6min only with a longer `leak.window`; when no configuration sets it either, 100ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
     /// The most memory the target should take: its budget, such as 2GiB

@@ -45,6 +45,7 @@ pub mod trace;
 use std::ffi::OsString;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -67,7 +68,10 @@ fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
-    let config = cli.config.as_deref();
+    // Read here and not by clap, to which a variable that is empty is a mistake in `--config`.
+    let named = std::env::var_os("MEMCLI_CONFIG").filter(|path| !path.is_empty());
+    let config = cli.config.or(named.map(PathBuf::from));
+    let config = config.as_deref();
     let Some(command) = &cli.command else {
         return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
     };
