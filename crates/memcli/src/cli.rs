@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mempressure::BudgetTotal;
 use memtrack::{Rate, Size};
 
 use crate::alert::log;
@@ -24,6 +25,20 @@ pub struct Cli {
     /// Read this configuration file in place of the global ones; the variable MEMCLI_CONFIG names one too
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Colour: where a terminal wants it, always, or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where a terminal wants it: `NO_COLOR`, `CLICOLOR` and `TERM=dumb` are heard
+    Auto,
+    /// Into files and pipes too
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// The help of `memcli` itself, with its commands in groups. A test holds it to the commands' own words.
@@ -295,12 +310,15 @@ pub struct Watching {
     /// Time between samples, 5ms to 1h, above 6min only with a longer `leak.window`; when no configuration sets it either, 100ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
-    /// The most memory the target should take: its budget, such as 2GiB
+    /// The most memory the target should take: its budget, such as 2GiB, or 25% of the limit it runs under
     #[arg(long, value_name = "SIZE")]
-    pub limit: Option<Size>,
+    pub limit: Option<BudgetTotal>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Show nothing unless a gate fails; `--summary` and `-o` still write
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
     /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
     #[arg(short = 'o', long, value_name = "TRACE")]
     pub output: Option<PathBuf>,

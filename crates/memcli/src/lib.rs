@@ -50,7 +50,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Color, Command};
 use crate::exit::Failure;
 use crate::output::screen;
 
@@ -72,6 +72,12 @@ fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let named = std::env::var_os("MEMCLI_CONFIG").filter(|path| !path.is_empty());
     let config = cli.config.or(named.map(PathBuf::from));
     let config = config.as_deref();
+    match cli.color {
+        // As it is, unless somebody says so.
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
     let Some(command) = &cli.command else {
         return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
     };

@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memtrack::Size;
+use mempressure::BudgetTotal;
 use serde::Serialize;
 
 use crate::alert::Delivery;
@@ -28,7 +28,7 @@ use crate::alert::log::Log;
 use crate::cli::{Logging, Watching};
 use crate::comparison::Measured;
 use crate::exit::{self, Failure};
-use crate::gate::{FailOn, Gates};
+use crate::gate::{FailOn, Gates, Judged};
 use crate::live::{Flag, Live};
 use crate::outfile::OutFile;
 use crate::output::page::columns;
@@ -52,10 +52,18 @@ impl Watching {
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
         let interval = self.interval.map(Flag::interval);
-        let limit =
-            |limit: Size| Flag { key: "budget.total", name: "--limit", value: limit.exact() };
+        let limit = |limit: BudgetTotal| Flag {
+            key: "budget.total",
+            name: "--limit",
+            value: limit.to_string(),
+        };
         let flags: Vec<_> = interval.into_iter().chain(self.limit.map(limit)).collect();
         Live::start(config, &flags, INTERVAL, events)
+    }
+
+    /// Whether what it came to is to be shown.
+    fn shows(&self, gates: &[Judged]) -> bool {
+        !self.quiet || gates.iter().any(|gate| !gate.pass)
     }
 
     /// Creates the trace, when one was asked for.

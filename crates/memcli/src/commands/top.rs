@@ -276,7 +276,12 @@ struct View {
 impl View {
     fn new(state: State, feed: Feed) -> Self {
         let theme = Theme {
-            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: match anstream::ColorChoice::global() {
+                anstream::ColorChoice::Auto => {
+                    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                }
+                choice => choice != anstream::ColorChoice::Never,
+            },
             unicode: Marks::choose(false) == Marks::Emoji,
         };
         Self { state, feed, theme, changed: true }

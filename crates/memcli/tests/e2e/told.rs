@@ -217,3 +217,46 @@ fn a_view_whose_terminal_is_closed_ends_as_hung_up() {
     drop(control);
     assert_eq!(child.wait().unwrap().code(), Some(129));
 }
+
+#[test]
+fn a_quiet_watch_says_nothing_unless_a_gate_fails() {
+    let allowed = |most| {
+        let gate = ["--max-rss", most, "--quiet"];
+        run(&[&["run"][..], &gate, &["--", "echo", "its own"]].concat())
+    };
+    let good = allowed("1GiB");
+    assert_eq!((good.code, &*good.stdout, &*good.stderr), (0, "its own\n", ""));
+    let bad = allowed("1KiB");
+    assert_eq!((bad.code, &*bad.stdout), (99, "its own\n"));
+    assert!(bad.stderr.contains("FAIL  max_rss"), "{}", bad.stderr);
+    let twice = run(&["run", "-q", "--runs", "2", "--", "true"]);
+    assert_eq!((twice.code, &*twice.stdout, &*twice.stderr), (0, "", ""));
+    let watched = run(&["watch", "self", "--for", "200ms", "-q"]);
+    assert_eq!((watched.code, &*watched.stdout, &*watched.stderr), (0, "", ""));
+}
+
+#[test]
+fn colour_is_as_it_was_asked_for() {
+    let coloured = |arguments: &[&str]| run(arguments).stdout.contains('\u{1b}');
+    assert!(coloured(&["status", "self", "--color", "always"]));
+    assert!(coloured(&["--color=always", "status", "self"]));
+    assert!(!coloured(&["status", "self"]), "a pipe");
+    let forced = run_with("CLICOLOR_FORCE", "1", &["status", "self", "--color", "never"]);
+    assert!(!forced.stdout.contains('\u{1b}'), "{}", forced.stdout);
+    assert_eq!(run(&["status", "self", "--color", "mauve"]).code, 64);
+}
+
+#[test]
+fn a_limit_may_be_a_share_of_the_one_above() {
+    // Any program is above a millionth of a percent, and a budget of some bytes is none that a file may set: it is asked for.
+    let summary = tempfile::tempdir().unwrap();
+    let path = summary.path().join("s.json");
+    let path = path.to_str().unwrap();
+    let watch =
+        |limit| run(&["watch", "self", "--for", "300ms", "--limit", limit, "--summary", path]);
+    assert_eq!(watch("0.0001%").code, 0);
+    let document = crate::support::read_json(Path::new(path));
+    assert_eq!(document["highest_level"], "emergency", "{document}");
+    assert_eq!(watch("120%").code, 64);
+    assert_eq!(watch("0%").code, 64);
+}
