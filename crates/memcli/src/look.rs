@@ -84,13 +84,17 @@ pub fn look(
         open.iter_mut().flatten().for_each(|watch| watch.read(&mut tick));
         ticks += 1;
         let next = interval.saturating_mul(ticks);
-        if duration.is_none_or(|duration| next > duration) {
+        if duration.is_none_or(|duration| next > duration) || open.iter().all(has_ended) {
             break;
         }
         thread::sleep(next.saturating_sub(started.elapsed()));
     }
     wait_for_pss(&mut machine, &mut open);
     open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
+}
+
+fn has_ended(watch: &Result<Watch, Failure>) -> bool {
+    watch.as_ref().map_or(true, |watch| watch.failure == Some(SourceError::Ended))
 }
 
 /// The time between two readings of each of so many targets.
@@ -147,19 +151,24 @@ impl Watch {
             return;
         }
         match self.target.read(tick, &self.config) {
-            Ok(sample) => self.pipeline.push(&sample, |_| {}),
+            Ok(sample) => {
+                self.failure = None;
+                self.pipeline.push(&sample, |_| {});
+            }
             Err(failure) => self.failure = Some(failure),
         }
     }
 
+    /// What it is like now: nothing, when it has ended or could not be read at last, whatever was seen before.
     fn finish(mut self, watched: bool) -> Result<Look, Failure> {
-        let Some(sample) = self.pipeline.latest().copied() else {
-            let failure =
-                Failure::new(exit::NO_INPUT, format!("`{}` cannot be read", self.found.label));
-            return Err(match self.failure {
-                Some(why) => failure.because(why),
-                None => failure,
-            });
+        let failure = |what| Failure::new(exit::NO_INPUT, format!("`{}` {what}", self.found.label));
+        let sample = match (self.pipeline.latest().copied(), self.failure) {
+            (Some(sample), None) => sample,
+            (Some(_), Some(SourceError::Ended)) => {
+                return Err(failure("has ended while it was watched"));
+            }
+            (_, Some(why)) => return Err(failure("cannot be read").because(why)),
+            (None, None) => return Err(failure("cannot be read")),
         };
         let verdict = watched.then(|| {
             self.pipeline.conclude(|_| {});

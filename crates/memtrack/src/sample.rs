@@ -84,6 +84,9 @@ pub struct ProcessMemory {
     pub threads: Reading<u64>,
     /// Live processes that these figures cover.
     pub processes: Reading<u64>,
+    /// How long before the sample was read what RSS and its parts do not tell: the peak between two readings, and threads. Above
+    /// 0 only where the source was asked to be [sparing](crate::source::LinuxSource::sparing).
+    pub age: Duration,
 }
 
 impl Default for ProcessMemory {
@@ -109,6 +112,7 @@ impl ProcessMemory {
             major_faults: Err(why),
             threads: Err(why),
             processes: Err(why),
+            age: Duration::ZERO,
         }
     }
 
@@ -191,6 +195,9 @@ pub struct CgroupMemory {
     pub high: Reading<u64>,
     /// The least `limit - working set` over all ancestors that have a limit.
     pub headroom: Reading<u64>,
+    /// Working set of the target's own cgroup, whichever ancestor binds. Read where a cgroup is the target; see
+    /// [`CgroupMemory::own_working_set`].
+    pub own: Reading<u64>,
     /// Which ancestor binds: 0 is the target's own cgroup, 1 its parent, and so on.
     pub depth: Reading<u64>,
     /// How often the kernel said no, counted in the target's own cgroup and those below it, whichever ancestor binds. A
@@ -217,6 +224,7 @@ impl CgroupMemory {
             limit: Err(why),
             high: Err(why),
             headroom: Err(why),
+            own: Err(why),
             depth: Err(why),
             events: CgroupEvents::absent(why),
         }
@@ -233,6 +241,15 @@ impl CgroupMemory {
             Ok(inactive) => Ok(usage.checked_sub(inactive).unwrap_or(usage)),
             Err(Absent::Unsupported | Absent::NotRead) => Ok(usage),
             Err(why) => Err(why),
+        }
+    }
+
+    /// What a cgroup that is the target holds itself: `own`. In samples without it, such as those recorded before it was
+    /// read, the working set of the binding ancestor, which is the same cgroup where the depth is 0.
+    pub fn own_working_set(&self) -> Reading<u64> {
+        match self.own {
+            Err(Absent::NotRead) => self.working_set(),
+            own => own,
         }
     }
 }
