@@ -274,6 +274,24 @@ fn a_malformed_row_ends_the_reading_and_the_rest_is_counted() {
 }
 
 #[test]
+fn a_time_that_goes_back_or_leaps_ends_the_reading() {
+    let hour = 3_600_000;
+    for (third, why) in [(1500, "goes back"), (6 * hour, "leaps by 5 h 59 min")] {
+        let samples = [2000, 2100, third].map(|ms| sample_at(ms, 1 << 20));
+        let mut reader = open(written(&samples)).unwrap();
+        let rows = rows(&mut reader);
+        assert_eq!(samples_of(&rows).len(), 2);
+        let damage = reader.damage().unwrap().to_string();
+        assert!(damage.contains(why), "{damage}");
+    }
+    // The first row may stand anywhere, and a gap that is told may be of any length.
+    let mut samples = [6 * hour, 7 * hour, 20 * hour].map(|ms| sample_at(ms, 1 << 20));
+    samples[2].at.gap = true;
+    let mut reader = open(written(&samples)).unwrap();
+    assert_eq!(samples_of(&rows(&mut reader)).len(), 3);
+}
+
+#[test]
 fn other_files_are_refused_by_what_they_are() {
     let refused = |bytes: &[u8]| open(bytes.to_vec()).unwrap_err().to_string();
     assert_eq!(refused(b""), "`test` is no trace: it is empty");

@@ -10,14 +10,13 @@ use crossbeam_channel::{after, never, select, tick};
 use memleak::Verdict;
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
-use memtrack::units::format_duration;
 use memtrack::{Sample, Span};
 
 use crate::cli::LeakArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
 use crate::limit::{self, Ancestors};
-use crate::live::{Live, Still};
+use crate::live::{Flag, Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
@@ -103,7 +102,7 @@ fn watch(
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
-    let interval = [("track.interval", format_duration(args.interval))];
+    let interval = [Flag::interval(args.interval)];
     let live = Live::start(config, &interval, args.interval, false)?;
     let mut pipeline = Pipeline::new(&found.watched, live.policies());
     let mut lookout = Lookout::new(source.mappings());

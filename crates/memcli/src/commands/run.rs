@@ -111,7 +111,10 @@ pub(crate) fn start(
     let file = watching.summary_file()?;
     let Watched { summary, .. } =
         start.once(watching.recorder()?, watching.gates(), true, Duration::ZERO)?;
-    let shown = show_on_stderr(&summary, watching.json);
+    let shown = match watching.shows(&summary.gates) {
+        true => show_on_stderr(&summary, watching.json),
+        false => Ok(()),
+    };
     Ok(code_after(summary.exit_code, [shown, keep(file, &summary)]))
 }
 
@@ -156,7 +159,9 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     series.gates = gates;
     let gates_pass = series.gates.iter().all(|gate| gate.pass);
     series.exit_code = failed.unwrap_or(if gates_pass { exit::OK } else { exit::GATE });
-    let written = if watching.json {
+    let written = if !watching.shows(&series.gates) {
+        Ok(())
+    } else if watching.json {
         writeln!(screen::stderr(), "{}", json::line(&series))
     } else {
         write!(

@@ -328,7 +328,9 @@ fn event_lines() {
         cause: Cause::Growth(memleak::Cause::Leak { verdict: Box::new(verdict) }),
         suppressed: 3,
     };
-    let at = Stamp::synthetic(Duration::from_secs(100));
+    let mut at = Stamp::synthetic(Duration::from_secs(100));
+    // A day on which there was a wall clock.
+    at.wall += Duration::from_secs(20_000 * 86_400);
     let document = Document::new(&alert, "worker(4321)", at, &Sizes::default());
     assert_eq!(document.suppressed, 3);
     for event in [
