@@ -214,15 +214,20 @@ impl Pipeline {
             }
         }
         let (at, rss) = (sample.at.monotonic, sample.process.rss.ok());
-        let alert = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
+        self.alert(alerts, &mut listen);
     }
 
-    fn alert(&mut self, alert: Option<Alert>, listen: &mut impl FnMut(&Numbered)) {
-        let Some(alert) = alert else { return };
-        self.seen.alerts += 1;
-        self.seen.alert = self.seen.alert.max(Some(alert.severity));
-        listen(&self.number(Event::Alert(alert)));
+    fn alert(
+        &mut self,
+        alerts: impl IntoIterator<Item = Alert>,
+        listen: &mut impl FnMut(&Numbered),
+    ) {
+        for alert in alerts {
+            self.seen.alerts += 1;
+            self.seen.alert = self.seen.alert.max(Some(alert.severity));
+            listen(&self.number(Event::Alert(alert)));
+        }
     }
 
     /// Numbers an event that did not come out of a sample.
@@ -238,8 +243,8 @@ impl Pipeline {
         listen(&self.number(Event::Verdict(change)));
         let Some((_, last)) = self.seen.span else { return };
         let leak = self.policies.leak.load().value;
-        let alert = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
+        self.alert(alerts, &mut listen);
     }
 
     /// The verdict now.
