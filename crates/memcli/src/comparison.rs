@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn peaks_are_compared_by_what_every_run_has() {
         let of = |pss| {
-            let seen = Seen { pss_of_several: pss, ..Seen::default() };
+            let seen = Seen { processes: Some(4), pss_of_several: pss, ..Seen::default() };
             let peak = Peak::new(&Target::Own, &seen, Some(100 << 20));
             Measured { peak, ..simulated(1, 50.0) }
         };

@@ -19,8 +19,8 @@ use crate::exit::{self, Failure};
 use crate::output::diagnostic;
 use crate::pipeline::Policies;
 
-/// Time between looks at the files of a command that takes no events.
-pub const QUIET_POLL: Duration = Duration::from_secs(5);
+/// Time between looks at the files of a command that takes no events. Each wakes a thread, for as much as a sample costs.
+pub const QUIET_POLL: Duration = Duration::from_secs(10);
 /// The same beside events. They tell of every edit, but for the first file of a directory that was not there; a look costs as
 /// much as a sample of the machine.
 pub const WATCHED_POLL: Duration = Duration::from_secs(30);

@@ -72,16 +72,22 @@ pub struct Seen {
     pub samples: u64,
     /// The first and the last stamp.
     pub span: Option<(Stamp, Stamp)>,
-    /// The last `VmHWM`, or the highest RSS where there is none.
+    /// The highest RSS while it was watched: of the samples, and the last `VmHWM` where that rose since the first of them.
     pub peak_rss: Option<u64>,
+    /// The highest `VmHWM`, which may be from before the watch: the RSS was at no time above it.
+    pub peak_ever: Option<u64>,
     /// The highest RSS of a sample: over a tree, the sum at one time.
     pub sampled_rss: Option<u64>,
     /// The highest footprint of a sample.
     pub footprint: Option<u64>,
-    /// The highest PSS of a sample.
+    /// The highest PSS that was measured.
     pub pss: Option<u64>,
-    /// The highest PSS of a sample of several processes.
+    /// The highest RSS while there was one process, `VmHWM` included.
+    pub rss_of_one: Option<u64>,
+    /// The highest PSS that was measured of several processes.
     pub pss_of_several: Option<u64>,
+    /// The highest PSS that was estimated since the last one was measured.
+    pub pss_estimated: Option<u64>,
     /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
     pub watched: Option<u64>,
     /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
@@ -114,6 +120,8 @@ pub struct Pipeline {
     latest: Option<Sample>,
     headroom: Option<u64>,
     seq: u64,
+    /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
+    peak_before: Option<u64>,
 }
 
 /// Which number of a sample is watched for growth.
@@ -173,7 +181,14 @@ impl Pipeline {
             latest: None,
             headroom: None,
             seq: 0,
+            peak_before: None,
         }
+    }
+
+    /// The same for a target that is watched from its birth: no peak of it is from before.
+    #[must_use]
+    pub fn from_birth(self) -> Self {
+        Self { peak_before: Some(0), ..self }
     }
 
     /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
@@ -208,7 +223,12 @@ impl Pipeline {
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
             self.detector.set_limit(limit);
-            if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
+            let lives = self.detector.restarts();
+            let change = self.detector.push(sample.at.monotonic, bytes);
+            if self.detector.restarts() != lives {
+                self.kinds.restarted();
+            }
+            if let Some(change) = change {
                 changed = true;
                 listen(&self.number(Event::Verdict(change)));
             }
@@ -349,19 +369,30 @@ impl Pipeline {
             seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
         }
         // A process that is ending has no memory left: that is no peak.
-        let peak = process.peak.ok().max(seen.sampled_rss).filter(|bytes| *bytes > 0);
-        seen.peak_rss = seen.peak_rss.max(peak);
+        let ever = process.peak.ok().filter(|bytes| *bytes > 0);
+        seen.peak_ever = seen.peak_ever.max(ever);
+        let before = *self.peak_before.get_or_insert(ever.unwrap_or_default());
+        let risen = ever.filter(|bytes| *bytes > before);
+        seen.peak_rss = seen.peak_rss.max(risen).max(seen.sampled_rss.filter(|bytes| *bytes > 0));
         seen.footprint = seen.footprint.max(process.footprint().ok());
-        seen.pss = seen.pss.max(process.pss.ok());
-        if several(sample) {
-            seen.pss_of_several = seen.pss_of_several.max(process.pss.ok());
+        if !several(sample) {
+            seen.rss_of_one = seen.rss_of_one.max(risen).max(process.rss.ok());
         }
         seen.watched = seen.watched.max(self.series.read(sample).ok());
-        if process.pss_age == Ok(Duration::ZERO)
-            && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
-        {
-            let shared = rss.saturating_sub(pss);
-            seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+        if process.pss_age == Ok(Duration::ZERO) {
+            let pss = process.pss.ok();
+            seen.pss = seen.pss.max(pss);
+            if several(sample) {
+                seen.pss_of_several = seen.pss_of_several.max(pss);
+            }
+            seen.pss_estimated = None;
+            if let (Ok(rss), Some(pss)) = (process.rss, pss) {
+                let shared = rss.saturating_sub(pss);
+                seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+            }
+        } else {
+            // It scales with RSS, and so takes what has become shared since for more: nobody saw it.
+            seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
         }
         seen.processes = seen.processes.max(process.processes.ok());
     }

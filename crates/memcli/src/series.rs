@@ -164,8 +164,8 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
     let bound = runs.iter().find_map(|run| run.bound);
     match (&gate.limit, spread) {
         (Quantity::Bytes(_) | Quantity::Growth(_), _) if runs.len() < 2 => gate.clone(),
-        // A peak that a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
-        (Quantity::Bytes(_), spread) if undecided.is_some() => Judged {
+        // What a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
+        (Quantity::Bytes(_) | Quantity::Growth(_), spread) if undecided.is_some() => Judged {
             value: spread.and_then(|spread| gate.limit.like(spread.mean)),
             bound,
             pass: false,
@@ -183,7 +183,8 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
             let fact = matches!(gate.name, "level" | "alert");
             let pass = if fact { failed == 0 } else { failed * 2 <= runs.len() };
             let shown = worst.filter(|_| !pass).unwrap_or(gate);
-            Judged { value: shown.value.clone(), pass, ..gate.clone() }
+            let (value, reason) = (shown.value.clone(), shown.reason.clone().filter(|_| !pass));
+            Judged { value, reason, pass, ..gate.clone() }
         }
     }
 }

@@ -43,18 +43,38 @@ pub fn several(sample: &Sample) -> bool {
     sample.process.processes.is_ok_and(|count| count > 1)
 }
 
-/// The highest of the size, in bytes, with its name. `peak_rss` is the highest RSS that anyone knows of.
+/// The highest of a size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Highest {
+    /// In bytes.
+    pub bytes: u64,
+    /// What it counts.
+    pub measure: &'static str,
+    /// Whether several processes had it at one time: RSS then counts what they share once for each.
+    pub of_several: bool,
+}
+
+/// The highest of the size. `peak_rss` is the highest RSS that anyone knows of.
 #[must_use]
-pub fn highest(
-    watched: &Watched,
-    seen: &Seen,
-    peak_rss: Option<u64>,
-) -> Option<(u64, &'static str)> {
+pub fn highest(watched: &Watched, seen: &Seen, peak_rss: Option<u64>) -> Option<Highest> {
+    let one = |bytes, measure| Highest { bytes, measure, of_several: false };
     match watched {
-        Watched::System => Some((seen.watched?, USED)),
-        Watched::Cgroup(_) => Some((seen.watched?, WORKING_SET)),
-        // A PSS from before the others started says nothing of them.
-        _ => seen.pss_of_several.map(|pss| (pss, PSS)).or(peak_rss.map(|rss| (rss, RSS))),
+        Watched::System => Some(one(seen.watched?, USED)),
+        Watched::Cgroup(_) => Some(one(seen.watched?, WORKING_SET)),
+        _ => {
+            let alone = seen.processes.is_none_or(|processes| processes <= 1);
+            let rss_of_one = if alone { peak_rss } else { seen.rss_of_one };
+            match (seen.pss_of_several, rss_of_one, peak_rss) {
+                // A shell that was there for a moment makes no tree of what it started.
+                (pss, Some(rss), Some(peak))
+                    if pss.is_none_or(|pss| pss < rss) && (rss >= peak || pss.is_some()) =>
+                {
+                    Some(one(rss, RSS))
+                }
+                (Some(bytes), ..) => Some(Highest { bytes, measure: PSS, of_several: true }),
+                (None, _, peak) => Some(Highest { bytes: peak?, measure: RSS, of_several: true }),
+            }
+        }
     }
 }
 
@@ -117,16 +137,24 @@ mod tests {
 
     #[test]
     fn the_highest_size_is_of_the_same_kind() {
+        let highest = |watched, seen: &Seen, rss| {
+            highest(watched, seen, rss).map(|found| (found.bytes, found.measure, found.of_several))
+        };
         let seen = Seen { watched: Some(70), pss: Some(3), ..Seen::default() };
-        assert_eq!(highest(&Watched::System, &seen, None), Some((70, USED)));
-        assert_eq!(
-            highest(&Watched::Cgroup("/app".into()), &seen, Some(5)),
-            Some((70, WORKING_SET))
-        );
-        assert_eq!(highest(&Watched::Own, &seen, Some(5)), Some((5, RSS)));
-        let tree = Seen { pss_of_several: Some(4), ..seen };
-        assert_eq!(highest(&Watched::Own, &tree, Some(5)), Some((4, PSS)));
+        let group = Watched::Cgroup("/app".into());
+        assert_eq!(highest(&Watched::System, &seen, None), Some((70, USED, false)));
+        assert_eq!(highest(&group, &seen, Some(5)), Some((70, WORKING_SET, false)));
+        assert_eq!(highest(&Watched::Own, &seen, Some(5)), Some((5, RSS, false)));
         assert_eq!(highest(&Watched::Own, &seen, None), None, "nothing was read of it");
+        // One of 50 that forks: with the others it is 60, though their sum is 200.
+        let tree = Seen { processes: Some(4), rss_of_one: Some(50), ..seen };
+        let read = Seen { pss_of_several: Some(60), ..tree };
+        assert_eq!(highest(&Watched::Own, &read, Some(200)), Some((60, PSS, true)));
+        assert_eq!(highest(&Watched::Own, &tree, Some(200)), Some((200, RSS, true)));
+        // A shell of 5 that starts it, and is gone when it is large.
+        let started = Seen { pss_of_several: Some(7), ..tree };
+        assert_eq!(highest(&Watched::Own, &started, Some(50)), Some((50, RSS, false)));
+        assert_eq!(highest(&Watched::Own, &tree, Some(50)), Some((50, RSS, false)));
     }
 
     #[test]

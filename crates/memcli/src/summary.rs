@@ -114,6 +114,8 @@ pub struct Peak {
     pub size_bytes: Option<u64>,
     /// What that size is: `PSS`, `RSS`, `working set` or `used`.
     pub size_measure: Option<&'static str>,
+    /// Whether several processes had it at one time: RSS then counts what they share once for each.
+    pub size_of_several: bool,
     /// Resident bytes.
     pub rss_bytes: Option<u64>,
     /// Whether the kernel kept this peak up to the end. If not it was at least this.
@@ -122,7 +124,7 @@ pub struct Peak {
     pub rss_at_most_bytes: Option<u64>,
     /// RSS + swap, the highest of the samples.
     pub footprint_bytes: Option<u64>,
-    /// Proportional share, the highest of the samples: measured, or estimated since.
+    /// Proportional share, the highest that was measured.
     pub pss_bytes: Option<u64>,
 }
 
@@ -132,8 +134,9 @@ impl Peak {
     pub fn new(watched: &Target, seen: &Seen, rss_bytes: Option<u64>) -> Self {
         let size = size::highest(watched, seen, rss_bytes);
         Self {
-            size_bytes: size.map(|(bytes, _)| bytes),
-            size_measure: size.map(|(_, measure)| measure),
+            size_bytes: size.map(|size| size.bytes),
+            size_measure: size.map(|size| size.measure),
+            size_of_several: size.is_some_and(|size| size.of_several),
             rss_bytes,
             exact: false,
             rss_at_most_bytes: None,

@@ -50,6 +50,11 @@ impl Kinds {
         Self { window, last: f64::NEG_INFINITY, recent: Default::default() }
     }
 
+    /// The process was started (again): what was seen of another life says nothing of this one.
+    pub fn restarted(&mut self) {
+        self.recent = Default::default();
+    }
+
     /// Takes one sample of each kind, in bytes: anon, file, shmem, swap. A kind that could not be read adds nothing.
     pub fn push(&mut self, at: Duration, [anon, file, shmem, swap]: [Option<u64>; 4]) {
         let t = at.as_secs_f64();
@@ -89,6 +94,21 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn after_a_restart_only_the_new_life_counts() {
+        let mut kinds = Kinds::new(Duration::from_secs(3600));
+        for second in 0..600u64 {
+            if second == 500 {
+                kinds.restarted();
+            }
+            let anon = if second < 500 { 1000 * second } else { 100 * (second - 500) };
+            kinds.push(Duration::from_secs(second), [Some(anon), Some(second), None, None]);
+        }
+        let report = kinds.report();
+        assert_eq!(report[0].kind, Kind::Anon);
+        assert!((report[0].bytes_per_second - 100.0).abs() < 1e-6, "{report:?}");
+    }
 
     #[test]
     fn the_kind_that_grows_comes_first_with_its_share() {

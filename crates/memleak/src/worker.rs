@@ -257,7 +257,12 @@ impl Work {
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
         state.parts.push(at, parts);
+        let lives = state.detector.restarts();
         let mut change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
+        if state.detector.restarts() != lives {
+            state.kinds.restarted();
+            state.parts.restarted();
+        }
         let report = state.rules.report();
         // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
         let mut verdict = match &change {

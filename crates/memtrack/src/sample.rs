@@ -84,6 +84,9 @@ pub struct ProcessMemory {
     pub threads: Reading<u64>,
     /// Live processes that these figures cover.
     pub processes: Reading<u64>,
+    /// How long before the sample was read what RSS and its parts do not tell: the peak between two readings, and threads. Above
+    /// 0 only where the source was asked to be [sparing](crate::source::LinuxSource::sparing).
+    pub age: Duration,
 }
 
 impl Default for ProcessMemory {
@@ -109,6 +112,7 @@ impl ProcessMemory {
             major_faults: Err(why),
             threads: Err(why),
             processes: Err(why),
+            age: Duration::ZERO,
         }
     }
 

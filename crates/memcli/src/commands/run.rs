@@ -54,8 +54,8 @@ impl<'a> Start<'a> {
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_with_a_command()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         Ok(Self { command, watching, live, signals, baseline })
     }
 

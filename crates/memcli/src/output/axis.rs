@@ -24,6 +24,19 @@ pub fn labels(values: &[f64]) -> Vec<String> {
     labels
 }
 
+/// A round size as it is, where it takes no more than two digits, else in a smaller unit: `1.25 GiB`, `1424.0 MiB`.
+#[must_use]
+pub fn round(bytes: f64) -> String {
+    let units = UNITS.iter().filter(|(_, power)| bytes >= 2f64.powi(*power));
+    let exact =
+        units.flat_map(|unit| [(unit, 1), (unit, 2)]).find_map(|((name, power), digits)| {
+            let number = bytes / 2f64.powi(*power);
+            let whole = (number * 10f64.powi(digits as i32)).fract() == 0.0;
+            whole.then(|| format!("{number:.digits$} {name}"))
+        });
+    exact.unwrap_or_else(|| Size(bytes.max(0.0) as u64).to_string())
+}
+
 fn label(bytes: f64, digits: usize) -> String {
     let bytes = bytes.max(0.0);
     let unit = UNITS.iter().find(|(_, power)| bytes >= 2f64.powi(*power));
@@ -49,8 +62,15 @@ mod tests {
             labels(&[1.41 * GIB, 1.40 * GIB, 1.39 * GIB]),
             ["1.41 GiB", "1.40 GiB", "1.39 GiB"]
         );
-        assert_eq!(labels(&[1.4142 * GIB, 1.4132 * GIB]), ["1.414 GiB", "1.413 GiB"]);
+        assert_eq!(labels(&[1.4342 * GIB, 1.4332 * GIB]), ["1.434 GiB", "1.433 GiB"]);
         assert_eq!(labels(&[GIB, GIB]), ["1.000 GiB", ""], "never the same twice");
+    }
+
+    #[test]
+    fn a_round_size_is_told_as_it_is() {
+        let mib = 1_048_576.0;
+        assert_eq!([0.0, 512.0, 16.0 * mib].map(round), ["0 B", "512 B", "16.0 MiB"]);
+        assert_eq!([1280.0 * mib, 1424.0 * mib].map(round), ["1.25 GiB", "1424.0 MiB"]);
     }
 
     proptest! {

@@ -20,6 +20,8 @@ pub struct Chart<'a> {
     pub curve: &'a Curve,
     /// The line through it.
     pub fit: Option<Fit>,
+    /// The first and the last time of the axis.
+    pub times: (Duration, Duration),
     /// Characters below the time axis: what happened when.
     pub marks: &'a [(Duration, char)],
     /// Characters across, labels included.
@@ -45,11 +47,10 @@ impl Chart<'_> {
     /// The lines of the chart, each with its end; empty when there is nothing to draw.
     #[must_use]
     pub fn draw(&self) -> String {
-        let (Some((first, last)), Some(low), Some(high)) =
-            (self.curve.span(), self.curve.low(), self.curve.high())
-        else {
+        let (Some(low), Some(high)) = (self.curve.low(), self.curve.high()) else {
             return String::new();
         };
+        let (first, last) = self.times;
         if first == last {
             // A point is no curve.
             return String::new();
@@ -66,7 +67,10 @@ impl Chart<'_> {
         if !self.marks.is_empty() {
             let mut row = vec![' '; columns];
             for (at, mark) in self.marks {
-                row[canvas.column(*at) / 2] = *mark;
+                // What happened at once stands side by side, as far as there is room.
+                let place = canvas.column(*at) / 2;
+                let free = (place..columns).find(|place| row[*place] == ' ').unwrap_or(place);
+                row[free] = *mark;
             }
             let row: String = row.into_iter().collect();
             let _ = writeln!(text, "{:LABEL$} {}", "", row.trim_end());
@@ -211,7 +215,8 @@ mod tests {
     }
 
     fn draw(curve: &Curve, marks: &[(Duration, char)]) -> String {
-        Chart { curve, fit: None, marks, width: 40, height: 4 }.draw()
+        let times = curve.span().unwrap_or_default();
+        Chart { curve, fit: None, times, marks, width: 40, height: 4 }.draw()
     }
 
     #[test]
@@ -240,6 +245,20 @@ mod tests {
         assert!(bottom < (100u64 << 20) as f64 && (100u64 << 20) as f64 * 1.005 < top);
     }
 
+    #[test]
+    fn what_happened_at_once_stands_side_by_side() {
+        let rise = curve((0..=100).map(|n| (n * 100, n << 20)));
+        let at = Duration::from_secs(5);
+        let text = draw(&rise, &[(at, 'a'), (at, 'b'), (Duration::from_secs(10), 'c')]);
+        let row: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(row, ["ab", "c"], "{text}");
+    }
+
+    #[test]
+    fn one_sample_is_no_curve() {
+        assert_eq!(draw(&curve([(5, 1)]), &[]), "");
+    }
+
     proptest! {
         #[test]
         fn any_curve_fits_its_width_and_nothing_panics(
@@ -249,11 +268,12 @@ mod tests {
             let mut points = points;
             points.sort_unstable();
             let curve = curve(points);
-            let to = curve.span().map_or(Duration::ZERO, |(_, last)| last);
+            let times = curve.span().unwrap_or_default();
+            let to = times.1;
             let line = (0.0, slope);
             let fit = Some(Fit { from: Duration::ZERO, to, line, low: line, high: line });
             let marks = [(Duration::from_secs(3), 'x'), (Duration::MAX, 'y')];
-            let text = Chart { curve: &curve, fit, marks: &marks, width, height }.draw();
+            let text = Chart { curve: &curve, fit, times, marks: &marks, width, height }.draw();
             prop_assert!(text.lines().all(|line| line.chars().count() <= width.max(LEAST_WIDTH)));
         }
     }

@@ -1,5 +1,7 @@
 //! What the charts of a report show: the size as it is told everywhere, and what the verdict rests on.
 
+use std::time::Duration;
+
 use crate::curve::Curve;
 use crate::fit::Fit;
 use crate::recording::Recording;
@@ -17,6 +19,8 @@ pub struct Drawn<'a> {
     pub beside: Option<(&'static str, &'a Curve)>,
     /// The growth that was fitted to the curve.
     pub fit: Option<Fit>,
+    /// The first and the last time of the axis, the same in every chart of a recording.
+    pub times: (Duration, Duration),
 }
 
 /// The charts of a recording, the first one with its size.
@@ -26,14 +30,20 @@ pub struct Drawn<'a> {
 #[must_use]
 pub fn charts<'a>(run: &Run, recording: &'a Recording) -> Vec<Drawn<'a>> {
     let watched = &recording.watched;
+    let times = recording
+        .pipeline
+        .seen()
+        .span
+        .map_or_else(Default::default, |(first, last)| (first.monotonic, last.monotonic));
     let evidence = Drawn {
         name: recording.pipeline.series(),
         curve: watched,
         beside: None,
         fit: Fit::of(recording),
+        times,
     };
     if run.peak.size_measure == Some(PSS) {
-        let size = Drawn { name: PSS, curve: &recording.pss, beside: None, fit: None };
+        let size = Drawn { name: PSS, curve: &recording.pss, beside: None, fit: None, times };
         let grows = matches!(run.verdict.kind, "growing" | "leak");
         return std::iter::once(size).chain(grows.then_some(evidence)).collect();
     }

@@ -11,7 +11,7 @@ use crate::output::drawn::{Drawn, charts};
 use crate::output::{human, svg};
 use crate::recording::Recording;
 use crate::report::Run;
-use crate::size::PSS;
+use crate::size::{PSS, RSS};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -125,7 +125,7 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
         }
         _ => "too few samples".to_owned(),
     };
-    let (peak, how) = human::peak(&run.peak, run.most_processes, &run.absent);
+    let (peak, how) = human::peak(&run.peak, &run.absent);
     [
         (
             "Verdict",
@@ -313,9 +313,9 @@ fn spreads(out: &mut String, run: &Run, series: &str) {
          <th>50 %</th><th>90 %</th><th>95 %</th><th>99 %</th><th>most</th></tr>\n",
     );
     let p = &run.percentiles;
-    for (name, spread) in
-        [("PSS", p.pss), ("RSS", p.rss), ("RSS + swap", p.footprint), (series, p.watched)]
-    {
+    let (pss, rss) = ((PSS, p.pss), (RSS, p.rss));
+    let [first, second] = if run.peak.size_measure == Some(PSS) { [pss, rss] } else { [rss, pss] };
+    for (name, spread) in [first, second, ("RSS + swap", p.footprint), (series, p.watched)] {
         let Some(Percentiles {
             min_bytes,
             mean_bytes,

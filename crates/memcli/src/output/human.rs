@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use anstyle::{AnsiColor, Style};
 use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
-use memtrack::{Rate, Sample, Size, Span};
+use memtrack::{Absent, Rate, Sample, Size, Span};
 
 use crate::gate::{Bound, Judged, Quantity};
+use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::Places;
@@ -219,7 +220,7 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     if let Some(how) = ended_by_memcli(summary) {
         row("ended", how);
     }
-    row("peak", peak_line(peak(&summary.peak, summary.processes, &summary.absent)));
+    row("peak", peak_line(peak(&summary.peak, &summary.absent)));
     row(
         "growth",
         match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
@@ -377,25 +378,22 @@ fn signal_name(signal: i32) -> String {
     name.into()
 }
 
-/// How high it was: the size that stands for it, and how far that can be trusted. `processes` are the most at one time; `absent`
-/// says what is not known.
-pub(super) fn peak(
-    peak: &Peak,
-    processes: Option<u64>,
-    absent: &BTreeMap<&'static str, String>,
-) -> (String, String) {
-    let absent = |path| absent.get(path).map_or("unknown", String::as_str);
-    let several = processes.is_some_and(|processes| processes > 1);
+/// How high it was: the size that stands for it, and how far that can be trusted. `absent` says what is not known.
+pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (String, String) {
+    let absent = |path, otherwise| absent.get(path).map_or(otherwise, String::as_str);
     let shared = "counts shared pages once for each process";
     let Some((bytes, measure)) = peak.size_bytes.zip(peak.size_measure) else {
         let value = peak
             .rss_at_most_bytes
             .map_or("unknown".into(), |most| format!("at most {} RSS", Size(most)));
-        return (value, absent("peak.size_bytes").to_owned());
+        return (value, absent("peak.size_bytes", "nobody knows why").to_owned());
     };
     let note = match (measure, peak.rss_bytes, peak.rss_at_most_bytes) {
         (PSS, Some(rss), _) => format!("{MISSED}; RSS, {}, {shared}", Size(rss)),
-        (RSS, ..) if several => format!("{shared}: {}", absent("peak.pss_bytes")),
+        (RSS, ..) if peak.size_of_several => {
+            // One that was read before the others started is not theirs.
+            format!("{shared}: {}", absent("peak.pss_bytes", pss_missing(Absent::NotRead)))
+        }
         (RSS, ..) if peak.exact => "exact".to_owned(),
         (RSS, _, Some(most)) => format!("in its samples; at most {} between them", Size(most)),
         _ => MISSED.to_owned(),

@@ -54,11 +54,13 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     let _ = writeln!(text);
     let letters = run.news().take(EVENTS).zip('a'..='z');
     let marks: Vec<_> = letters.clone().map(|(event, c)| (seconds(event.t), c)).collect();
-    for Drawn { name, curve, fit, .. } in charts(run, recording) {
-        let chart = Chart { curve, fit, marks: &marks, width: columns, height: CHART_LINES };
+    for (n, Drawn { name, curve, fit, times, .. }) in charts(run, recording).into_iter().enumerate()
+    {
+        let chart = Chart { curve, fit, times, marks: &marks, width: columns, height: CHART_LINES };
         let drawn = chart.draw();
         if !drawn.is_empty() {
-            let _ = writeln!(text, "  {BOLD}{name}{BOLD:#}");
+            let sum = if n > 0 { ", summed over the processes: what grows" } else { "" };
+            let _ = writeln!(text, "  {BOLD}{name}{BOLD:#}{sum}");
         }
         text.push_str(&drawn);
     }
@@ -123,7 +125,7 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
             end(how, run.command.is_some(), seconds(run.duration_seconds))
         }),
     );
-    row("peak", peak_line(peak(&run.peak, run.most_processes, &run.absent)));
+    row("peak", peak_line(peak(&run.peak, &run.absent)));
     row(
         "growth",
         match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {

@@ -55,10 +55,8 @@ pub fn limit(recording: &Recording) -> Option<u64> {
 #[must_use]
 pub fn chart(run: &Run, recording: &Recording, drawn: &Drawn<'_>, name: &str) -> String {
     let curve = drawn.curve;
-    let (Some((first, last)), Some(low), Some(high)) = (curve.span(), curve.low(), curve.high())
-    else {
-        return String::new();
-    };
+    let (Some(low), Some(high)) = (curve.low(), curve.high()) else { return String::new() };
+    let (first, last) = drawn.times;
     let beside = drawn.beside.map(|(_, beside)| beside);
     let low = low.min(beside.and_then(Curve::low).unwrap_or(low));
     let mut high = high.max(beside.and_then(Curve::high).unwrap_or(high));
@@ -149,13 +147,14 @@ fn bands(svg: &mut String, plot: &Plot, run: &Run, last: Duration) {
 fn axes(svg: &mut String, plot: &Plot) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
     let ticks = size_ticks(plot.sizes);
-    for (bytes, label) in ticks.iter().zip(axis::labels(&ticks)) {
-        let y = plot.y(*bytes);
+    for bytes in ticks {
+        let y = plot.y(bytes);
         let _ = writeln!(
             svg,
-            r#"<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{label}</text>"#,
+            r#"<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
             LEFT - 8.0,
-            y + 4.0
+            y + 4.0,
+            axis::round(bytes)
         );
     }
     for (seconds, text) in time_ticks(plot.times) {

@@ -12,8 +12,11 @@ use crate::text::number;
 const SCAN_INTERVAL: Duration = Duration::from_secs(1);
 /// ... and the longer it takes the less often, so that it stays within 0.03 % of a core.
 const SCAN_SHARE: u32 = 3000;
-/// Even if nothing seems to have been started: some sandboxes show a load average that is made up.
+/// Even if nothing seems to have been started: some sandboxes show a load average that is made up, and some containers that of
+/// the machine around them, whose pids are none of theirs.
 const FORCED_SCAN: Duration = Duration::from_secs(10);
+/// The same where the load average can be believed and the kernel's lists of children leave nobody out.
+const LISTED_SCAN: Duration = Duration::from_secs(60);
 /// When no more than so many pids were given out since the last look, those alone are looked at.
 const MOST_PROBED: u32 = 32;
 
@@ -21,29 +24,39 @@ const MOST_PROBED: u32 = 32;
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     not_before: Option<Instant>,
-    forced: Option<Instant>,
+    /// When everything was looked through last.
+    complete: Option<Instant>,
 }
 
 impl Schedule {
-    pub(super) fn due(&self, now: Instant, something_started: bool) -> bool {
-        let may = self.not_before.is_none_or(|time| now >= time);
-        self.is_forced(now) || something_started && may
+    /// Whether to look when something was started, and otherwise `at_least` so often.
+    pub(super) fn due(&self, now: Instant, something_started: bool, at_least: Duration) -> bool {
+        self.is_forced(now, at_least) || something_started && self.may(now)
     }
 
-    fn is_forced(&self, now: Instant) -> bool {
-        self.forced.is_none_or(|time| now >= time)
+    fn may(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|time| now >= time)
+    }
+
+    fn is_forced(&self, now: Instant, at_least: Duration) -> bool {
+        let complete = self.complete;
+        complete.is_none_or(|last| now.saturating_duration_since(last) >= at_least && self.may(now))
     }
 
     /// A look at everything that took `cost`.
     pub(super) fn done(&mut self, now: Instant, cost: Duration) {
         self.glanced(now, cost);
-        let forced = now.checked_add(FORCED_SCAN);
-        self.forced = forced.max(self.not_before);
+        self.complete = Some(now);
     }
 
     /// A look at some of it.
     fn glanced(&mut self, now: Instant, cost: Duration) {
         self.not_before = now.checked_add(SCAN_INTERVAL.max(cost.saturating_mul(SCAN_SHARE)));
+    }
+
+    /// There is nothing yet that a look could find.
+    fn begin(&mut self, now: Instant) {
+        self.complete = Some(now);
     }
 }
 
@@ -60,6 +73,8 @@ pub(super) struct Census {
     /// The newest pid as of the last scan; unknown too where `proc` counts in other pids than the kernel does for us.
     scanned_to: Option<u32>,
     own_pids: bool,
+    /// The newest pid is that of this machine, as far as one can see.
+    believed: bool,
     started_since_scan: bool,
     schedule: Schedule,
     /// Sorted by parent.
@@ -75,6 +90,7 @@ impl Default for Census {
             newest_before: Err(Absent::NotRead),
             scanned_to: None,
             own_pids: false,
+            believed: false,
             started_since_scan: true,
             schedule: Schedule::default(),
             processes: Vec::new(),
@@ -90,7 +106,15 @@ impl Census {
             self.loadavg = proc.machine_file("loadavg");
         }
         self.own_pids = proc.own_stat().is_ok_and(|own| own.pid == std::process::id());
+        // After the pids have begun anew this is no until they have caught up, and a look more often does no harm.
+        let own = u64::from(std::process::id());
+        self.believed = self.own_pids && self.read_newest().is_ok_and(|newest| newest >= own);
         self.schedule = Schedule::default();
+    }
+
+    /// The tree that joined was started just now: who belongs to it is listed.
+    pub(super) fn joined_at_its_start(&mut self, now: Instant) {
+        self.schedule.begin(now);
     }
 
     pub(super) fn begin(&mut self) {
@@ -119,12 +143,13 @@ impl Census {
     /// Looks through all processes when that is due, and gives the number of the last scan. With `hidden`, some set has
     /// members whose children nobody else lists, and what was started since is looked at soon.
     pub(super) fn scan(&mut self, proc: &Proc, now: Instant, hidden: bool) -> u64 {
-        if self.schedule.due(now, hidden && self.started_since_scan) {
+        let at_least = if hidden || !self.believed { FORCED_SCAN } else { LISTED_SCAN };
+        if self.schedule.due(now, hidden && self.started_since_scan, at_least) {
             let before = Instant::now();
             let newest = self.newest_pid().ok().and_then(|newest| u32::try_from(newest).ok());
             self.processes.clear();
             match self.new_pids(newest) {
-                Some(new) if !self.schedule.is_forced(now) => {
+                Some(new) if !self.schedule.is_forced(now, at_least) => {
                     let new = new.filter_map(|pid| proc.stat(pid).ok());
                     self.processes.extend(new.filter(|stat| !stat.is_thread));
                     self.schedule.glanced(now, before.elapsed());
@@ -156,5 +181,55 @@ impl Census {
         let first = self.processes.partition_point(|stat| stat.parent < parent);
         let child = self.processes.get(first.checked_add(nth)?)?;
         (child.parent == parent).then_some(child.pid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_at_everything_waits_for_its_share_and_no_longer_than_it_must() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut schedule = Schedule::default();
+        assert!(schedule.due(at(0), false, FORCED_SCAN), "nothing was seen yet");
+        schedule.done(at(0), Duration::from_millis(1));
+        assert!(!schedule.due(at(2), true, FORCED_SCAN), "1 ms is 0.03 % of 3 s");
+        assert!(schedule.due(at(3), true, FORCED_SCAN) && !schedule.due(at(3), false, FORCED_SCAN));
+        schedule.glanced(at(3), Duration::ZERO);
+        assert!(
+            !schedule.due(at(9), false, FORCED_SCAN) && schedule.due(at(10), false, FORCED_SCAN)
+        );
+        assert!(
+            !schedule.due(at(59), false, LISTED_SCAN) && schedule.due(at(60), false, LISTED_SCAN)
+        );
+        schedule.done(at(60), Duration::from_secs(1));
+        assert!(!schedule.due(at(3000), true, LISTED_SCAN), "3 s of 10000 s");
+        let mut begun = Schedule::default();
+        begun.begin(at(0));
+        assert!(!begun.due(at(9), false, FORCED_SCAN) && begun.due(at(0), true, FORCED_SCAN));
+    }
+
+    #[test]
+    fn a_load_average_that_is_made_up_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: String| {
+            let path = root.path().join("proc").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let own = u64::from(std::process::id());
+        file("self/stat", format!("{own} (x) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 7 0 0\n"));
+        for (newest, believed) in [(0, false), (own - 1, false), (own, true), (own + 9, true)] {
+            file("loadavg", format!("0.00 0.00 0.00 1/9 {newest}\n"));
+            let mut census = Census::default();
+            census.join(&Proc::open(root.path()).unwrap());
+            assert_eq!(census.believed, believed, "{newest} of {own}");
+        }
+        file("self/stat", "1 (x) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 7 0 0\n".to_owned());
+        let mut census = Census::default();
+        census.join(&Proc::open(root.path()).unwrap());
+        assert_eq!(census.believed, own == 1, "pids of another namespace");
     }
 }

@@ -1,6 +1,9 @@
 //! One process: its identity, its held files, what they said last.
 
+use std::time::Instant;
+
 use crate::held::Held;
+use crate::processes::between::Between;
 use crate::processes::{ProcessId, ProcessName};
 use crate::procfs::{Proc, Stat, read_stat};
 use crate::reading::{Absent, Reading};
@@ -15,6 +18,10 @@ const CHILDREN_BUFFER: usize = 4096;
 /// How much of a process is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
+    /// `statm` as long as it tells that little has changed, and `status` once a second. RSS and what it is made of, and with it
+    /// the footprint, are as of now; the peak between two readings, threads and names may be up to
+    /// [`ProcessMemory::age`] late. What is read once a second or less often is read as with [`Detail::Memory`].
+    Sparing,
     /// `status` alone.
     Memory,
     /// Page faults too, from `stat`.
@@ -33,6 +40,7 @@ pub(crate) struct Member {
     pub(crate) parent: Reading<u32>,
     pub(crate) memory: ProcessMemory,
     status: Option<Held>,
+    between: Between,
     stat: Option<Held>,
     children: Option<Held>,
 }
@@ -60,6 +68,7 @@ impl Member {
             parent: Ok(stat.parent),
             memory: ProcessMemory::default(),
             status: hold.then_some(status),
+            between: Between::default(),
             stat: None,
             children: None,
         })
@@ -71,10 +80,21 @@ impl Member {
     pub(crate) fn read(
         &mut self,
         proc: &Proc,
+        now: Instant,
         detail: Detail,
         hold: bool,
         buffer: &mut [u8],
     ) -> Reading<()> {
+        if detail == Detail::Sparing {
+            if let Some(memory) = self.between.read(now, &self.memory) {
+                self.memory = memory;
+                return Ok(());
+            }
+            if hold {
+                self.stat = None;
+                self.between.open(proc, self.id.pid);
+            }
+        }
         let read = match &self.status {
             Some(status) => status.read(buffer),
             None => self.read_unheld(proc, buffer),
@@ -99,11 +119,13 @@ impl Member {
                 self.memory.processes = Ok(1);
             }
         }
+        self.between.status(now, self.memory.rss);
         if hold && self.status.is_none() {
             self.status =
                 Self::open(proc, self.id.pid, true, |stat| stat.start == self.id.start)?.status;
         }
         if detail == Detail::Faults {
+            self.between = Between::default();
             self.read_faults(proc, hold);
         }
         Ok(())
@@ -189,12 +211,14 @@ impl Member {
 
     /// How many descriptors it holds.
     pub(crate) fn descriptors(&self) -> usize {
-        [&self.status, &self.stat, &self.children].into_iter().flatten().count()
+        let files = [&self.status, &self.stat, &self.children];
+        files.into_iter().flatten().count() + usize::from(self.between.holds())
     }
 
     /// Gives up its descriptors; reading goes on without.
     pub(crate) fn release(&mut self) {
         (self.status, self.stat, self.children) = (None, None, None);
+        self.between = Between::default();
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cgroup::Hierarchy;
 use crate::held::{Held, slurp};
@@ -44,7 +44,9 @@ impl Descendants {
     }
 
     /// Takes in whoever becomes a child of the first thread of this process, but for `strangers`.
-    pub(super) fn adopt(&mut self, proc: &Proc, strangers: &[u32]) {
+    pub(super) fn adopt(&mut self, table: &mut Table, strangers: &[u32]) {
+        table.census.joined_at_its_start(Instant::now());
+        let proc = &table.proc;
         self.adopted = proc.own_stat().ok().and_then(|own| {
             let children = open_children(proc, own.pid).ok()?;
             Some(Adopted { own: own.pid, children, strangers: strangers.to_vec() })
@@ -147,7 +149,7 @@ impl CgroupMembers {
     }
 
     pub(super) fn find(&mut self, members: &mut Vec<Member>, table: &mut Table, now: Instant) {
-        if !self.schedule.due(now, true) {
+        if !self.schedule.due(now, true, Duration::MAX) {
             return;
         }
         let before = Instant::now();

@@ -1,6 +1,8 @@
 //! Which process is which, and the set of processes that a target is made of.
 
 #[cfg(target_os = "linux")]
+mod between;
+#[cfg(target_os = "linux")]
 mod census;
 #[cfg(target_os = "linux")]
 mod files;

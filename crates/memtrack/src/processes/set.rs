@@ -105,9 +105,9 @@ impl Set {
     }
 
     /// Adds to a tree what this process is given of it; see [`Descendants::adopt`].
-    pub(crate) fn adopt(&mut self, table: &Table, strangers: &[u32]) {
+    pub(crate) fn adopt(&mut self, table: &mut Table, strangers: &[u32]) {
         if let Finder::Tree(descendants) = &mut self.finder {
-            descendants.adopt(&table.proc, strangers);
+            descendants.adopt(table, strangers);
         }
     }
 
@@ -124,7 +124,7 @@ impl Set {
         now: Instant,
         detail: Detail,
     ) -> Result<ProcessMemory, SourceError> {
-        self.read_members(table, detail);
+        self.read_members(table, now, detail);
         let known = self.members.len();
         match &mut self.finder {
             Finder::Fixed => {}
@@ -134,7 +134,7 @@ impl Set {
         if matches!(self.finder, Finder::Fixed | Finder::Tree(_)) && self.members.is_empty() {
             return Err(SourceError::Ended);
         }
-        self.read_new(table, known, detail);
+        self.read_new(table, now, known, detail);
         Ok(self.sum())
     }
 
@@ -154,7 +154,7 @@ impl Set {
         self.members.iter_mut().map(|member| (member.id, &mut member.memory))
     }
 
-    fn read_members(&mut self, table: &mut Table, detail: Detail) {
+    fn read_members(&mut self, table: &mut Table, now: Instant, detail: Detail) {
         let ended = &mut self.ended_faults;
         self.members.retain_mut(|member| {
             let hold = table.may_hold();
@@ -162,7 +162,7 @@ impl Set {
                 member.release();
             }
             let (minor, major) = (member.memory.minor_faults, member.memory.major_faults);
-            if member.read(&table.proc, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
+            if member.read(&table.proc, now, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
                 ended.0 = ended.0.saturating_add(minor.unwrap_or(0));
                 ended.1 = ended.1.saturating_add(major.unwrap_or(0));
                 return false;
@@ -175,11 +175,11 @@ impl Set {
     }
 
     /// Members found on this tick are read on this tick.
-    fn read_new(&mut self, table: &mut Table, known: usize, detail: Detail) {
+    fn read_new(&mut self, table: &mut Table, now: Instant, known: usize, detail: Detail) {
         let mut index = known.min(self.members.len());
         while let Some(member) = self.members.get_mut(index) {
             let hold = table.may_hold();
-            if member.read(&table.proc, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
+            if member.read(&table.proc, now, detail, hold, &mut table.buffer) == Err(Absent::Gone) {
                 self.members.remove(index);
             } else {
                 index += 1;
@@ -204,6 +204,7 @@ impl Set {
                 *total = combine(*total, part, u64::saturating_add);
             }
             sum.peak = combine(sum.peak, memory.peak, u64::max);
+            sum.age = sum.age.max(memory.age);
         }
         if self.members.is_empty() {
             // A cgroup without processes: nothing is used, and that is known.

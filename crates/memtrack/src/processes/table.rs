@@ -10,7 +10,7 @@ use crate::processes::files::{Member, STATUS_BUFFER};
 use crate::procfs::{Proc, Stat};
 use crate::reading::{Absent, Reading};
 
-/// A member holds up to three descriptors: `status`, `stat`, `children`.
+/// A member holds up to three descriptors: `status`, `stat` or `statm`, `children`.
 pub(super) const DESCRIPTORS_EACH: usize = 3;
 /// Beyond this many descriptors, holding one more saves little against what it takes from the program around us.
 const MAX_DESCRIPTORS: usize = 4096;

@@ -26,10 +26,13 @@ pub const PSS_INTERVAL: Duration = Duration::from_secs(1);
 /// A reading that is predicted to take longer than this is not made.
 pub const PSS_LONGEST: Duration = Duration::from_millis(100);
 
-/// While the same processes have about the same RSS, PSS is measured again only after this time.
+/// While the same processes have about the same RSS, but for anonymous memory that came to it, PSS is measured again only after
+/// this time.
 pub const PSS_STANDS: Duration = Duration::from_secs(5);
 /// About the same: within this share of what it was.
 const SAME_SHARE: u64 = 32;
+/// No more than this share of it may have come to it. Nobody else maps new anonymous pages, so that they are counted as they are.
+const GROWN_SHARE: u64 = 4;
 
 /// When this share of the RSS belongs to processes that have come or gone since the measurement, the rest of it is no
 /// measure either: what they share is divided among others now.
@@ -64,8 +67,8 @@ pub(crate) struct Pss {
     /// Each process as measured last, in order; empty before.
     measured: Vec<Part>,
     measured_at: Reading<Duration>,
-    /// The RSS of the whole when that was asked for, as `status` had it.
-    measured_rss: u64,
+    /// RSS and anon of the whole when that was asked for, as `status` had them.
+    measured_size: (u64, Reading<u64>),
     spare: Vec<Part>,
     mappings: MappingReadings,
 }
@@ -87,7 +90,7 @@ impl Pss {
             target: None,
             measured: Vec::new(),
             measured_at: Err(Absent::NotRead),
-            measured_rss: 0,
+            measured_size: (0, Err(Absent::NotRead)),
             spare: Vec::new(),
             mappings: MappingReadings::default(),
         }
@@ -118,13 +121,13 @@ impl Pss {
     }
 
     /// Takes the answer that has come, and asks for a reading when one is affordable: of the mappings when somebody
-    /// wants them, else of PSS if `always`. `rss` is that of all `ids`.
+    /// wants them, else of PSS if `always`. `sum` is over all `ids`.
     pub(crate) fn tick(
         &mut self,
         root: &Path,
         now: Duration,
         account: &mut Account,
-        rss: Reading<u64>,
+        sum: &ProcessMemory,
         ids: impl Iterator<Item = ProcessId> + Clone,
         always: bool,
     ) -> bool {
@@ -133,14 +136,14 @@ impl Pss {
         if self.asked.is_some() || !always && kind == Kind::Sums {
             return fresh;
         }
-        match rss {
+        match sum.rss {
+            Ok(rss) if kind == Kind::Sums && self.stands(now, rss, sum.anon, ids.clone()) => {}
             Ok(rss) if self.budget.is_too_dear(now, kind, rss) => {
                 self.refuse(kind, Absent::TooDear);
             }
-            Ok(rss) if kind == Kind::Sums && self.stands(now, rss, ids.clone()) => {}
             Ok(rss) => {
                 if let Some(taken) = self.budget.afford(&mut account.credit, now, kind, rss) {
-                    self.measured_rss = rss;
+                    self.measured_size = (rss, sum.anon);
                     self.ask(root, now, account, kind, taken, ids);
                 }
             }
@@ -160,7 +163,7 @@ impl Pss {
         processes: &mut Set,
     ) {
         let ids = processes.rows().map(|row| row.id);
-        let fresh = self.tick(root, now, account, sum.rss, ids, true);
+        let fresh = self.tick(root, now, account, sum, ids, true);
         let age = self.measured_at.map(|at| now.saturating_sub(at));
         let estimate = estimate(&self.measured, fresh, age, processes.memory_mut());
         sum.pss = self.measured_at.and(estimate);
@@ -168,12 +171,21 @@ impl Pss {
     }
 
     /// Whether what was measured last need not be measured again yet: the estimate from it is as good as it was.
-    fn stands(&self, now: Duration, rss: u64, mut ids: impl Iterator<Item = ProcessId>) -> bool {
+    fn stands(
+        &self,
+        now: Duration,
+        rss: u64,
+        anon: Reading<u64>,
+        mut ids: impl Iterator<Item = ProcessId>,
+    ) -> bool {
         let Ok(at) = self.measured_at else { return false };
+        let (rss_then, anon_then) = self.measured_size;
+        let grown = grown(anon, anon_then, rss);
         let measured = |id| self.measured.binary_search_by_key(&id, |part| part.id).is_ok();
         let mut count = 0;
         now.saturating_sub(at) < PSS_STANDS
-            && rss.abs_diff(self.measured_rss) <= self.measured_rss / SAME_SHARE
+            && grown <= rss_then / GROWN_SHARE
+            && (rss - grown).abs_diff(rss_then) <= rss_then / SAME_SHARE
             && ids.all(|id| {
                 count += 1;
                 measured(id)
@@ -237,7 +249,7 @@ impl Pss {
         self.target.get_or_insert_with(|| Arc::clone(&account.targets));
         let mut parts = std::mem::take(&mut self.spare);
         parts.clear();
-        parts.extend(ids.map(|id| Part { id, pss: 0, rss: 0 }));
+        parts.extend(ids.map(Part::unread));
         let request = Request { kind, parts, answer: self.answers.0.clone() };
         let sent = account.worker.as_ref().map(|worker| worker.requests.try_send(request).is_ok());
         if sent == Some(true) {
@@ -248,7 +260,8 @@ impl Pss {
     }
 }
 
-/// Fills in the PSS of each process that was measured, scaled by its RSS since, and gives the sum.
+/// Fills in the PSS of each process that was measured, with the anonymous memory that came to it since and scaled by the rest
+/// of its RSS, and gives the sum.
 ///
 /// Processes that were not measured add their RSS times the share of the others, as long as little depends on it.
 fn estimate<'m>(
@@ -270,7 +283,7 @@ fn estimate<'m>(
             unknown = unknown.saturating_add(now);
             continue;
         };
-        let estimate = if fresh { part.pss } else { scaled(part.pss, now, part.rss) };
+        let estimate = if fresh { part.pss } else { part.now(now, memory.anon) };
         (memory.pss, memory.pss_age) = (Ok(estimate), age);
         pss = pss.saturating_add(estimate);
         rss = rss.saturating_add(now);
@@ -284,10 +297,18 @@ fn estimate<'m>(
     Ok(pss.saturating_add(scaled(unknown, pss, rss)))
 }
 
+/// Anonymous memory that came to a process since it had `then`, of the `rss` that it has now.
+fn grown(now: Reading<u64>, then: Reading<u64>, rss: u64) -> u64 {
+    now.and_then(|now| Ok(now.saturating_sub(then?).min(rss))).unwrap_or(0)
+}
+
 /// `value * by / of`, and `value` itself where `of` says nothing.
 fn scaled(value: u64, by: u64, of: u64) -> u64 {
     if of == 0 {
         return value;
+    }
+    if let Some(product) = value.checked_mul(by) {
+        return product / of;
     }
     u64::try_from(u128::from(value) * u128::from(by) / u128::from(of)).unwrap_or(u64::MAX)
 }
@@ -303,7 +324,8 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn part(pid: u32, pss: u64, rss: u64) -> Part {
-        Part { id: ProcessId { pid, start: 1 }, pss: pss * MIB, rss: rss * MIB }
+        let anon = Err(Absent::Unsupported);
+        Part { id: ProcessId { pid, start: 1 }, pss: pss * MIB, rss: rss * MIB, anon }
     }
 
     fn with_rss(rss: u64) -> ProcessMemory {
@@ -327,6 +349,39 @@ mod tests {
         assert_eq!(grown, (Ok(200), vec![Ok(100), Ok(100)]));
         let newcomer = estimated(&measured, &[(1, 100), (2, 100), (3, 20)]);
         assert_eq!(newcomer, (Ok(165), vec![Ok(50), Ok(100), Err(Absent::NotRead)]));
+    }
+
+    #[test]
+    fn new_anonymous_memory_is_all_of_its_process() {
+        let measured = [Part { anon: Ok(20 * MIB), ..part(1, 50, 100) }];
+        let at = |rss, anon| {
+            let mut memory = ProcessMemory { anon: Ok(anon * MIB), ..with_rss(rss) };
+            let id = measured[0].id;
+            estimate(&measured, false, Ok(Duration::ZERO), [(id, &mut memory)].into_iter())
+                .map(|bytes| bytes / MIB)
+        };
+        assert_eq!(at(100, 20), Ok(50));
+        assert_eq!(at(130, 50), Ok(80), "and half of what was there before");
+        assert_eq!(at(140, 40), Ok(80), "20 of its own, 20 of a file like the others");
+        assert_eq!(at(90, 10), Ok(45), "what goes may have been shared");
+        assert_eq!(at(10, 90), Ok(10), "no more than there is");
+    }
+
+    #[test]
+    fn a_measurement_stands_while_nothing_but_new_anonymous_memory_has_come() {
+        let mut pss = Pss::new(Duration::ZERO);
+        pss.measured = vec![part(1, 50, 320)];
+        (pss.measured_at, pss.measured_size) = (Ok(Duration::ZERO), (320 * MIB, Ok(100 * MIB)));
+        let stands = |seconds, rss: u64, anon: u64, pid| {
+            let ids = [ProcessId { pid, start: 1 }].into_iter();
+            pss.stands(Duration::from_secs(seconds), rss * MIB, Ok(anon * MIB), ids)
+        };
+        assert!(stands(4, 320, 100, 1) && stands(4, 330, 100, 1) && stands(4, 400, 180, 1));
+        assert!(!stands(5, 320, 100, 1), "it is old");
+        assert!(!stands(4, 331, 100, 1), "something that others may map");
+        assert!(!stands(4, 401, 181, 1), "a quarter");
+        assert!(!stands(4, 309, 89, 1), "it has shrunk");
+        assert!(!stands(4, 320, 100, 2), "another process");
     }
 
     #[test]
@@ -401,15 +456,17 @@ mod tests {
         fn an_estimate_is_within_what_is_resident_and_no_figures_panic(
             measured in prop::collection::vec((testing::bytes(), testing::bytes()), 0..6),
             now in prop::collection::vec(testing::reading(testing::bytes()), 0..6),
+            anon in prop::array::uniform6(testing::reading(testing::bytes())),
+            anon_now in testing::reading(testing::bytes()),
         ) {
             let id = |n: usize| ProcessId { pid: n as u32, start: 1 };
             let parts: Vec<_> = measured
                 .iter()
                 .enumerate()
-                .map(|(n, (a, b))| Part { id: id(n), pss: *a.min(b), rss: *a.max(b) })
+                .map(|(n, (a, b))| Part { id: id(n), pss: *a.min(b), rss: *a.max(b), anon: anon[n] })
                 .collect();
             let mut memory: Vec<_> =
-                now.iter().map(|rss| ProcessMemory { rss: *rss, ..ProcessMemory::default() }).collect();
+                now.iter().map(|rss| ProcessMemory { rss: *rss, anon: anon_now, ..ProcessMemory::default() }).collect();
             let ids = (0..memory.len()).map(id);
             let sum = estimate(&parts, false, Ok(Duration::ZERO), ids.zip(memory.iter_mut()));
             let resident = now.iter().fold(0u64, |sum, rss| sum.saturating_add(rss.unwrap_or(0)));

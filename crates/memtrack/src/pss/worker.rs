@@ -8,18 +8,33 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, bounded};
 
 use super::budget::Kind;
+use super::{grown, scaled};
 use crate::mappings::{Mappings, Reader};
 use crate::processes::ProcessId;
 use crate::procfs::Proc;
 use crate::reading::{Absent, Reading};
 use crate::text::Fields;
 
-/// What one process has, both figures from the same read.
+/// What one process has, all figures from the same read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) id: ProcessId,
     pub(super) pss: u64,
     pub(super) rss: u64,
+    /// Of the RSS, what is no page of a file.
+    pub(super) anon: Reading<u64>,
+}
+
+impl Part {
+    pub(super) fn unread(id: ProcessId) -> Self {
+        Self { id, pss: 0, rss: 0, anon: Err(Absent::NotRead) }
+    }
+
+    /// The PSS now, by the RSS and the anon that it has now.
+    pub(super) fn now(&self, rss: u64, anon: Reading<u64>) -> u64 {
+        let grown = grown(anon, self.anon, rss);
+        scaled(self.pss, rss - grown, self.rss).saturating_add(grown)
+    }
 }
 
 /// Requests that wait for the thread at most; those after them are made again on a later tick.
@@ -82,11 +97,16 @@ fn read_parts(proc: &Proc, parts: &mut Vec<Part>, mut tally: Option<&mut Reader>
     parts.retain_mut(|part| {
         let read = match &mut tally {
             _ if outcome.is_err() => return false,
-            Some(reader) => reader.read(proc, part.id).map(|one| (one.pss, one.rss)),
+            Some(reader) => reader.read(proc, part.id).map(|one| Part {
+                id: part.id,
+                pss: one.pss,
+                rss: one.rss,
+                anon: Ok(one.anon),
+            }),
             None => read_rollup(proc, part.id),
         };
         match read {
-            Ok((pss, rss)) => (part.pss, part.rss) = (pss, rss),
+            Ok(read) => *part = read,
             Err(Absent::Gone) => {}
             Err(why) => outcome = Err(why),
         }
@@ -95,8 +115,8 @@ fn read_parts(proc: &Proc, parts: &mut Vec<Part>, mut tally: Option<&mut Reader>
     outcome
 }
 
-/// PSS and RSS of one process. Opened each time: a held one would stay with the old memory across an `exec`.
-fn read_rollup(proc: &Proc, id: ProcessId) -> Reading<(u64, u64)> {
+/// One process. Opened each time: a held one would stay with the old memory across an `exec`.
+fn read_rollup(proc: &Proc, id: ProcessId) -> Reading<Part> {
     let file = proc.file(id.pid, "smaps_rollup")?;
     if proc.stat(id.pid)?.start != id.start {
         return Err(Absent::Gone);
@@ -107,6 +127,6 @@ fn read_rollup(proc: &Proc, id: ProcessId) -> Reading<(u64, u64)> {
         return Err(Absent::Gone);
     }
     let mut fields = Fields::new(text);
-    let rss = fields.kb(b"Rss:")?;
-    Ok((fields.kb(b"Pss:")?, rss))
+    let (rss, pss) = (fields.kb(b"Rss:")?, fields.kb(b"Pss:")?);
+    Ok(Part { id, pss, rss, anon: fields.kb(b"Anonymous:") })
 }

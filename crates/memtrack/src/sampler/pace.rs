@@ -13,7 +13,7 @@ const LOOKS: u32 = 20;
 /// Growth that is not seen again counts half after this time.
 const HALF_LIFE: Duration = Duration::from_secs(1);
 /// After the kernel reported a stall, sampling goes on this closely ...
-const AFTER_STALL: Duration = Duration::from_millis(100);
+pub(super) const AFTER_STALL: Duration = Duration::from_millis(100);
 /// ... for one window of the report.
 const STALL_WINDOW: Duration = Duration::from_secs(2);
 
@@ -37,7 +37,12 @@ struct Growth(f64);
 
 impl Growth {
     fn see(&mut self, rate: f64, seconds: f64) {
-        self.0 = rate.max(self.0 * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()));
+        if self.0 > 0.0 {
+            let kept = self.0 * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64());
+            self.0 = rate.max(kept);
+        } else {
+            self.0 = rate;
+        }
         // What halves for ever is as good as nothing below a page each second.
         if self.0 < 4096.0 {
             self.0 = 0.0;

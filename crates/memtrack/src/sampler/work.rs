@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvError, never, select};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, TryRecvError, never, select};
 
 use crate::config::{Tier, TrackConfig};
 use crate::error::SourceError;
 use crate::sample::{Sample, Stamp};
-use crate::sampler::pace::Pace;
+use crate::sampler::pace::{AFTER_STALL, Pace};
 use crate::sampler::plausible::Plausibility;
 #[cfg(feature = "history")]
 use crate::sampler::record;
@@ -119,15 +119,35 @@ impl Driver {
     /// The thread's whole life.
     pub(super) fn work(mut self, stopped: &Receiver<()>) {
         loop {
-            select! {
-                recv(stopped) -> _ => return,
-                recv(self.bell) -> ring => self.on_bell(ring),
-                recv(self.wake) -> ring => self.on_wake(ring),
-                default(self.due_in()) => {}
+            // A stall could not bring a sample much earlier than it comes anyway, and to wait for three is dearer than for one.
+            if self.tick.planned <= AFTER_STALL {
+                if stopped.recv_timeout(self.due_in()) != Err(RecvTimeoutError::Timeout) {
+                    return;
+                }
+                self.answer_bells();
+            } else {
+                select! {
+                    recv(stopped) -> _ => return,
+                    recv(self.bell) -> ring => self.on_bell(ring),
+                    recv(self.wake) -> ring => self.on_wake(ring),
+                    default(self.due_in()) => {}
+                }
             }
             if !self.step() {
                 return;
             }
+        }
+    }
+
+    /// Does what the bells ask for that have rung meanwhile.
+    fn answer_bells(&mut self) {
+        match self.bell.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            ring => self.on_bell(ring.map_err(|_| RecvError)),
+        }
+        match self.wake.try_recv() {
+            Err(TryRecvError::Empty) => {}
+            ring => self.on_wake(ring.map_err(|_| RecvError)),
         }
     }
 

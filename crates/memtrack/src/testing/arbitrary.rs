@@ -68,6 +68,7 @@ pub fn process_memory() -> BoxedStrategy<ProcessMemory> {
                 major_faults,
                 threads,
                 processes,
+                age: Duration::ZERO,
             }
         })
         .boxed()

@@ -37,6 +37,8 @@ pub struct LinuxTarget {
     pss: Pss,
     /// PSS of a single process is read in any tier.
     pub(super) always_pss: bool,
+    /// `status` is read once a second only.
+    pub(super) sparing: bool,
     snapshot: Snapshot,
     /// Counts this target among those of its machine.
     all: Arc<()>,
@@ -59,6 +61,7 @@ impl LinuxTarget {
             unlimited: CgroupMemory::default(),
             pss: Pss::new(machine.clock().stamp().monotonic),
             always_pss: false,
+            sparing: false,
             snapshot: Snapshot::default(),
             all: Arc::clone(&machine.targets),
         })
@@ -95,9 +98,9 @@ impl LinuxTarget {
     }
 
     /// See [`LinuxSource::adopting`](super::LinuxSource::adopting).
-    pub(super) fn adopt(&mut self, machine: &LinuxMachine, strangers: &[u32]) {
+    pub(super) fn adopt(&mut self, machine: &mut LinuxMachine, strangers: &[u32]) {
         if let Some(set) = &mut self.processes {
-            set.adopt(&machine.table, strangers);
+            set.adopt(&mut machine.table, strangers);
         }
     }
 
@@ -153,7 +156,12 @@ impl LinuxTarget {
             return Ok(ProcessMemory::default());
         };
         let development = tier == Tier::Development;
-        let detail = if development { Detail::Faults } else { Detail::Memory };
+        let detail = match self.refreshed {
+            _ if development => Detail::Faults,
+            // Not what a stall asked for.
+            Some(_) if self.sparing => Detail::Sparing,
+            _ => Detail::Memory,
+        };
         let read = set.read(&mut machine.table, Instant::now(), detail);
         if read == Err(SourceError::Ended) {
             self.pss.turn_away(Absent::Gone);
@@ -165,7 +173,7 @@ impl LinuxTarget {
             self.pss.fill(root, now, account, &mut memory, set);
         } else if self.pss.is_busy() {
             let ids = set.rows().map(|row| row.id);
-            self.pss.tick(root, now, account, memory.rss, ids, false);
+            self.pss.tick(root, now, account, &memory, ids, false);
         }
         self.snapshot.replace(set.rows());
         Ok(memory)
