@@ -57,6 +57,7 @@ mod season;
 #[cfg(feature = "serde")]
 mod seconds;
 mod segment;
+mod student;
 mod trend;
 #[doc(hidden)]
 pub mod tuning;
