@@ -200,6 +200,7 @@ impl Pipeline {
         if leak.generation != self.leak_generation {
             self.detector.set_config(&leak.value);
             self.alarms.set_config(&leak.value);
+            self.kinds.set_window(leak.value.window);
             self.leak_generation = leak.generation;
         }
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());

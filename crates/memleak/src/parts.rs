@@ -56,6 +56,11 @@ impl Parts {
         Self { window: window.as_secs_f64(), parts: BTreeMap::new() }
     }
 
+    /// Takes another length of the window, which counts from the next sample on.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window.as_secs_f64();
+    }
+
     /// The process was started (again), or what it held fell as if it was: the slopes begin anew.
     pub fn restarted(&mut self) {
         self.parts.clear();
@@ -110,6 +115,18 @@ pub fn of_components(components: &memtrack::component::Components) -> Vec<(Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edited_window_counts_from_the_next_sample_on() {
+        let mut parts = Parts::new(Duration::from_secs(3600));
+        for second in 0..1200 {
+            if second == 1100 {
+                parts.set_window(Duration::from_secs(60));
+            }
+            parts.push(Duration::from_secs(second), [("cache", 1000 * second.min(1000))]);
+        }
+        assert!(parts.growth().is_empty(), "{:?}", parts.growth());
+    }
 
     #[test]
     fn after_a_restart_only_the_new_life_counts() {

@@ -240,6 +240,8 @@ impl Work {
         let mut state = lock(&self.shared.state);
         state.detector.set_config(&self.config);
         state.rules.set_config(&self.config);
+        state.kinds.set_window(self.config.window);
+        state.parts.set_window(self.config.window);
         drop(state);
         self.shared.generation.store(current.generation, Ordering::Release);
     }
