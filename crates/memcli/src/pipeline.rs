@@ -200,6 +200,7 @@ impl Pipeline {
         if leak.generation != self.leak_generation {
             self.detector.set_config(&leak.value);
             self.alarms.set_config(&leak.value);
+            self.kinds.set_window(leak.value.window);
             self.leak_generation = leak.generation;
         }
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
@@ -223,21 +224,31 @@ impl Pipeline {
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
             self.detector.set_limit(limit);
-            if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
+            let lives = self.detector.restarts();
+            let change = self.detector.push(sample.at.monotonic, bytes);
+            if self.detector.restarts() != lives {
+                self.kinds.restarted();
+            }
+            if let Some(change) = change {
                 changed = true;
                 listen(&self.number(Event::Verdict(change)));
             }
         }
         let (at, rss) = (sample.at.monotonic, sample.process.rss.ok());
-        let alert = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
+        self.alert(alerts, &mut listen);
     }
 
-    fn alert(&mut self, alert: Option<Alert>, listen: &mut impl FnMut(&Numbered)) {
-        let Some(alert) = alert else { return };
-        self.seen.alerts += 1;
-        self.seen.alert = self.seen.alert.max(Some(alert.severity));
-        listen(&self.number(Event::Alert(alert)));
+    fn alert(
+        &mut self,
+        alerts: impl IntoIterator<Item = Alert>,
+        listen: &mut impl FnMut(&Numbered),
+    ) {
+        for alert in alerts {
+            self.seen.alerts += 1;
+            self.seen.alert = self.seen.alert.max(Some(alert.severity));
+            listen(&self.number(Event::Alert(alert)));
+        }
     }
 
     /// Numbers an event that did not come out of a sample.
@@ -253,8 +264,8 @@ impl Pipeline {
         listen(&self.number(Event::Verdict(change)));
         let Some((_, last)) = self.seen.span else { return };
         let leak = self.policies.leak.load().value;
-        let alert = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
+        self.alert(alerts, &mut listen);
     }
 
     /// The verdict now.
