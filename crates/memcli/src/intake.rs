@@ -96,6 +96,11 @@ impl Intake {
         }
     }
 
+    /// Looks closer as the target nears this limit, of which no reading tells.
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.all.set_limit(bytes);
+    }
+
     /// What to wait for before the next [`take`](Intake::take): to be handed to [`arrived`](Intake::arrived).
     #[must_use]
     pub fn samples(&self) -> &Receiver<Update> {

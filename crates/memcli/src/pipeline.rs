@@ -366,7 +366,8 @@ impl Pipeline {
     }
 
     /// The budget, where one is set and the newest sample tells what is used of it.
-    fn budget(&self) -> Option<Limit> {
+    #[must_use]
+    pub fn budget(&self) -> Option<Limit> {
         let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
         let sample = self.latest.as_ref().filter(|_| set)?;
         limit::of_budget(sample, &self.policies.budget.load().value).ok()

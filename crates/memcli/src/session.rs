@@ -514,6 +514,7 @@ impl Blind {
 fn take(intake: &mut Intake, pipeline: &mut Pipeline, listeners: &mut Listeners<'_>) -> bool {
     listeners.recorder.iter_mut().for_each(Recorder::hold);
     let more = intake.take(|update| handle(pipeline, listeners, update));
+    intake.set_limit(pipeline.budget().map(|budget| budget.bytes));
     listeners.recorder.iter_mut().for_each(Recorder::release);
     more
 }
