@@ -404,7 +404,9 @@ impl Pipeline {
             }
             seen.pss_estimated = None;
             if let (Ok(rss), Some(pss)) = (process.rss, pss) {
-                let shared = rss.saturating_sub(pss);
+                // The RSS is of a moment later: what came in between is no shared memory, which is of files and of shmem.
+                let most = process.file.and_then(|file| Ok(file.saturating_add(process.shmem?)));
+                let shared = rss.saturating_sub(pss).min(most.unwrap_or(u64::MAX));
                 seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
             }
         } else {
