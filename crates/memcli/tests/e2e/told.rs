@@ -140,11 +140,15 @@ fn a_trace_that_is_cut_off_is_told_of_by_whoever_plans_with_it() {
 #[test]
 fn a_recorded_alert_is_listed_once() {
     let folder = tempfile::tempdir().unwrap();
-    let path = trace(folder.path());
-    let mut command = memcli(&["top", &path]);
-    let mut terminal = Terminal::start(command.env("MEMCLI_BUDGET__TOTAL", "16MiB"), 120, 45);
-    let screen = terminal.wait("alert", |text| text.contains("alert "));
-    assert_eq!(screen.matches("critical: ").count(), 1, "{screen}");
+    let path = folder.path().join("t.jsonl.gz");
+    let path = path.to_str().unwrap();
+    // A size that it has from the first sample on is told once and then held back.
+    let (name, size) = ("MEMCLI_LEAK__RSS_WARNING", "1MiB");
+    let said = run_with(name, size, &["demo", "steady", "--for", "1s", "-o", path]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let mut terminal = Terminal::start(memcli(&["top", path]).env(name, size), 120, 45);
+    let screen = terminal.wait_whole("alert", |text| text.contains("warning: "));
+    assert_eq!(screen.matches("warning: ").count(), 1, "{screen}");
     terminal.press("q");
     assert_eq!(terminal.end().0.code(), Some(0));
 }
