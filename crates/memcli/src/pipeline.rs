@@ -13,7 +13,7 @@ use mempressure::{
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
-use memtrack::{Reading, Sample, Settings, Stamp};
+use memtrack::{Absent, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
@@ -200,6 +200,7 @@ impl Pipeline {
         if leak.generation != self.leak_generation {
             self.detector.set_config(&leak.value);
             self.alarms.set_config(&leak.value);
+            self.kinds.set_window(leak.value.window);
             self.leak_generation = leak.generation;
         }
         let (pressure, budget) = (self.policies.pressure.load(), self.policies.budget.load());
@@ -223,21 +224,31 @@ impl Pipeline {
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
             self.detector.set_limit(limit);
-            if let Some(change) = self.detector.push(sample.at.monotonic, bytes) {
+            let lives = self.detector.restarts();
+            let change = self.detector.push(sample.at.monotonic, bytes);
+            if self.detector.restarts() != lives {
+                self.kinds.restarted();
+            }
+            if let Some(change) = change {
                 changed = true;
                 listen(&self.number(Event::Verdict(change)));
             }
         }
         let (at, rss) = (sample.at.monotonic, sample.process.rss.ok());
-        let alert = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(at, rss, &self.detector, changed, &leak.value);
+        self.alert(alerts, &mut listen);
     }
 
-    fn alert(&mut self, alert: Option<Alert>, listen: &mut impl FnMut(&Numbered)) {
-        let Some(alert) = alert else { return };
-        self.seen.alerts += 1;
-        self.seen.alert = self.seen.alert.max(Some(alert.severity));
-        listen(&self.number(Event::Alert(alert)));
+    fn alert(
+        &mut self,
+        alerts: impl IntoIterator<Item = Alert>,
+        listen: &mut impl FnMut(&Numbered),
+    ) {
+        for alert in alerts {
+            self.seen.alerts += 1;
+            self.seen.alert = self.seen.alert.max(Some(alert.severity));
+            listen(&self.number(Event::Alert(alert)));
+        }
     }
 
     /// Numbers an event that did not come out of a sample.
@@ -253,8 +264,8 @@ impl Pipeline {
         listen(&self.number(Event::Verdict(change)));
         let Some((_, last)) = self.seen.span else { return };
         let leak = self.policies.leak.load().value;
-        let alert = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
-        self.alert(alert, &mut listen);
+        let alerts = self.alarms.growth(last.monotonic, None, &self.detector, true, &leak);
+        self.alert(alerts, &mut listen);
     }
 
     /// The verdict now.
@@ -273,6 +284,21 @@ impl Pipeline {
     #[must_use]
     pub fn level(&self) -> Level {
         self.machine.status().level
+    }
+
+    /// Whether the level is normal and more than half of the machine, and of the limit around the target, is free.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        let Some(Sample { system, cgroup, .. }) = &self.latest else { return false };
+        let plenty = |free: Reading<u64>, of: Reading<u64>| {
+            free.is_ok_and(|free| of.is_ok_and(|of| free > of / 2))
+        };
+        self.level() == Level::Normal
+            && plenty(system.available, system.total)
+            && match cgroup.limit {
+                Err(Absent::Unlimited | Absent::Unsupported | Absent::NotRead) => true,
+                limit => plenty(cgroup.headroom, limit),
+            }
     }
 
     /// The level now, what decided it, and what each signal says.
@@ -340,7 +366,8 @@ impl Pipeline {
     }
 
     /// The budget, where one is set and the newest sample tells what is used of it.
-    fn budget(&self) -> Option<Limit> {
+    #[must_use]
+    pub fn budget(&self) -> Option<Limit> {
         let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
         let sample = self.latest.as_ref().filter(|_| set)?;
         limit::of_budget(sample, &self.policies.budget.load().value).ok()
@@ -377,7 +404,9 @@ impl Pipeline {
             }
             seen.pss_estimated = None;
             if let (Ok(rss), Some(pss)) = (process.rss, pss) {
-                let shared = rss.saturating_sub(pss);
+                // The RSS is of a moment later: what came in between is no shared memory, which is of files and of shmem.
+                let most = process.file.and_then(|file| Ok(file.saturating_add(process.shmem?)));
+                let shared = rss.saturating_sub(pss).min(most.unwrap_or(u64::MAX));
                 seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
             }
         } else {
@@ -385,5 +414,38 @@ impl Pipeline {
             seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
         }
         seen.processes = seen.processes.max(process.processes.ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plenty_of_memory_is_calm_and_half_of_it_or_less_is_not() {
+        let policies = Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let mut pipeline = Pipeline::new(&Target::System, policies);
+        assert!(!pipeline.is_calm(), "nothing is known");
+        let mut second = 0;
+        let mut calm = |available, limit: Reading<u64>, headroom| {
+            second += 1;
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            (sample.system.total, sample.system.available) = (Ok(100), available);
+            (sample.cgroup.limit, sample.cgroup.headroom) = (limit, headroom);
+            sample.cgroup.usage = limit.and_then(|limit| Ok(limit - headroom?));
+            pipeline.push(&sample, |_| {});
+            pipeline.is_calm()
+        };
+        let unlimited = Err(Absent::Unlimited);
+        assert!(calm(Ok(90), unlimited, unlimited));
+        assert!(calm(Ok(51), Ok(80), Ok(41)));
+        assert!(!calm(Ok(50), unlimited, unlimited));
+        assert!(!calm(Ok(90), Ok(80), Ok(40)));
+        assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
+        assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
     }
 }

@@ -43,88 +43,101 @@ pub struct Alert {
     pub at: Duration,
     /// How bad it is.
     pub severity: Severity,
-    /// What it is about: the worst of what holds, a leak before a rate before a size.
+    /// What it is about.
     pub cause: Cause,
-    /// Alerts held back since the last one that was delivered.
+    /// Alerts on the same cause held back since the last one that was delivered.
     pub suppressed: u64,
 }
 
 /// Decides which alerts go out. Pure: the time comes with the verdict.
 ///
-/// An alert is asked for when something begins to hold, when it becomes worse, and again each time the throttle's
-/// interval has passed while it still holds. Once nothing holds any more the next alert is a new one.
+/// Each cause has its own throttle, so that one that stands never hides another: a leak, a rate, a size. An alert is
+/// asked for when something begins to hold, when it becomes worse, and again each time the throttle's interval has passed
+/// while it still holds. What comes and goes within the interval is held back and counted. Only a leak that became
+/// [`Verdict::Steady`] is over: when it returns it is a new one and is told at once.
 #[derive(Clone, Debug, Default)]
 pub struct Alerts {
-    throttle: Throttle<Severity>,
-    holding: Option<(Severity, Duration)>,
-    interval: Duration,
+    leak: Subject,
+    rate: Subject,
+    rss: Subject,
 }
 
-impl Alerts {
-    /// No alert so far.
-    #[must_use]
-    pub fn new(config: &LeakConfig) -> Self {
-        Self { interval: config.alert_throttle, ..Self::default() }
-    }
+/// One cause: what holds of it, and when it was told last.
+#[derive(Clone, Debug, Default)]
+struct Subject {
+    throttle: Throttle<Severity>,
+    holding: Option<Severity>,
+    told: Duration,
+}
 
-    /// All alerts asked for so far, delivered or held back.
-    #[must_use]
-    pub fn total(&self) -> u64 {
-        self.throttle.total()
-    }
-
-    /// The alert to deliver now, if any.
-    pub fn step(
-        &mut self,
-        at: Duration,
-        verdict: &Verdict,
-        rules: &RuleReport,
-        config: &LeakConfig,
-    ) -> Option<Alert> {
-        self.interval = config.alert_throttle;
-        let Some((severity, cause)) = worst(verdict, rules, config) else {
-            if self.holding.take().is_some() {
-                self.throttle.reset();
-            }
-            return None;
-        };
-        let (was, asked) = self.holding.unzip();
-        let due = asked.is_none_or(|asked| at.saturating_sub(asked) >= self.interval);
-        if was == Some(severity) && !due {
+impl Subject {
+    /// How many were held back before, when one is to go out now.
+    fn step(&mut self, at: Duration, now: Option<Severity>, interval: Duration) -> Option<u64> {
+        let was = std::mem::replace(&mut self.holding, now);
+        let severity = now?;
+        if was == now && at.saturating_sub(self.told) < interval {
             return None;
         }
-        self.holding = Some((severity, at));
-        match self.throttle.ask(severity, at, self.interval) {
+        match self.throttle.ask(severity, at, interval) {
             Pass::Deliver { suppressed } => {
-                Some(Alert { at, severity, cause: cause(), suppressed })
+                self.told = at;
+                Some(suppressed)
             }
             Pass::Hold => None,
         }
     }
 }
 
-/// The worst of what holds; what it is about is only put together when it is told.
-fn worst<'a>(
-    verdict: &'a Verdict,
-    rules: &'a RuleReport,
-    config: &LeakConfig,
-) -> Option<(Severity, Box<dyn FnOnce() -> Cause + 'a>)> {
-    let leak = match verdict {
-        Verdict::Leak { rate, .. } if rate.bytes_per_second >= config.critical_rate => {
-            Some(Severity::Critical)
+impl Alerts {
+    /// No alert so far.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// All alerts asked for so far, delivered or held back.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let [leak, rate, rss] =
+            [&self.leak, &self.rate, &self.rss].map(|subject| subject.throttle.total());
+        leak.saturating_add(rate).saturating_add(rss)
+    }
+
+    /// The alerts to deliver now, at most one for each cause; mostly none.
+    pub fn step(
+        &mut self,
+        at: Duration,
+        verdict: &Verdict,
+        rules: &RuleReport,
+        config: &LeakConfig,
+    ) -> Vec<Alert> {
+        let interval = config.alert_throttle;
+        let leak = of_verdict(verdict, config);
+        if matches!(verdict, Verdict::Steady { .. }) {
+            self.leak.throttle.reset();
         }
-        Verdict::Leak { .. } => Some(Severity::Warning),
-        _ => None,
-    };
-    let severity = leak.max(rules.severity())?;
-    if leak == Some(severity) {
-        let verdict = Box::new(verdict.clone());
-        return Some((severity, Box::new(move || Cause::Leak { verdict })));
+        // The growth of a leak that is told is not told a second time under the name of a rule.
+        let rate = rules.by_rate.filter(|severity| Some(*severity) > leak);
+        let mut out = Vec::new();
+        let mut told = |severity: Option<Severity>, suppressed, cause: &dyn Fn() -> Cause| {
+            if let (Some(severity), Some(suppressed)) = (severity, suppressed) {
+                out.push(Alert { at, severity, cause: cause(), suppressed });
+            }
+        };
+        let cause = || Cause::Leak { verdict: Box::new(verdict.clone()) };
+        told(leak, self.leak.step(at, leak, interval), &cause);
+        let cause = || Cause::Rate { growth: rules.growth.unwrap_or(0.0) };
+        told(rate, self.rate.step(at, rate, interval), &cause);
+        let cause = || Cause::Rss { rss: rules.rss.unwrap_or(0) };
+        told(rules.by_rss, self.rss.step(at, rules.by_rss, interval), &cause);
+        out
     }
-    if rules.by_rate == Some(severity) {
-        return Some((severity, Box::new(|| Cause::Rate { growth: rules.growth.unwrap_or(0.0) })));
-    }
-    Some((severity, Box::new(|| Cause::Rss { rss: rules.rss.unwrap_or(0) })))
+}
+
+fn of_verdict(verdict: &Verdict, config: &LeakConfig) -> Option<Severity> {
+    let Verdict::Leak { rate, .. } = verdict else { return None };
+    let critical = rate.bytes_per_second >= config.critical_rate;
+    Some(if critical { Severity::Critical } else { Severity::Warning })
 }
 
 type Callback = Box<dyn FnMut(&Alert) + Send>;
@@ -216,11 +229,11 @@ mod tests {
     /// The minutes at which alerts went out, with their severities.
     fn run(verdicts: impl Iterator<Item = Verdict>) -> (Vec<(u64, Severity, u64)>, u64) {
         let config = LeakConfig::default();
-        let mut alerts = Alerts::new(&config);
+        let mut alerts = Alerts::new();
         let mut out = Vec::new();
         for (minute, verdict) in (0..).zip(verdicts) {
             let report = RuleReport::default();
-            if let Some(alert) = alerts.step(minutes(minute), &verdict, &report, &config) {
+            for alert in alerts.step(minutes(minute), &verdict, &report, &config) {
                 out.push((minute, alert.severity, alert.suppressed));
             }
         }
@@ -251,20 +264,77 @@ mod tests {
     }
 
     #[test]
-    fn the_rules_alert_on_their_own_and_name_their_cause() {
+    fn a_leak_in_doubt_is_the_same_leak() {
+        let (out, total) =
+            run((0..120).map(|i| if i % 2 == 1 { Verdict::unseen() } else { leak(10.0) }));
+        assert_eq!(out, [(0, Severity::Warning, 0), (60, Severity::Warning, 29)]);
+        assert_eq!(total, 60);
+    }
+
+    #[test]
+    fn a_size_and_a_rate_that_flap_are_told_once_an_hour_and_counted() {
         let config = LeakConfig::default();
-        let mut alerts = Alerts::new(&config);
+        let mut alerts = Alerts::new();
+        let mut out = Vec::new();
+        for minute in 0..180 {
+            let now = (minute % 2 == 0).then_some(Severity::Warning);
+            let report = RuleReport { by_rate: now, by_rss: now, ..RuleReport::default() };
+            let told = alerts.step(minutes(minute), &steady(), &report, &config);
+            out.extend(told.into_iter().map(|alert| (minute, alert.suppressed)));
+        }
+        assert_eq!(out, [(0, 0), (0, 0), (60, 29), (60, 29), (120, 29), (120, 29)]);
+    }
+
+    #[test]
+    fn what_was_held_back_and_stands_is_told_once_the_interval_is_over() {
+        let (out, _) =
+            run((0..100)
+                .map(|i| if (10..30).contains(&i) { Verdict::unseen() } else { leak(10.0) }));
+        assert_eq!(out, [(0, Severity::Warning, 0), (60, Severity::Warning, 1)]);
+    }
+
+    #[test]
+    fn a_size_that_stands_hides_no_leak() {
+        let config = LeakConfig::default();
+        let mut alerts = Alerts::new();
         let report = RuleReport {
             rss: Some(600 << 20),
             by_rss: Some(Severity::Critical),
+            ..RuleReport::default()
+        };
+        let mut out = Vec::new();
+        for minute in 0..60 {
+            let verdict = if minute < 20 { steady() } else { leak(20.0) };
+            for alert in alerts.step(minutes(minute), &verdict, &report, &config) {
+                out.push((minute, alert.severity, matches!(alert.cause, Cause::Leak { .. })));
+            }
+        }
+        assert_eq!(out, [(0, Severity::Critical, false), (20, Severity::Warning, true)]);
+    }
+
+    #[test]
+    fn the_rules_alert_on_their_own_and_name_their_cause() {
+        let config = LeakConfig::default();
+        let mut alerts = Alerts::new();
+        let report = RuleReport {
+            rss: Some(600 << 20),
+            by_rss: Some(Severity::Critical),
+            growth: Some(9.0),
             by_rate: Some(Severity::Warning),
             ..RuleReport::default()
         };
-        let alert = alerts.step(minutes(0), &steady(), &report, &config).unwrap();
+        let told = alerts.step(minutes(0), &steady(), &report, &config);
+        let told: Vec<_> = told.into_iter().map(|alert| (alert.severity, alert.cause)).collect();
         assert_eq!(
-            (alert.severity, alert.cause),
-            (Severity::Critical, Cause::Rss { rss: 600 << 20 })
+            told,
+            [
+                (Severity::Warning, Cause::Rate { growth: 9.0 }),
+                (Severity::Critical, Cause::Rss { rss: 600 << 20 }),
+            ]
         );
+        // A leak at least as bad says the same of the growth, and more.
+        let told = Alerts::new().step(minutes(0), &leak(60.0), &report, &config);
+        assert!(matches!(told[0].cause, Cause::Leak { .. }) && told.len() == 2, "{told:?}");
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub fn save(path: &Path, identity: &Identity, detector: &Detector) -> Result<(),
     let mut beside = name.to_owned();
     beside.push(format!(".{}.new", std::process::id()));
     let beside = path.with_file_name(beside);
+    // What a process of the same pid left when it died here, or what somebody else put here: a link is not followed.
+    let _ = fs::remove_file(&beside);
     let written = write(&beside, &text).and_then(|()| fs::rename(&beside, path));
     written.map_err(|error| {
         // The old file is untouched; a leftover would only be in the way.
@@ -123,7 +125,8 @@ pub fn save(path: &Path, identity: &Identity, detector: &Detector) -> Result<(),
 
 fn write(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    // A file that is there all the same is not ours.
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path)?;

@@ -199,6 +199,12 @@ impl Detector {
         self.state == State::Leak
     }
 
+    /// Times the series fell as a restart does, or the caller said so.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
     /// Whether its parts fit together: what was loaded from a file need not have been saved by a detector.
     #[cfg(feature = "worker")]
     pub(crate) fn is_sound(&self) -> bool {

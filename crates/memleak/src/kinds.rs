@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::filter::Clock;
 use crate::regression::Recent;
 
 /// A kind of memory, as the kernel accounts it to a process.
@@ -37,7 +38,7 @@ pub struct KindGrowth {
 #[derive(Clone, Debug)]
 pub struct Kinds {
     window: Duration,
-    last: f64,
+    clock: Clock,
     recent: [Recent; 4],
 }
 
@@ -47,16 +48,22 @@ impl Kinds {
     /// Follows the last `window`.
     #[must_use]
     pub fn new(window: Duration) -> Self {
-        Self { window, last: f64::NEG_INFINITY, recent: Default::default() }
+        Self { window, clock: Clock::default(), recent: Default::default() }
+    }
+
+    /// Takes another length of the window, which counts from the next sample on.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window;
+    }
+
+    /// The process was started (again): what was seen of another life says nothing of this one.
+    pub fn restarted(&mut self) {
+        self.recent = Default::default();
     }
 
     /// Takes one sample of each kind, in bytes: anon, file, shmem, swap. A kind that could not be read adds nothing.
     pub fn push(&mut self, at: Duration, [anon, file, shmem, swap]: [Option<u64>; 4]) {
-        let t = at.as_secs_f64();
-        if t <= self.last {
-            return;
-        }
-        self.last = t;
+        let Some(t) = self.clock.advance(at.as_secs_f64()) else { return };
         for (recent, bytes) in self.recent.iter_mut().zip([anon, file, shmem, swap]) {
             if let Some(bytes) = bytes {
                 recent.push(t, bytes as f64, self.window.as_secs_f64());
@@ -89,6 +96,34 @@ impl Kinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edited_window_counts_from_the_next_sample_on() {
+        let mut kinds = Kinds::new(Duration::from_secs(3600));
+        for second in 0..1200u64 {
+            if second == 1100 {
+                kinds.set_window(Duration::from_secs(60));
+            }
+            let anon = if second < 1000 { 1000 * second } else { 1_000_000 };
+            kinds.push(Duration::from_secs(second), [Some(anon), None, None, None]);
+        }
+        assert!(kinds.report()[0].bytes_per_second.abs() < 1e-6, "{:?}", kinds.report());
+    }
+
+    #[test]
+    fn after_a_restart_only_the_new_life_counts() {
+        let mut kinds = Kinds::new(Duration::from_secs(3600));
+        for second in 0..600u64 {
+            if second == 500 {
+                kinds.restarted();
+            }
+            let anon = if second < 500 { 1000 * second } else { 100 * (second - 500) };
+            kinds.push(Duration::from_secs(second), [Some(anon), Some(second), None, None]);
+        }
+        let report = kinds.report();
+        assert_eq!(report[0].kind, Kind::Anon);
+        assert!((report[0].bytes_per_second - 100.0).abs() < 1e-6, "{report:?}");
+    }
 
     #[test]
     fn the_kind_that_grows_comes_first_with_its_share() {

@@ -57,6 +57,7 @@ mod season;
 #[cfg(feature = "serde")]
 mod seconds;
 mod segment;
+mod student;
 mod trend;
 #[doc(hidden)]
 pub mod tuning;
@@ -73,7 +74,7 @@ pub use config::LeakConfig;
 pub use detector::Detector;
 pub use kinds::{Kind, KindGrowth, Kinds};
 pub use parts::{PartGrowth, Parts};
-pub use rules::{RuleReport, Rules, Severity};
+pub use rules::{RuleReport, Rules, Severity, Waits};
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
 #[cfg(feature = "worker")]
 pub use worker::Worker;

@@ -56,6 +56,16 @@ impl Parts {
         Self { window: window.as_secs_f64(), parts: BTreeMap::new() }
     }
 
+    /// Takes another length of the window, which counts from the next sample on.
+    pub fn set_window(&mut self, window: Duration) {
+        self.window = window.as_secs_f64();
+    }
+
+    /// The process was started (again), or what it held fell as if it was: the slopes begin anew.
+    pub fn restarted(&mut self) {
+        self.parts.clear();
+    }
+
     /// Takes what each part holds, in bytes. A part that is not named any more keeps its last slope until its name comes
     /// again; time that does not advance is passed over.
     pub fn push<N: AsRef<str>>(&mut self, at: Duration, parts: impl IntoIterator<Item = (N, u64)>) {
@@ -105,6 +115,31 @@ pub fn of_components(components: &memtrack::component::Components) -> Vec<(Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_edited_window_counts_from_the_next_sample_on() {
+        let mut parts = Parts::new(Duration::from_secs(3600));
+        for second in 0..1200 {
+            if second == 1100 {
+                parts.set_window(Duration::from_secs(60));
+            }
+            parts.push(Duration::from_secs(second), [("cache", 1000 * second.min(1000))]);
+        }
+        assert!(parts.growth().is_empty(), "{:?}", parts.growth());
+    }
+
+    #[test]
+    fn after_a_restart_only_the_new_life_counts() {
+        let mut parts = Parts::new(Duration::from_secs(60));
+        for second in 0..40 {
+            if second == 20 {
+                parts.restarted();
+            }
+            let bytes = if second < 20 { 1000 * second } else { second };
+            parts.push(Duration::from_secs(second), [("cache", bytes)]);
+        }
+        assert!((parts.growth()[0].bytes_per_second - 1.0).abs() < 1e-6, "{parts:?}");
+    }
 
     #[test]
     fn memory_is_bounded_however_many_names_come() {

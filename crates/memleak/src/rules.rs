@@ -3,9 +3,11 @@
 //! They are what many services start with, and are reported apart from the verdict: they cannot tell a leak from a
 //! warm-up and do not try.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::config::LeakConfig;
+use crate::filter::Clock;
 use crate::regression::Recent;
 
 /// Samples that the median baseline is taken from; beyond that every other one is dropped.
@@ -21,12 +23,38 @@ const ERRORS: f64 = 3.0;
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Severity {
-    /// Worth knowing.
+    /// Worth knowing. Nothing in this crate is told at this severity; growth that is not confirmed asks for no alert.
     Info,
     /// Worth a look.
     Warning,
     /// Worth waking somebody.
     Critical,
+}
+
+/// Why the rules say nothing of growth. Displays as a fragment: "the baseline does not stand yet".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Waits {
+    /// Too few samples, or over too short a time, for the median at the start.
+    Baseline,
+    /// Fewer samples so far than `leak.min_samples`.
+    Samples,
+    /// The whole window holds fewer samples than `leak.min_samples`: at this interval the rule never speaks.
+    Window,
+}
+
+impl fmt::Display for Waits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Waits::Baseline => "the baseline does not stand yet",
+            Waits::Samples => "fewer samples than `leak.min_samples`",
+            Waits::Window => {
+                "at this interval `leak.window` never holds `leak.min_samples` samples"
+            }
+        })
+    }
 }
 
 /// What the rules say now.
@@ -39,6 +67,8 @@ pub struct RuleReport {
     /// Least-squares growth over the recent window, in bytes per second; `None` until there are samples enough and the
     /// baseline stands.
     pub growth: Option<f64>,
+    /// Why there is no growth, when there is none.
+    pub waits: Option<Waits>,
     /// Samples in the recent window.
     pub samples: u64,
     /// What the growth earns, if anything.
@@ -62,6 +92,7 @@ impl RuleReport {
 pub struct Rules {
     config: LeakConfig,
     recent: Recent,
+    clock: Clock,
     first: Option<f64>,
     last: f64,
     early: Vec<f64>,
@@ -79,6 +110,7 @@ impl Rules {
         Self {
             config: config.clone(),
             recent: Recent::default(),
+            clock: Clock::default(),
             first: None,
             last: f64::NEG_INFINITY,
             early: Vec::new(),
@@ -99,13 +131,14 @@ impl Rules {
         *self = Self::new(&self.config.clone());
     }
 
-    /// Takes one sample. One that is not later than the last adds its size but no growth.
+    /// Takes one sample. A second one at the same time adds its size but no growth; after a step back of the clock one
+    /// ordinary interval has passed.
     pub fn push(&mut self, at: Duration, bytes: u64) {
-        let (t, y) = (at.as_secs_f64(), bytes as f64);
+        let y = bytes as f64;
         self.newest = Some(bytes);
-        if t <= self.last {
+        let Some(t) = self.clock.advance(at.as_secs_f64()).filter(|t| *t > self.last) else {
             return;
-        }
+        };
         self.last = t;
         let first = *self.first.get_or_insert(t);
         self.learn(t - first, y);
@@ -139,19 +172,29 @@ impl Rules {
     pub fn report(&self) -> RuleReport {
         let sums = self.recent.sums();
         let samples = sums.map_or(0, |sums| sums.n as u64);
-        let ready = self.baseline.is_some() && samples >= u64::from(self.config.min_samples);
-        let growth = sums.filter(|_| ready).and_then(|sums| sums.slope());
+        let waits = self.waits(samples);
+        let growth = sums.filter(|_| waits.is_none()).and_then(|sums| sums.slope());
         let by_rate = growth
             .filter(|(slope, error)| *slope >= ERRORS * error)
             .and_then(|(slope, _)| self.by_rate(slope));
         RuleReport {
             baseline: self.baseline.map(|bytes| bytes as u64),
             growth: growth.map(|(slope, _)| slope),
+            waits,
             samples,
             by_rate,
             rss: self.newest,
             by_rss: self.newest.and_then(|bytes| self.by_rss(bytes)),
         }
+    }
+
+    fn waits(&self, samples: u64) -> Option<Waits> {
+        let lasted = self.first.map_or(0.0, |first| self.last - first);
+        if samples < u64::from(self.config.min_samples) {
+            let whole = lasted > self.config.window.as_secs_f64();
+            return Some(if whole { Waits::Window } else { Waits::Samples });
+        }
+        self.baseline.is_none().then_some(Waits::Baseline)
     }
 
     fn by_rate(&self, slope: f64) -> Option<Severity> {
@@ -218,6 +261,35 @@ mod tests {
         rules.push(Duration::from_secs(300), 300 << 20);
         assert_eq!(rules.report().baseline, Some(100 << 20));
         assert!(rules.report().growth.is_some());
+    }
+
+    #[test]
+    fn a_rule_that_can_never_speak_says_so() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        assert_eq!(rules.report().waits, Some(Waits::Samples));
+        for i in 0..20u64 {
+            rules.push(Duration::from_secs(600 * i), i << 20);
+        }
+        assert_eq!((rules.report().growth, rules.report().waits), (None, Some(Waits::Window)));
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..20u64 {
+            rules.push(Duration::from_secs(i), i << 20);
+        }
+        assert_eq!(rules.report().waits, Some(Waits::Baseline));
+        assert_eq!(hour(0.0).waits, None);
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_stops_no_rule() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..1440u64 {
+            let at = if i < 720 { 100_000 + 5 * i } else { 5 * i };
+            rules.push(Duration::from_secs(at), (200 << 20) + i * 200_000);
+        }
+        // 40 000 bytes a second, through the step.
+        let growth = rules.report().growth.unwrap();
+        assert!((growth / 40_000.0 - 1.0).abs() < 0.01, "{growth}");
+        assert!(rules.report().samples <= 730, "{:?}", rules.report());
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Worker {
         let (stop, stopped) = bounded(0);
         let work = Work {
             shared: Arc::clone(&shared),
-            alerts: Alerts::new(config),
+            alerts: Alerts::new(),
             config: current.value,
             settings,
             outlets,
@@ -240,6 +240,8 @@ impl Work {
         let mut state = lock(&self.shared.state);
         state.detector.set_config(&self.config);
         state.rules.set_config(&self.config);
+        state.kinds.set_window(self.config.window);
+        state.parts.set_window(self.config.window);
         drop(state);
         self.shared.generation.store(current.generation, Ordering::Release);
     }
@@ -257,11 +259,19 @@ impl Work {
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
         state.parts.push(at, parts);
+        let lives = state.detector.restarts();
         let mut change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
+        if state.detector.restarts() != lives {
+            state.kinds.restarted();
+            state.parts.restarted();
+        }
         let report = state.rules.report();
         // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
-        let mut verdict =
-            if state.detector.leaks() { state.detector.verdict() } else { Verdict::unseen() };
+        let mut verdict = match &change {
+            Some(change) => change.to.clone(),
+            None if state.detector.leaks() => state.detector.verdict(),
+            None => Verdict::unseen(),
+        };
         if change.is_some() || state.detector.leaks() {
             let parts = state.parts.growth();
             if let Some(change) = &mut change {
@@ -269,12 +279,14 @@ impl Work {
             }
             verdict.name_parts(parts);
         }
-        let alert = self.alerts.step(at, &verdict, &report, &self.config);
+        let alerts = self.alerts.step(at, &verdict, &report, &self.config);
         state.alerts = self.alerts.total();
         // A callback may ask for the status.
         drop(state);
-        if let Some(alert) = alert {
-            self.outlets.deliver(&alert);
+        for alert in &alerts {
+            self.outlets.deliver(alert);
+        }
+        if !alerts.is_empty() {
             lock(&self.shared.state).lost_alerts = self.outlets.lost();
         }
         if let Some(change) = change {

@@ -48,6 +48,27 @@ fn what_was_learnt_survives_and_a_restart_is_no_leak() {
 
 #[test]
 #[cfg(unix)]
+fn what_lies_in_the_way_is_neither_followed_nor_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = at(&folder);
+    let beside = folder.path().join(format!("baseline.json.{}.new", std::process::id()));
+    let other = folder.path().join("other");
+    fs::write(&other, "not ours").unwrap();
+    std::os::unix::fs::symlink(&other, &beside).unwrap();
+    save(&path, &identity(), &learnt()).unwrap();
+    assert_eq!(fs::read_to_string(&other).unwrap(), "not ours");
+    // What a process of the same pid left behind when it was killed, readable by all.
+    fs::write(&beside, "half").unwrap();
+    fs::set_permissions(&beside, fs::Permissions::from_mode(0o644)).unwrap();
+    save(&path, &identity(), &learnt()).unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(load(&path, &identity()).is_ok());
+}
+
+#[test]
+#[cfg(unix)]
 fn only_the_owner_may_read_it_and_nothing_else_is_left_behind() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

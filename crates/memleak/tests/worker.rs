@@ -105,6 +105,29 @@ fn a_leak_is_found_told_once_and_named() {
 }
 
 #[test]
+fn the_kind_that_grows_is_that_of_the_present_life() {
+    // Three hours of growing private memory, a restart, and 40 minutes more; mapped files grow a little all the time.
+    let mut samples = samples(220, 60.0);
+    for (i, sample) in (0u64..).zip(&mut samples) {
+        let grown = (i % 180) << 20;
+        sample.process.anon = Ok((100 << 20) + grown);
+        sample.process.file = Ok((50 << 20) + 6000 * i);
+        sample.process.rss = Ok((150 << 20) + grown + 6000 * i);
+    }
+    let mut sampler = sampler(samples);
+    let config = LeakConfig::default();
+    let (settings, detector) = (Settings::fixed(config.clone()), Detector::new(&config));
+    let worker =
+        Worker::spawn(sampler.all_within(300), settings, detector, Outlets::new()).unwrap();
+    sampler.start().unwrap();
+    assert!(worker.changes().iter().count() > 0);
+    let status = worker.status();
+    assert_eq!(status.verdict.evidence().restarts, 1);
+    assert_eq!(status.kinds[0].kind, memleak::Kind::Anon);
+    assert!(status.kinds[0].share > 0.98, "{:?}", status.kinds);
+}
+
+#[test]
 fn new_settings_are_in_force_once_the_bell_has_rung() {
     let before = LeakConfig { rss_critical: None, rss_warning: None, ..LeakConfig::default() };
     let after = LeakConfig { rss_critical: Some(1), ..before.clone() };

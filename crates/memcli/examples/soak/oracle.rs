@@ -2,60 +2,73 @@
 
 use std::time::Duration;
 
-use memleak::Severity;
+use memleak::{Severity, Verdict};
 
 use crate::world::Settings;
 
-/// One per severity and hour, as `alert_throttle` says by default.
+/// One per cause, severity and hour, as `alert_throttle` says by default.
 const THROTTLE: Duration = Duration::from_secs(3600);
 
-/// Which alerts are due, kept as plain lists of what was asked and told in this episode.
+/// Which alerts are due.
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
-    asked: Vec<(Duration, Severity)>,
-    told: Vec<(Duration, Severity)>,
+    leak: Cause,
+    rss: Cause,
     /// All that was ever told.
     pub(crate) total: u64,
+}
+
+/// One cause, kept as a plain list of what was told in this episode.
+#[derive(Debug, Default)]
+struct Cause {
+    held: Option<Severity>,
+    told: Vec<(Duration, Severity)>,
 }
 
 impl Oracle {
     /// Begins anew: what comes next is new, whatever was told before.
     pub(crate) fn forget(&mut self) {
-        self.asked.clear();
-        self.told.clear();
+        (self.leak, self.rss) = Default::default();
     }
 
-    /// Whether an alert of which severity is due at `at`.
+    /// The causes and severities of the alerts that are due at `at`.
     pub(crate) fn due(
         &mut self,
         at: Duration,
         rss: u64,
-        leak: bool,
+        verdict: &Verdict,
         settings: Settings,
-    ) -> Option<Severity> {
-        let severity = if rss >= settings.rss_critical {
-            Severity::Critical
-        } else if rss >= settings.rss_warning || leak {
-            Severity::Warning
+    ) -> Vec<(&'static str, Severity)> {
+        if matches!(verdict, Verdict::Steady { .. }) {
+            self.leak.told.clear();
+        }
+        let leak = verdict.is_leak().then_some(Severity::Warning);
+        let rss = if rss >= settings.rss_critical {
+            Some(Severity::Critical)
         } else {
-            self.forget();
-            return None;
+            (rss >= settings.rss_warning).then_some(Severity::Warning)
         };
-        let standing = self
-            .asked
-            .last()
-            .is_some_and(|(asked, was)| *was == severity && at - *asked < THROTTLE);
-        if standing {
+        let due = [("leak", self.leak.due(at, leak)), ("rss", self.rss.due(at, rss))];
+        let due: Vec<_> = due.into_iter().filter_map(|(name, due)| Some((name, due?))).collect();
+        self.total += due.len() as u64;
+        due
+    }
+}
+
+impl Cause {
+    fn due(&mut self, at: Duration, now: Option<Severity>) -> Option<Severity> {
+        let was = std::mem::replace(&mut self.held, now);
+        let severity = now?;
+        let recent = |(told, _): &(Duration, Severity)| at - *told < THROTTLE;
+        // What stands is told again an hour after anything was.
+        if was == now && self.told.last().is_some_and(recent) {
             return None;
         }
-        self.asked.push((at, severity));
         let worse = self.told.last().is_none_or(|(_, told)| severity > *told);
-        let recent = self.told.iter().any(|(told, was)| *was == severity && at - *told < THROTTLE);
-        if recent && !worse {
+        if !worse && self.told.iter().filter(|(_, was)| *was == severity).any(recent) {
             return None;
         }
         self.told.push((at, severity));
-        self.total += 1;
         Some(severity)
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
         let sample = world::sample(second);
         let mut written = Ok(());
         let mut found_leak = false;
-        let mut told = None;
+        let mut told = Vec::new();
         pipeline.push(&sample, |numbered| {
             let row = match &numbered.event {
                 Event::Sample(sample) => writer.sample(sample),
@@ -98,7 +98,7 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
                 Event::Level(_) => counts.transitions += 1,
                 Event::Alert(alert) => match &alert.cause {
                     Cause::Level(_) => counts.level_alerts += 1,
-                    _ => told = Some(alert.severity),
+                    cause => told.push((cause.name(), alert.severity)),
                 },
                 Event::Verdict(change) => {
                     found_leak = matches!(change.to, Verdict::Leak { .. });
@@ -110,7 +110,7 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
         counts.samples += 1;
 
         let verdict = pipeline.verdict();
-        let leaks = matches!(verdict, Verdict::Leak { .. });
+
         counts.leaks += u64::from(found_leak);
         counts.false_leaks += u64::from(found_leak && !world::leak_may_be_told(second));
         leak_told |= found_leak;
@@ -121,8 +121,8 @@ pub(crate) fn run(days: u64) -> anyhow::Result<Table> {
         }
 
         let rss = sample.process.rss.unwrap_or(0);
-        let due = oracle.due(sample.at.monotonic, rss, leaks, settings);
-        counts.alerts += u64::from(told.is_some());
+        let due = oracle.due(sample.at.monotonic, rss, &verdict, settings);
+        counts.alerts += told.len() as u64;
         counts.wrong_alerts += u64::from(told != due);
 
         let critical = world::used(second) >= settings.critical;
