@@ -15,9 +15,9 @@ use support::rivals;
 
 /// Series of each process that the rivals see.
 const FOR_RIVALS: u64 = 60;
-/// The first seed of the table. Looked at once, after the last choice of a margin; series from 10 000 and 100 000 on were
+/// The first seed of the table. Looked at once, after the last choice of a margin; series from 10 000, 100 000 and 200 000 on were
 /// looked at before it.
-const FRESH: u64 = 200_000;
+const FRESH: u64 = 400_000;
 
 /// Whether a rival ever raised an alert on a series.
 type Rival = fn(&[(f64, u64)]) -> bool;

@@ -21,10 +21,10 @@ use support::score::{Outcome, Score, watch};
 const EACH: u64 = 8;
 /// Seeds that margins are chosen on,
 const CHOSEN_ON: [u64; 2] = [7000, 7001];
-/// and those that they are judged on. Looked at once, after the last choice; seeds 7000 to 9009 and 20000 to 20009 were
-/// looked at before it.
+/// and those that they are judged on. Looked at once, after the last choice; seeds 7000 to 9009, 20000 to 20009 and 31000 to 31009
+/// were looked at before it.
 const JUDGED_ON: [u64; 10] =
-    [31_000, 31_001, 31_002, 31_003, 31_004, 31_005, 31_006, 31_007, 31_008, 31_009];
+    [41_000, 41_001, 41_002, 41_003, 41_004, 41_005, 41_006, 41_007, 41_008, 41_009];
 
 fn families() -> impl Iterator<Item = &'static str> {
     LEAKING.iter().chain(&CLEAN).copied()

@@ -27,6 +27,12 @@ const REST_GAIN: f64 = 20.0;
 const REST_SHARES: [f64; 3] = [1.0, 0.5, 0.25];
 /// At the end of a run there is no more to wait for: this share of the usual wait is enough.
 const ENDING: f64 = 0.1;
+/// A window longer than a day must score this much against a walk, or more: what remembers for days (pink noise) is looked
+/// at often before it forgets.
+const LONG_WALK: f64 = 3.0;
+/// Growth from cycle to cycle is confirmed once the history holds this many of them: over one comparison and little more,
+/// pink noise shows cycles that grow.
+const CYCLES: f64 = 2.5;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
 /// After this many of them the cycle has shown itself.
@@ -96,15 +102,19 @@ impl Detector {
             && (ending || !self.may_be_a_day(seen.rate, level))
     }
 
-    /// Whether growth in a window is more than a walk shows by chance, and has not just come to rest. Growth of a floor and
-    /// growth from cycle to cycle have their own tests.
+    /// Whether growth in a window is more than a walk shows by chance, and has not just come to rest. Growth of a floor has
+    /// its own test, and growth from cycle to cycle needs cycles enough.
     fn has_direction(&self, hit: &Hit, found: &Growth) -> bool {
-        if found.rising_floor || hit.season.is_some() {
+        if found.rising_floor {
             return true;
         }
+        if let Some((period, _)) = hit.season {
+            return self.history.span() >= CYCLES * period;
+        }
         let Some(window) = self.history.window(hit.from) else { return true };
-        drift_score(&window.low).max(drift_score(&window.level)) >= self.tuning.walk
-            && !self.rests(hit.share)
+        let least =
+            if window.span > DAY { self.tuning.walk.max(LONG_WALK) } else { self.tuning.walk };
+        drift_score(&window.low).max(drift_score(&window.level)) >= least && !self.rests(hit.share)
     }
 
     fn rests(&self, share: f64) -> bool {
@@ -135,7 +145,7 @@ impl Detector {
             return false;
         }
         let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| beats_cycle(&window, DAY) < DAY_GAIN)
+        window.is_some_and(|window| beats_cycle(&window, DAY, DAY_SWING / 2.0 * level) < DAY_GAIN)
     }
 
     /// Seconds until growth that goes on is confirmed.

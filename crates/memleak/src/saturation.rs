@@ -170,18 +170,17 @@ pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
 /// One of many bends fits better than none by chance: so much must be taken from its gain.
 const BEND_COST: f64 = 8.0;
 
+/// Phases that a cycle is tried with: every two degrees.
+const PHASES: u32 = 180;
+
 /// How much better growth without a bound (a power of time, or a line with one bend) describes a window than a sine of
-/// `period` seconds: effective points times the log ratio of the residual sums of squares.
-pub(crate) fn beats_cycle(window: &Window, period: f64) -> f64 {
+/// `period` seconds that rises at most `most` bytes above its middle: effective points times the log ratio of the residual
+/// sums of squares.
+pub(crate) fn beats_cycle(window: &Window, period: f64, most: f64) -> f64 {
     let models = &*MODELS;
     let y = centred(window.level);
     let total = dot(&y, &y);
-    let turn = std::f64::consts::TAU * window.span / period;
-    let sine = unit(centred(curve(|x| (turn * x).sin())));
-    let mut cosine = centred(curve(|x| (turn * x).cos()));
-    remove(&mut cosine, &sine);
-    let cosine = unit(cosine);
-    let cyclic = total - dot(&y, &sine).powi(2) - dot(&y, &cosine).powi(2);
+    let cyclic = beyond_cycle(&y, std::f64::consts::TAU * window.span / period, most);
     let along = |axis: &Curve| dot(&y, axis);
     let mut best = (f64::NEG_INFINITY, y);
     for (_, axis) in &models.unbounded {
@@ -207,12 +206,23 @@ pub(crate) fn beats_cycle(window: &Window, period: f64) -> f64 {
     gain(best).max(gain(bent) - BEND_COST)
 }
 
-/// Takes from `curve` what lies along `axis`, which has unit length.
-fn remove(curve: &mut Curve, axis: &Curve) {
-    let along = dot(curve, axis);
-    for (v, axis) in curve.iter_mut().zip(axis) {
-        *v -= along * axis;
-    }
+/// The residual sum of squares of the sine that fits best to centred points over which it turns by `turn` radians, with an
+/// amplitude of at most `most`.
+///
+/// Without that bound a sine is as free as a parabola, and follows every line for hours.
+fn beyond_cycle(y: &Curve, turn: f64, most: f64) -> f64 {
+    let sine = centred(curve(|x| (turn * x).sin()));
+    let cosine = centred(curve(|x| (turn * x).cos()));
+    let (ss, sc, cc) = (dot(&sine, &sine), dot(&sine, &cosine), dot(&cosine, &cosine));
+    let (ys, yc, yy) = (dot(y, &sine), dot(y, &cosine), dot(y, y));
+    let left = |phase: u32| {
+        let (b, a) = (std::f64::consts::TAU * f64::from(phase) / f64::from(PHASES)).sin_cos();
+        let along = a * ys + b * yc;
+        let length = a * a * ss + 2.0 * a * b * sc + b * b * cc;
+        let height = (along / length.max(f64::MIN_POSITIVE)).min(most).max(0.0);
+        yy - 2.0 * height * along + height * height * length
+    };
+    (0..PHASES).map(left).fold(yy, f64::min)
 }
 
 /// The power of time that fits best; 1 unless another is clearly better than a line.
@@ -263,7 +273,7 @@ mod tests {
 
     const DAY: f64 = 86_400.0;
     /// At which the detector stops waiting.
-    const ENOUGH: f64 = 5.0;
+    const ENOUGH: f64 = 4.0;
 
     /// `hours` of a curve, with a little noise that has no trend.
     fn window(hours: f64, f: impl Fn(f64) -> f64) -> Window {
@@ -278,7 +288,7 @@ mod tests {
             for phase in 0..8 {
                 let start = f64::from(phase) / 8.0;
                 let rise = |t: f64| 20.0 * (std::f64::consts::TAU * (t / 24.0 + start)).sin();
-                let gain = beats_cycle(&window(hours, rise), DAY);
+                let gain = beats_cycle(&window(hours, rise), DAY, 20.0);
                 assert!(gain < ENOUGH, "{gain} after {hours} h from phase {start}");
             }
         }
@@ -286,7 +296,15 @@ mod tests {
 
     #[test]
     fn a_straight_leak_is_told_from_a_day_within_half_of_one() {
-        let gain = beats_cycle(&window(10.0, |t| 4.0 * t), DAY);
+        let gain = beats_cycle(&window(10.0, |t| 4.0 * t), DAY, f64::INFINITY);
         assert!(gain > ENOUGH, "{gain}");
+    }
+
+    #[test]
+    fn growth_that_outruns_an_ordinary_day_is_told_where_a_free_sine_would_follow_it() {
+        // A sine of amplitude 5 rises by 1.3 an hour at its steepest, and by 10 in all.
+        let steep = window(4.0, |t| 2.0 * t);
+        assert!(beats_cycle(&steep, DAY, 5.0) > ENOUGH);
+        assert!(beats_cycle(&steep, DAY, f64::INFINITY) < ENOUGH);
     }
 }

@@ -50,11 +50,11 @@ fn the_scores_stay_above_their_floors() {
         outcomes.iter().filter(|one| one.leak != one.last).map(|one| one.family).collect();
     let figures = format!("{score:?}, wrong at the end: {wrong:?}");
     assert_eq!(score.traces, 3 * 37, "{figures}");
-    assert!(score.any >= 0.80, "{figures}");
-    assert!(score.clean >= 0.95 && score.clean_false <= 3, "{figures}");
-    assert!(score.last >= 0.97 && score.last_false <= 1, "{figures}");
-    assert!(score.rate_error <= 0.01 && score.rate_close >= 0.9, "{figures}");
-    assert!(score.mib <= 22.0 && score.hours <= 4.5, "{figures}");
+    assert!(score.any >= 0.82, "{figures}");
+    assert!(score.clean >= 0.955 && score.clean_false <= 3, "{figures}");
+    assert!(score.last >= 0.975 && score.last_false <= 1, "{figures}");
+    assert!(score.rate_error <= 0.003 && score.rate_close >= 0.9, "{figures}");
+    assert!(score.mib <= 19.0 && score.hours <= 4.3, "{figures}");
 }
 
 #[test]
@@ -66,6 +66,18 @@ fn a_quiet_week_of_noise_raises_nothing() {
                 detector.push(Duration::from_secs_f64(t), bytes);
                 assert!(!detector.leaks(), "{process}, seed {seed}, after {t} s");
             }
+        }
+    }
+}
+
+#[test]
+fn what_pink_noise_showed_after_days_is_no_leak() {
+    // A drift of 2.55 over five days, and growth over 2.1 and 2.3 cycles: each was an alert once.
+    for seed in [100_081, 100_800, 101_842] {
+        let mut detector = Detector::new(&LeakConfig::default());
+        for (t, bytes) in support::clean::clean("pink", 7.0, seed) {
+            detector.push(Duration::from_secs_f64(t), bytes);
+            assert!(!detector.leaks(), "seed {seed}, after {t} s");
         }
     }
 }
