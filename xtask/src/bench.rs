@@ -4,6 +4,7 @@ mod layers;
 mod leak;
 mod meter;
 mod system;
+mod tool;
 mod watch;
 
 use std::path::Path;
@@ -26,11 +27,12 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     let options = options(args)?;
     let layers = layers::all(root)?;
     let known = |name: &String| {
-        matches!(name.as_str(), "run" | "watch") || layers.iter().any(|layer| layer.is_called(name))
+        matches!(name.as_str(), "run" | "watch" | "tool")
+            || layers.iter().any(|layer| layer.is_called(name))
     };
     if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        bail!("no bench `{unknown}`: there are run, watch, {}", names.join(", "));
+        bail!("no bench `{unknown}`: there are run, watch, tool, {}", names.join(", "));
     }
     let mut good = true;
     let all = options.only.is_empty();
@@ -47,6 +49,9 @@ pub(crate) fn run(root: &Path, args: &[String]) -> anyhow::Result<bool> {
     }
     if all || options.only.iter().any(|name| name == "watch") {
         good &= system::run(root, &options)?;
+    }
+    if all || options.only.iter().any(|name| name == "tool") {
+        good &= tool::run(root, &options)?;
     }
     Ok(good || !options.gate)
 }

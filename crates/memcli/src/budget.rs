@@ -46,7 +46,8 @@ pub struct Plan {
     pub p99_bytes: u64,
     /// The peak.
     pub peak_bytes: u64,
-    /// `budget.total` of the process: 99 % of the time below its soft limit, its peak below `prompt`.
+    /// `budget.total` of the process, by RSS + swap, which is what counts against it: 99 % of the time below its soft limit, its
+    /// peak below `prompt`.
     pub budget_bytes: u64,
     /// The limit that keeps one worker's peak below level warning.
     pub limit_for_one_bytes: u64,
@@ -67,19 +68,29 @@ impl Need {
         Some(Self { sorted: samples, peak: peak.unwrap_or(0).max(highest).max(1) })
     }
 
-    /// What fits into `limit` bytes.
+    /// The highest but for 1 % of the time.
+    fn p99(&self) -> u64 {
+        quantile(&self.sorted, 0.99).unwrap_or(self.peak)
+    }
+
+    /// The `budget.total` of one process that needs this of what counts against it.
     #[must_use]
-    pub fn plan(&self, limit: u64, shares: &Shares) -> Plan {
-        let p99 = quantile(&self.sorted, 0.99).unwrap_or(self.peak);
-        let budget = (p99 as f64 / shares.budget_soft).max(self.peak as f64 / shares.budget_prompt);
+    pub fn budget(&self, shares: &Shares) -> u64 {
+        let (p99, peak) = (self.p99() as f64, self.peak as f64);
+        round_up((p99 / shares.budget_soft).max(peak / shares.budget_prompt)).max(16 * MIB)
+    }
+
+    /// What fits into `limit` bytes, of workers that have this `budget` each.
+    #[must_use]
+    pub fn plan(&self, limit: u64, budget: u64, shares: &Shares) -> Plan {
         let (workers, one_more_passes) = self.workers(limit as f64 * shares.critical);
         let at_peak = (limit as f64 * shares.warning / self.peak as f64).floor();
         Plan {
             limit_bytes: limit,
             p50_bytes: quantile(&self.sorted, 0.5).unwrap_or(self.peak),
-            p99_bytes: p99,
+            p99_bytes: self.p99(),
             peak_bytes: self.peak,
-            budget_bytes: round_up(budget).max(16 * MIB),
+            budget_bytes: budget,
             limit_for_one_bytes: round_up(self.peak as f64 / shares.warning),
             workers_at_peak: at_peak.min(f64::from(MOST_WORKERS)) as u32,
             workers,
@@ -146,7 +157,8 @@ mod tests {
 
     fn plan(samples: &[u64], limit: u64) -> Plan {
         let samples = samples.iter().map(|mib| mib * MIB).collect();
-        Need::new(samples, None).unwrap().plan(limit * MIB, &SHARES)
+        let need = Need::new(samples, None).unwrap();
+        need.plan(limit * MIB, need.budget(&SHARES), &SHARES)
     }
 
     #[test]
@@ -192,7 +204,8 @@ mod tests {
             limit in any::<u64>(), more in 0..1u64 << 40,
         ) {
             let need = Need::new(samples, None).unwrap();
-            let (less, more) = (need.plan(limit, &SHARES), need.plan(limit.saturating_add(more), &SHARES));
+            let plan = |limit| need.plan(limit, need.budget(&SHARES), &SHARES);
+            let (less, more) = (plan(limit), plan(limit.saturating_add(more)));
             prop_assert!(less.workers <= more.workers && less.workers_at_peak <= more.workers_at_peak);
             prop_assert!(less.workers_at_peak <= less.workers);
             prop_assert!(less.budget_bytes >= less.peak_bytes);

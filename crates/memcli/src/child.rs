@@ -1,5 +1,6 @@
 //! The command that `run` starts and watches. No shell stands between.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io;
@@ -21,6 +22,8 @@ pub struct Child {
     inherited_peak: u64,
     /// Processes that an earlier command left running.
     strangers: Vec<u32>,
+    /// Some that it started were given to memcli.
+    gave_away: Cell<bool>,
 }
 
 /// A child that has ended.
@@ -32,6 +35,8 @@ pub struct Gone {
     pub max_rss: u64,
     /// The same, when it is its own and not memcli's.
     pub peak_rss: Option<u64>,
+    /// It never had a child, so that its peak is that of all there was.
+    pub alone: bool,
 }
 
 impl Child {
@@ -58,7 +63,8 @@ impl Child {
         // Read when `exec` has carried it over. Unknown counts as highest: then the child's figure is never taken for its own by
         // mistake.
         let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
-        Ok(Self { pid: child.id(), inherited_peak, strangers })
+        let gave_away = Cell::new(false);
+        Ok(Self { pid: child.id(), inherited_peak, strangers, gave_away })
     }
 
     /// Its pid.
@@ -76,8 +82,8 @@ impl Child {
     /// How many of its descendants still run: those that memcli was given, and of `seen` the others.
     #[must_use]
     pub fn left_running(&self, seen: &[ProcessRow]) -> u64 {
-        sys::reap(Some(self.pid));
-        let given = sys::children().into_iter().filter(|pid| !self.strangers.contains(pid));
+        self.reap();
+        let given = self.given();
         let root = Path::new("/");
         let seen = seen.iter().filter(|row| ProcessId::read(root, row.id.pid) == Ok(row.id));
         let mut left: HashSet<u32> = given.chain(seen.map(|row| row.id.pid)).collect();
@@ -85,17 +91,34 @@ impl Child {
         left.len() as u64
     }
 
+    /// Those of memcli's children that came from it.
+    fn given(&self) -> impl Iterator<Item = u32> {
+        sys::children().into_iter().filter(|pid| *pid != self.pid && !self.strangers.contains(pid))
+    }
+
+    /// Reaps those of them that have ended.
+    fn reap(&self) {
+        let reaped = sys::reap(Some(self.pid));
+        if reaped.iter().any(|pid| !self.strangers.contains(pid)) {
+            self.gave_away.set(true);
+        }
+    }
+
     /// Reaps it if it has ended, and with it those that memcli was given.
     ///
     /// # Errors
     /// When the kernel knows no such child.
     pub fn try_wait(&self) -> io::Result<Option<Gone>> {
-        sys::reap(Some(self.pid));
-        let ended = sys::try_wait(self.pid)?;
-        Ok(ended.map(|ended| Gone {
+        self.reap();
+        let Some(ended) = sys::try_wait(self.pid)? else { return Ok(None) };
+        // Behind it in the list there may be more.
+        self.reap();
+        let others = ended.had_children || self.gave_away.get() || self.given().next().is_some();
+        Ok(Some(Gone {
             status: ended.status,
             max_rss: ended.max_rss_bytes,
             peak_rss: Some(ended.max_rss_bytes).filter(|peak| *peak > self.inherited_peak),
+            alone: !others,
         }))
     }
 

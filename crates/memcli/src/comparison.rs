@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use crate::curve::Curve;
 use crate::recording::Recording;
+use crate::size;
 use crate::student::{Welch, welch};
+use crate::summary::Peak;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.diff/1";
@@ -29,6 +31,8 @@ pub struct Comparison {
     pub base: Side,
     /// What is compared.
     pub new: Side,
+    /// What the peak counts: of several processes `PSS`, of one `RSS`, and `RSS` too where not every run has the same.
+    pub peak_measure: &'static str,
     /// One row for each number.
     pub rows: Vec<Row>,
     /// Worse when any row is, or when it leaks and did not; else better when any row is.
@@ -42,8 +46,8 @@ pub struct Measured {
     pub name: String,
     /// What is watched for growth.
     pub watched: Curve,
-    /// The highest RSS, in bytes.
-    pub peak_rss: Option<u64>,
+    /// The highest it was.
+    pub peak: Peak,
     /// Whether it grows.
     pub verdict: Verdict,
 }
@@ -53,7 +57,7 @@ impl From<&Recording> for Measured {
         Self {
             name: run.path.display().to_string(),
             watched: run.watched.clone(),
-            peak_rss: run.peak_rss().0,
+            peak: Peak::new(&run.header.target.watched(), run.pipeline.seen(), run.peak_rss().0),
             verdict: run.verdict(),
         }
     }
@@ -98,7 +102,7 @@ pub struct Row {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Highest RSS.
+    /// Highest size, of the kind that `peak_measure` names.
     Peak,
     /// Level over the later half of the shortest run.
     Steady,
@@ -159,6 +163,7 @@ impl Comparison {
                 .filter(|row| row.p.is_none())
                 .for_each(|row| row.verdict = Outcome::NotTested);
         }
+        let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
         let (base, new) = (Side::of(base), Side::of(new));
         let leaks = new.leaking > 0 && base.leaking == 0;
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
@@ -171,7 +176,7 @@ impl Comparison {
         } else {
             Outcome::NotTested
         };
-        Self { schema: SCHEMA, base, new, rows, verdict }
+        Self { schema: SCHEMA, base, new, peak_measure, rows, verdict }
     }
 }
 
@@ -190,7 +195,18 @@ fn length(run: &Measured) -> Option<Duration> {
 }
 
 fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
-    means(Metric::Peak, base, new, None, |run| run.peak_rss.map(|bytes| bytes as f64))
+    let of = |run: &Measured| match peak_measure(base, new) {
+        Some(_) => run.peak.size_bytes,
+        None => run.peak.rss_bytes,
+    };
+    means(Metric::Peak, base, new, None, |run| of(run).map(|bytes| bytes as f64))
+}
+
+/// What the sizes of all runs count; `None` when they do not all count the same, such as one that was too short for a PSS.
+fn peak_measure(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
+    let mut measures = base.iter().chain(new).map(|run| run.peak.size_measure);
+    let first = measures.next()??;
+    measures.all(|measure| measure == Some(first)).then_some(first)
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
@@ -285,6 +301,8 @@ fn judged(low: f64, high: f64, least: f64) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::Seen;
+    use memtrack::source::Target;
 
     #[test]
     fn only_a_whole_interval_beyond_what_matters_is_a_difference() {
@@ -319,11 +337,32 @@ mod tests {
         }
         detector.conclude();
         let verdict = detector.verdict();
-        Measured { name: format!("{seed}"), watched, peak_rss: Some(peak), verdict }
+        let seen = Seen { processes: Some(1), ..Seen::default() };
+        let peak = Peak::new(&Target::Own, &seen, Some(peak));
+        Measured { name: format!("{seed}"), watched, peak, verdict }
     }
 
     fn side(from: u64, runs: u64, level: f64) -> Vec<Measured> {
         (from..from + runs).map(|run| simulated(run, level)).collect()
+    }
+
+    #[test]
+    fn peaks_are_compared_by_what_every_run_has() {
+        let of = |pss| {
+            let seen = Seen { processes: Some(4), pss_of_several: pss, ..Seen::default() };
+            let peak = Peak::new(&Target::Own, &seen, Some(100 << 20));
+            Measured { peak, ..simulated(1, 50.0) }
+        };
+        let peak = |base, new| {
+            let compared = Comparison::of(&[of(base)], &[of(new)]);
+            (compared.peak_measure, compared.rows[0].new)
+        };
+        assert_eq!(peak(Some(30 << 20), Some(40 << 20)), ("PSS", f64::from(40 << 20)));
+        assert_eq!(
+            peak(Some(30 << 20), None),
+            ("RSS", f64::from(100 << 20)),
+            "never PSS against RSS"
+        );
     }
 
     #[test]

@@ -42,22 +42,25 @@ impl Fit {
         Self::through(trend, from, last, points.map(|b| (b.to, b.low.midpoint(b.high))))
     }
 
-    /// A least-squares line runs through the middle of its points, and so do those of its interval.
+    /// The line has as many points above as below it, so that a fall at the end does not lift it off the rest; those of its
+    /// interval cross it in the middle.
     fn through(
         trend: Trend,
         from: Duration,
         to: Duration,
         points: impl Iterator<Item = (Duration, u64)>,
     ) -> Option<Self> {
-        let (mut n, mut t, mut y) = (0.0, 0.0, 0.0);
-        for (at, bytes) in points {
-            n += 1.0;
-            t += (at.as_secs_f64() - t) / n;
-            y += (bytes as f64 - y) / n;
-        }
-        if n < 2.0 {
+        let points: Vec<(f64, f64)> =
+            points.map(|(at, bytes)| (at.as_secs_f64(), bytes as f64)).collect();
+        if points.len() < 2 {
             return None;
         }
+        let t = points.iter().map(|(at, _)| at).sum::<f64>() / points.len() as f64;
+        let slope = trend.bytes_per_second;
+        let mut heights: Vec<f64> =
+            points.iter().map(|(at, bytes)| bytes - slope * (at - t)).collect();
+        heights.sort_by(f64::total_cmp);
+        let y = heights[(heights.len() - 1) / 2].midpoint(heights[heights.len() / 2]);
         let at = |slope: f64, time: Duration| y + slope * (time.as_secs_f64() - t);
         let ends = |slope: f64| (at(slope, from), at(slope, to));
         let fit = Self {
@@ -85,6 +88,10 @@ mod tests {
         assert_eq!(fit.line, (100.0, 200.0));
         assert_eq!(fit.low, (110.0, 190.0));
         assert_eq!(fit.high, (90.0, 210.0));
+        let points =
+            (0..=10).map(|s| (Duration::from_secs(s), if s < 9 { 100 + 10 * s } else { 0 }));
+        let fit = Fit::through(trend, Duration::ZERO, Duration::from_secs(8), points).unwrap();
+        assert_eq!(fit.line, (100.0, 180.0), "a fall at the end is not a lower line");
         let one = std::iter::once((Duration::ZERO, 1));
         assert_eq!(Fit::through(trend, Duration::ZERO, Duration::ZERO, one), None);
     }

@@ -60,6 +60,21 @@ impl FromStr for FailOn {
     }
 }
 
+impl FailOn {
+    /// The words that can be named, for completion; the time is one of many.
+    pub const WORDS: [&str; 9] = [
+        "leak",
+        "growing",
+        "level:warning",
+        "level:critical",
+        "level:emergency",
+        "alert:warning",
+        "alert:critical",
+        "regression",
+        "limit-in:10m",
+    ];
+}
+
 /// The gates of one run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Gates {
@@ -90,6 +105,11 @@ pub struct Facts<'a> {
     pub regression: Option<Outcome>,
     /// Bytes until the nearest limit; 0 when it is reached.
     pub headroom: Option<u64>,
+    /// Why nothing of it was measured, so that only its peak can be judged; `None` when something was, or when it was over before
+    /// that could be.
+    pub unseen: Option<&'static str>,
+    /// Why no level was told though there were samples; `None` when one was, or there were none.
+    pub no_level: Option<&'static str>,
 }
 
 /// What is known of a peak, in bytes.
@@ -111,11 +131,13 @@ impl Known {
     }
 
     /// What is known of the peak PSS. It is read far more seldom than RSS, and of a process is never above it: the highest RSS
-    /// bounds it, and without what was shared when both were measured, is what it most likely was.
+    /// bounds it, and without what was shared when both were measured, is what it most likely was. Of several processes nothing
+    /// bounds it, and what was estimated since it was last measured is what it may have been.
     #[must_use]
     pub fn pss(peak: &Peak, seen: &Seen) -> Self {
         let at_most = peak.rss_at_most_bytes;
         let likely = at_most.zip(seen.shared).map(|(rss, shared)| rss.saturating_sub(shared));
+        let likely = likely.or(seen.pss_estimated);
         Self { at_least: peak.pss_bytes, at_most, likely }
     }
 
@@ -140,7 +162,11 @@ impl Known {
                 format!("it was not read at its highest, and was at most {}", Size(most))
             }
             (None, Some(most)) => format!("it was never read, and was at most {}", Size(most)),
-            _ => "it was never read".to_owned(),
+            (Some(_), None) => {
+                let likely = self.likely.map_or("more".into(), |likely| Size(likely).to_string());
+                format!("it was estimated at {likely} since it was last read")
+            }
+            (None, None) => "it was never read".to_owned(),
         });
         let value = value.map(Quantity::Bytes);
         Judged { name, limit: Quantity::Bytes(limit), value, bound, pass, reason }
@@ -255,6 +281,12 @@ impl Judged {
     fn new(name: &'static str, limit: Quantity, value: Option<Quantity>, pass: bool) -> Self {
         Self { name, limit, value, bound: None, pass, reason: None }
     }
+
+    /// The same, which does not pass when it could not be judged, for the reason given.
+    fn unless(self, unjudged: Option<&'static str>) -> Self {
+        let reason = unjudged.filter(|_| self.pass).map(str::to_owned).or(self.reason);
+        Self { pass: self.pass && unjudged.is_none(), reason, ..self }
+    }
 }
 
 impl Gates {
@@ -270,10 +302,15 @@ impl Gates {
                 // Only when the whole interval is above it: what may be noise does not fail a build.
                 trend.is_none_or(|trend| trend.low <= limit.bytes_per_second()),
             )
+            .unless(facts.unseen)
         });
         let rss = self.max_rss.map(|limit| facts.peak_rss.judge("max_rss", limit));
         let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
-        let named = self.fail_on.iter().map(|fail_on| fail_on.judge(facts));
+        let named = self.fail_on.iter().map(|fail_on| match fail_on {
+            // What was compared says for itself what it could be compared by.
+            FailOn::Regression => fail_on.judge(facts),
+            _ => fail_on.judge(facts).unless(facts.unseen),
+        });
         rss.into_iter().chain(pss).chain(growth).chain(named).collect()
     }
 }
@@ -310,7 +347,8 @@ impl FailOn {
                 Quantity::Word(level.as_str()),
                 Some(Quantity::Word(facts.level.as_str())),
                 facts.level < level,
-            ),
+            )
+            .unless(facts.no_level),
             FailOn::Alert(severity) => Judged::new(
                 "alert",
                 Quantity::Word(alert::word(severity)),
@@ -325,6 +363,8 @@ impl FailOn {
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
                 let trend = facts.verdict.trend().filter(|_| grows);
+                let no_limit = (trend.is_some() && facts.headroom.is_none())
+                    .then_some("it grows, and no limit around it could be read");
                 let judged =
                     |value, pass| Judged::new("limit_in", Quantity::Time(limit), value, pass);
                 if facts.headroom == Some(0) {
@@ -336,6 +376,7 @@ impl FailOn {
                     // By the slow end of the interval.
                     trend.and_then(|trend| left(trend.low)).is_none_or(|time| time > limit),
                 )
+                .unless(no_limit)
             }
         }
     }
@@ -353,7 +394,11 @@ pub fn regression(outcome: Option<Outcome>) -> Judged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pipeline::{Pipeline, Policies};
     use memleak::{Detector, LeakConfig};
+    use mempressure::{BudgetConfig, PressureConfig};
+    use memtrack::source::Target;
+    use memtrack::{Sample, Settings, Stamp};
 
     /// A verdict on `rate` MiB/s, watched for 30 s at 10 Hz.
     fn verdict_on(rate: f64) -> Verdict {
@@ -380,7 +425,32 @@ mod tests {
             alert: Some(Severity::Warning),
             regression: Some(Outcome::NoDifference),
             headroom: Some(120 << 20),
+            unseen: None,
+            no_level: None,
         }
+    }
+
+    #[test]
+    fn a_gate_that_cannot_judge_does_not_say_yes() {
+        let (flat, leak) = (verdict_on(0.0), verdict_on(2.0));
+        let names = ["leak", "growing", "level:emergency", "alert:critical", "limit-in:1s"];
+        let fail_on = names.map(|name| name.parse().unwrap()).to_vec();
+        let max_growth = Some(Rate::per_second(1e9));
+        let gates = Gates { max_growth, fail_on, ..Gates::default() };
+        let failed = |facts| -> Vec<_> {
+            let judged = gates.judge(facts).into_iter().filter(|gate| !gate.pass);
+            judged.map(|gate| (gate.name, gate.reason.unwrap_or_default())).collect()
+        };
+        let known = facts(&flat);
+        assert!(failed(known).is_empty());
+        let unseen = failed(Facts { unseen: Some("why"), ..known });
+        assert!(unseen.len() == 6 && unseen.iter().all(|(_, why)| why == "why"), "{unseen:?}");
+        let no_level = Facts { level: Level::Unknown, no_level: Some("why"), ..known };
+        assert_eq!(failed(no_level), [("level", "why".to_owned())]);
+        let no_limit = failed(Facts { headroom: None, ..facts(&leak) });
+        let limit_in = no_limit.iter().find(|(name, _)| *name == "limit_in");
+        assert!(limit_in.is_some_and(|(_, why)| why.contains("no limit")), "{no_limit:?}");
+        assert!(failed(Facts { headroom: None, ..known }).is_empty(), "it does not grow");
     }
 
     #[test]
@@ -416,6 +486,9 @@ mod tests {
     #[test]
     fn a_pss_that_was_read_before_the_peak_passes_no_gate_below_the_peak() {
         let peak = Peak {
+            size_bytes: Some(51 << 20),
+            size_measure: Some("RSS"),
+            size_of_several: false,
             rss_bytes: Some(51 << 20),
             exact: true,
             rss_at_most_bytes: Some(51 << 20),
@@ -434,6 +507,40 @@ mod tests {
         // Over a tree nothing bounds it: what was read is all there is.
         let tree = Peak { exact: false, rss_at_most_bytes: None, ..peak };
         assert!(Known::pss(&tree, &seen).judge("max_pss", Size::mib(10)).pass);
+        let since = Seen { pss_estimated: Some(12 << 20), ..seen };
+        let open = Known::pss(&tree, &since).judge("max_pss", Size::mib(10));
+        assert!(!open.pass && open.reason.unwrap().contains("estimated at 12.0 MiB since"));
+        assert!(
+            !Gates { max_pss: Some(Size::mib(10)), ..Gates::default() }.failed_for_good(&since)
+        );
+    }
+
+    #[test]
+    fn an_estimated_pss_fails_no_gate_once_it_was_measured_again() {
+        let policies = Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let mut pipeline = Pipeline::new(&Target::Own, policies);
+        let mut judge = |millis: u64, pss: u64, age: u64| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(millis)));
+            (sample.process.rss, sample.process.processes) = (Ok(960 << 20), Ok(4));
+            (sample.process.pss, sample.process.pss_age) =
+                (Ok(pss << 20), Ok(Duration::from_millis(age)));
+            pipeline.push(&sample, |_| {});
+            let seen = pipeline.seen();
+            assert!(seen.pss_of_several == seen.pss, "the headline is no estimate either");
+            let peak = Peak::new(&Target::Own, seen, None);
+            let judged = Known::pss(&peak, seen).judge("max_pss", Size::mib(500));
+            let gates = Gates { max_pss: Some(Size::mib(500)), ..Gates::default() };
+            (judged.pass, judged.reason.is_some(), gates.failed_for_good(seen))
+        };
+        assert_eq!(judge(0, 210, 0), (true, false, false));
+        assert_eq!(judge(100, 710, 100), (false, true, false), "nobody knows, and --abort waits");
+        assert_eq!(judge(500, 390, 0), (true, false, false));
+        assert_eq!(judge(600, 510, 100), (false, true, false));
+        assert_eq!(judge(700, 501, 0), (false, false, true));
     }
 
     #[test]
@@ -482,6 +589,7 @@ mod tests {
             assert_eq!(fail_on.judge(facts(&leak)).pass, on_leak, "{name} on a leak");
             assert_eq!(fail_on.judge(facts(&flat)).pass, on_flat, "{name} on a flat series");
         }
+        assert!(FailOn::WORDS.iter().all(|word| word.parse::<FailOn>().is_ok()));
         for text in ["", "leek", "level:normal", "limit-in:", "limit-in:10"] {
             let error = text.parse::<FailOn>().unwrap_err().to_string();
             assert!(error.contains("limit-in:10m"), "{error}");

@@ -33,6 +33,7 @@ pub mod report;
 mod schema;
 pub mod series;
 pub mod session;
+pub mod size;
 pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]

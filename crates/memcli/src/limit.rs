@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use mempressure::{BudgetConfig, BudgetInput, BudgetState, BudgetStatus, Level, Signal, Status};
+use mempressure::{BudgetConfig, Level, Signal, Status};
 use memtrack::cgroup::Hierarchy;
 use memtrack::source::Target as Watched;
 use memtrack::{Absent, Reading, Sample};
@@ -125,11 +125,8 @@ pub fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading
 /// # Errors
 /// Why the footprint or the budget is not known.
 pub fn of_budget(sample: &Sample, budget: &BudgetConfig) -> Reading<Limit> {
-    // A single look: neither its past nor its growth says how much there is.
-    let before = BudgetState::Healthy;
-    let input = BudgetInput { sample, budget, band: 0.0, before, growth: None, caches: &[] };
-    let status = BudgetStatus::new(&input)?;
-    Ok(Limit { owner: Owner::Budget, used: status.used_bytes, bytes: status.total_bytes })
+    let usage = budget.usage(sample)?;
+    Ok(Limit { owner: Owner::Budget, used: usage.used, bytes: usage.limit })
 }
 
 /// The limit to name beside a level: the one behind it, so that nobody reads of an emergency at 9 %; while nothing is wrong,

@@ -13,6 +13,7 @@ use crate::exit::{self, Failure};
 use crate::limit::{Limit, nearest};
 use crate::live::Still;
 use crate::pipeline::Pipeline;
+use crate::size::several;
 use crate::target::{Found, not_opened};
 
 /// How often a target is read while its growth is watched.
@@ -40,6 +41,8 @@ pub struct Look {
     pub status: Status,
     /// The nearest limit.
     pub limit: Reading<Limit>,
+    /// Which number is watched for growth: `anon + swap`.
+    pub series: &'static str,
     /// Whether it grows, when it was watched for a while.
     pub verdict: Option<Verdict>,
 }
@@ -50,25 +53,7 @@ impl Look {
     /// # Errors
     /// Why it could not be read.
     pub fn size(&self) -> Reading<(u64, &'static str)> {
-        size(&self.watched, &self.sample)
-    }
-}
-
-/// The size that stands for a target. Of processes PSS where it was read, since over a tree it alone counts shared pages
-/// once, else RSS; of a cgroup its working set; of the machine what is not available.
-///
-/// # Errors
-/// Why it could not be read.
-pub fn size(watched: &Watched, sample: &Sample) -> Reading<(u64, &'static str)> {
-    match watched {
-        Watched::System => {
-            Ok((sample.system.total?.saturating_sub(sample.system.available?), "used"))
-        }
-        Watched::Cgroup(_) => Ok((sample.cgroup.working_set()?, "working set")),
-        _ => {
-            let process = &sample.process;
-            process.pss.map(|pss| (pss, "PSS")).or(process.rss.map(|rss| (rss, "RSS")))
-        }
+        crate::size::size(&self.watched, &self.sample)
     }
 }
 
@@ -99,13 +84,17 @@ pub fn look(
         open.iter_mut().flatten().for_each(|watch| watch.read(&mut tick));
         ticks += 1;
         let next = interval.saturating_mul(ticks);
-        if duration.is_none_or(|duration| next > duration) {
+        if duration.is_none_or(|duration| next > duration) || open.iter().all(has_ended) {
             break;
         }
         thread::sleep(next.saturating_sub(started.elapsed()));
     }
     wait_for_pss(&mut machine, &mut open);
     open.into_iter().map(|watch| watch?.finish(duration.is_some())).collect()
+}
+
+fn has_ended(watch: &Result<Watch, Failure>) -> bool {
+    watch.as_ref().map_or(true, |watch| watch.failure == Some(SourceError::Ended))
 }
 
 /// The time between two readings of each of so many targets.
@@ -151,7 +140,7 @@ impl Watch {
 
     fn waits_for_pss(&self) -> bool {
         self.pipeline.latest().is_some_and(|sample| {
-            sample.process.processes.is_ok_and(|count| count > 1)
+            several(sample)
                 && sample.process.pss == Err(Absent::NotRead)
                 && matches!(self.found.watched, Watched::Tree(_))
         })
@@ -162,19 +151,24 @@ impl Watch {
             return;
         }
         match self.target.read(tick, &self.config) {
-            Ok(sample) => self.pipeline.push(&sample, |_| {}),
+            Ok(sample) => {
+                self.failure = None;
+                self.pipeline.push(&sample, |_| {});
+            }
             Err(failure) => self.failure = Some(failure),
         }
     }
 
+    /// What it is like now: nothing, when it has ended or could not be read at last, whatever was seen before.
     fn finish(mut self, watched: bool) -> Result<Look, Failure> {
-        let Some(sample) = self.pipeline.latest().copied() else {
-            let failure =
-                Failure::new(exit::NO_INPUT, format!("`{}` cannot be read", self.found.label));
-            return Err(match self.failure {
-                Some(why) => failure.because(why),
-                None => failure,
-            });
+        let failure = |what| Failure::new(exit::NO_INPUT, format!("`{}` {what}", self.found.label));
+        let sample = match (self.pipeline.latest().copied(), self.failure) {
+            (Some(sample), None) => sample,
+            (Some(_), Some(SourceError::Ended)) => {
+                return Err(failure("has ended while it was watched"));
+            }
+            (_, Some(why)) => return Err(failure("cannot be read").because(why)),
+            (None, None) => return Err(failure("cannot be read")),
         };
         let verdict = watched.then(|| {
             self.pipeline.conclude(|_| {});
@@ -187,6 +181,7 @@ impl Watch {
             sample,
             status: self.pipeline.pressure(),
             limit: self.pipeline.limit(nearest),
+            series: self.pipeline.series(),
             verdict,
         })
     }
@@ -219,24 +214,6 @@ pub fn label(found: &Found, sample: &Sample) -> String {
 mod tests {
     use super::*;
     use crate::target::Target;
-    use memtrack::Stamp;
-
-    #[test]
-    fn every_kind_of_target_has_a_size_with_its_name() {
-        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
-        (sample.system.total, sample.system.available) = (Ok(100), Ok(30));
-        sample.cgroup.usage = Ok(9);
-        sample.process.rss = Ok(5);
-        sample.process.pss = Err(Absent::Denied);
-        assert_eq!(size(&Watched::System, &sample), Ok((70, "used")));
-        assert_eq!(size(&Watched::Cgroup("/app".into()), &sample), Ok((9, "working set")));
-        assert_eq!(size(&Watched::Own, &sample), Ok((5, "RSS")));
-        sample.process.pss = Ok(3);
-        assert_eq!(size(&Watched::Own, &sample), Ok((3, "PSS")));
-        sample.process = memtrack::ProcessMemory::absent(Absent::Malformed);
-        let own = size(&Watched::Own, &sample);
-        assert_eq!(own, Err(Absent::Malformed), "never the size of something else");
-    }
 
     #[test]
     fn every_reason_for_no_pss_is_told_in_words() {

@@ -9,6 +9,7 @@ use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
 use mempressure::{
     BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
+    Usage,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
@@ -16,6 +17,7 @@ use memtrack::{Absent, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
+use crate::size::several;
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -70,14 +72,24 @@ pub struct Seen {
     pub samples: u64,
     /// The first and the last stamp.
     pub span: Option<(Stamp, Stamp)>,
-    /// The last `VmHWM`, or the highest RSS where there is none.
+    /// The highest RSS while it was watched: of the samples, and the last `VmHWM` where that rose since the first of them.
     pub peak_rss: Option<u64>,
+    /// The highest `VmHWM`, which may be from before the watch: the RSS was at no time above it.
+    pub peak_ever: Option<u64>,
     /// The highest RSS of a sample: over a tree, the sum at one time.
     pub sampled_rss: Option<u64>,
     /// The highest footprint of a sample.
     pub footprint: Option<u64>,
-    /// The highest PSS of a sample.
+    /// The highest PSS that was measured.
     pub pss: Option<u64>,
+    /// The highest RSS while there was one process, `VmHWM` included.
+    pub rss_of_one: Option<u64>,
+    /// The highest PSS that was measured of several processes.
+    pub pss_of_several: Option<u64>,
+    /// The highest PSS that was estimated since the last one was measured.
+    pub pss_estimated: Option<u64>,
+    /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
+    pub watched: Option<u64>,
     /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
     pub shared: Option<u64>,
     /// The most processes at one time.
@@ -108,6 +120,8 @@ pub struct Pipeline {
     latest: Option<Sample>,
     headroom: Option<u64>,
     seq: u64,
+    /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
+    peak_before: Option<u64>,
 }
 
 /// Which number of a sample is watched for growth.
@@ -133,7 +147,7 @@ impl Series {
     fn read(self, sample: &Sample) -> Reading<u64> {
         match self {
             Series::Private => sample.process.private(),
-            Series::WorkingSet => sample.cgroup.working_set(),
+            Series::WorkingSet => sample.cgroup.own_working_set(),
             Series::Unavailable => {
                 Ok(sample.system.total?.saturating_sub(sample.system.available?))
             }
@@ -145,12 +159,9 @@ fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -
     let machine = sample.system.available.ok();
     let cgroup = sample.cgroup.headroom.ok();
     // A budget that nobody set is not among the signals.
-    let own = pressure.signals.contains(&Signal::Budget).then(|| {
-        let whole = sample.cgroup.limit.or(sample.system.total).ok();
-        let used = sample.process.footprint().ok()?;
-        Some(budget.total.resolve(whole)?.saturating_sub(used))
-    });
-    machine.into_iter().chain(cgroup).chain(own.flatten()).min()
+    let set = pressure.signals.contains(&Signal::Budget);
+    let own = set.then(|| budget.usage(sample).ok()).flatten().map(Usage::left);
+    machine.into_iter().chain(cgroup).chain(own).min()
 }
 
 impl Pipeline {
@@ -170,7 +181,14 @@ impl Pipeline {
             latest: None,
             headroom: None,
             seq: 0,
+            peak_before: None,
         }
+    }
+
+    /// The same for a target that is watched from its birth: no peak of it is from before.
+    #[must_use]
+    pub fn from_birth(self) -> Self {
+        Self { peak_before: Some(0), ..self }
     }
 
     /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
@@ -333,8 +351,7 @@ impl Pipeline {
     /// From which shares of the budget each level holds.
     #[must_use]
     pub fn budget_thresholds(&self) -> Thresholds {
-        let budget = self.policies.budget.load().value;
-        Thresholds { warning: budget.warning, critical: budget.prompt, emergency: budget.emergency }
+        self.policies.budget.load().value.thresholds()
     }
 
     /// The budget, where one is set and the newest sample tells what is used of it.
@@ -356,14 +373,31 @@ impl Pipeline {
             let mean = seen.mean_rss.unwrap_or_default();
             seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
         }
-        seen.peak_rss = seen.peak_rss.max(process.peak.ok()).max(seen.sampled_rss);
+        // A process that is ending has no memory left: that is no peak.
+        let ever = process.peak.ok().filter(|bytes| *bytes > 0);
+        seen.peak_ever = seen.peak_ever.max(ever);
+        let before = *self.peak_before.get_or_insert(ever.unwrap_or_default());
+        let risen = ever.filter(|bytes| *bytes > before);
+        seen.peak_rss = seen.peak_rss.max(risen).max(seen.sampled_rss.filter(|bytes| *bytes > 0));
         seen.footprint = seen.footprint.max(process.footprint().ok());
-        seen.pss = seen.pss.max(process.pss.ok());
-        if process.pss_age == Ok(Duration::ZERO)
-            && let (Ok(rss), Ok(pss)) = (process.rss, process.pss)
-        {
-            let shared = rss.saturating_sub(pss);
-            seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+        if !several(sample) {
+            seen.rss_of_one = seen.rss_of_one.max(risen).max(process.rss.ok());
+        }
+        seen.watched = seen.watched.max(self.series.read(sample).ok());
+        if process.pss_age == Ok(Duration::ZERO) {
+            let pss = process.pss.ok();
+            seen.pss = seen.pss.max(pss);
+            if several(sample) {
+                seen.pss_of_several = seen.pss_of_several.max(pss);
+            }
+            seen.pss_estimated = None;
+            if let (Ok(rss), Some(pss)) = (process.rss, pss) {
+                let shared = rss.saturating_sub(pss);
+                seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
+            }
+        } else {
+            // It scales with RSS, and so takes what has become shared since for more: nobody saw it.
+            seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
         }
         seen.processes = seen.processes.max(process.processes.ok());
     }

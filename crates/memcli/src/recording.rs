@@ -50,9 +50,10 @@ pub struct Recording {
 
 impl Recording {
     fn new(path: &Path, header: Header, policies: Policies) -> Self {
+        let pipeline = Pipeline::new(&header.target.watched(), policies);
         Self {
             path: path.to_owned(),
-            pipeline: Pipeline::new(&header.target.watched(), policies),
+            pipeline: if header.command.is_some() { pipeline.from_birth() } else { pipeline },
             header,
             watched: Curve::default(),
             rss: Curve::default(),

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mempressure::Level;
+use memtrack::source::Target;
 use serde::Serialize;
 
 use crate::curve::Percentiles;
+use crate::pipeline::Seen;
 use crate::recording::Recording;
+use crate::size;
 use crate::summary::{Cost, End, Growth, Judgement, Peak};
 use crate::trace::EventRow;
 use crate::trace::rows::MachineRow;
@@ -60,6 +63,8 @@ pub struct Run {
     pub samples: u64,
     /// Samples taken and not looked at.
     pub lost: u64,
+    /// The most processes at one time; `null` when the target is none.
+    pub most_processes: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
     /// How fast it grew.
@@ -107,8 +112,9 @@ impl Run {
         let seen = recording.pipeline.seen();
         let header = &recording.header;
         let verdict = recording.verdict();
-        let (rss_bytes, exact) = recording.peak_rss();
+        let (watched, (rss_bytes, exact)) = (header.target.watched(), recording.peak_rss());
         let end = recording.end.as_ref();
+        let at_most = end.and_then(|end| end.peak_at_most_bytes);
         let levels = || recording.events.iter().filter_map(|event| event.level.as_ref());
         // An import has no events: then the level is the pipeline's own.
         let (level, highest_level) = match levels().next_back() {
@@ -132,15 +138,10 @@ impl Run {
             duration_seconds: recording.duration().as_secs_f64(),
             samples: seen.samples,
             lost: end.map_or(0, |end| end.lost),
-            peak: Peak {
-                rss_bytes,
-                exact,
-                rss_at_most_bytes: rss_bytes.filter(|_| exact),
-                footprint_bytes: seen.footprint,
-                pss_bytes: seen.pss,
-            },
+            most_processes: seen.processes,
+            peak: Peak::new(&watched, seen, rss_bytes).bounded(exact, at_most),
             growth: Growth::from(verdict.trend()),
-            verdict: Judgement::from(&verdict),
+            verdict: Judgement::new(&verdict, recording.pipeline.series()),
             level,
             highest_level,
             percentiles: Spreads {
@@ -158,13 +159,24 @@ impl Run {
             }),
             absent: BTreeMap::new(),
         };
-        run.give_reasons();
+        run.give_reasons(&watched, seen);
         run
     }
 
-    fn give_reasons(&mut self) {
+    /// What happened that is worth telling: what is well from the start is no news.
+    pub fn news(&self) -> impl Iterator<Item = &EventRow> + Clone {
+        let well = |event: &EventRow| {
+            event
+                .level
+                .as_ref()
+                .is_some_and(|level| level.from == Level::Unknown && level.to == Level::Normal)
+        };
+        self.events.iter().filter(move |event| !well(event))
+    }
+
+    fn give_reasons(&mut self, watched: &Target, seen: &Seen) {
         let cut = "the trace does not reach to the end of the watch";
-        let unread = "the trace has no such reading";
+        let unread = size::unread(watched, seen);
         for (missing, path, why) in [
             (self.end.is_none(), "end", cut),
             (self.exit_code.is_none(), "exit_code", cut),
@@ -177,11 +189,14 @@ impl Run {
                 "command",
                 "the target ran already, or the trace does not say",
             ),
+            (self.most_processes.is_none(), "most_processes", unread),
+            (self.peak.size_bytes.is_none(), "peak.size_bytes", unread),
+            (self.peak.size_bytes.is_none(), "peak.size_measure", unread),
             (self.peak.rss_bytes.is_none(), "peak.rss_bytes", unread),
             (
                 self.peak.rss_at_most_bytes.is_none(),
                 "peak.rss_at_most_bytes",
-                "the kernel kept no peak up to the end",
+                size::unbounded(watched),
             ),
             (self.peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread),
             (self.peak.pss_bytes.is_none(), "peak.pss_bytes", unread),

@@ -172,6 +172,8 @@ struct SampleEvent {
     gap: bool,
     /// Sizes in bytes, and counts, by name; what could not be read is `null`.
     readings: BTreeMap<String, Option<u64>>,
+    /// How long ago the PSS was measured; above 0 it is an estimate.
+    pss_age_seconds: Option<f64>,
     /// Why a reading is `null`, by its name.
     absent: BTreeMap<String, String>,
 }

@@ -25,6 +25,10 @@ pub struct Series {
     pub warmup: u32,
     /// Runs that were asked for; fewer are listed when one failed.
     pub asked: u32,
+    /// What the peak counts: of several processes `PSS`, of one `RSS`; `null` when not every run has the same.
+    pub peak_measure: Option<&'static str>,
+    /// Peak of the size that `peak_measure` names.
+    pub peak_bytes: Option<Spread>,
     /// Peak RSS.
     pub peak_rss_bytes: Option<Spread>,
     /// Mean RSS.
@@ -106,6 +110,9 @@ impl Series {
     pub fn new(command: Vec<String>, warmup: u32, asked: u32, runs: Vec<Summary>) -> Self {
         let spread = |of: &dyn Fn(&Summary) -> Option<f64>| Spread::of(runs.iter().filter_map(of));
         let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
+        let mut measures = runs.iter().map(|run| run.peak.size_measure);
+        let first = measures.next().flatten();
+        let peak_measure = first.filter(|_| measures.all(|measure| measure == first));
         let mut verdicts = Verdicts::default();
         for run in &runs {
             match run.verdict.kind {
@@ -121,6 +128,8 @@ impl Series {
             exit_code: 0,
             warmup,
             asked,
+            peak_measure,
+            peak_bytes: peak_measure.and_then(|_| spread(&|run| bytes(run.peak.size_bytes))),
             peak_rss_bytes: spread(&|run| bytes(run.peak.rss_bytes)),
             mean_rss_bytes: spread(&|run| bytes(run.mean_rss_bytes)),
             growth_bytes_per_second: spread(&|run| run.growth.bytes_per_second),
@@ -155,8 +164,8 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
     let bound = runs.iter().find_map(|run| run.bound);
     match (&gate.limit, spread) {
         (Quantity::Bytes(_) | Quantity::Growth(_), _) if runs.len() < 2 => gate.clone(),
-        // A peak that a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
-        (Quantity::Bytes(_), spread) if undecided.is_some() => Judged {
+        // What a run does not tell leaves nothing to judge by, and that is no pass. Growth that is not there yet is one.
+        (Quantity::Bytes(_) | Quantity::Growth(_), spread) if undecided.is_some() => Judged {
             value: spread.and_then(|spread| gate.limit.like(spread.mean)),
             bound,
             pass: false,
@@ -174,7 +183,8 @@ fn judge(gate: &Judged, runs: Vec<&Judged>) -> Judged {
             let fact = matches!(gate.name, "level" | "alert");
             let pass = if fact { failed == 0 } else { failed * 2 <= runs.len() };
             let shown = worst.filter(|_| !pass).unwrap_or(gate);
-            Judged { value: shown.value.clone(), pass, ..gate.clone() }
+            let (value, reason) = (shown.value.clone(), shown.reason.clone().filter(|_| !pass));
+            Judged { value, reason, pass, ..gate.clone() }
         }
     }
 }

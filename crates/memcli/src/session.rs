@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
+use mempressure::Level;
 use memtrack::sampler::Update;
-use memtrack::source::LinuxSource;
-use memtrack::{Absent, Sample};
+use memtrack::source::{LinuxSource, Target};
+use memtrack::{Absent, Sample, Tier};
 
 use crate::alert::Delivery;
 use crate::child::{Child, Gone};
@@ -21,8 +22,9 @@ use crate::look::pss_missing;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
+use crate::size;
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
-use crate::sys::{self, Signal};
+use crate::sys::{self, Childless, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
@@ -32,6 +34,9 @@ const SETTLES: Duration = Duration::from_secs(2);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
+
+/// A command that lasts no longer than this may be over before its first sample, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Alerts that a summary tells one by one.
 const MOST_TOLD: usize = 8;
@@ -129,12 +134,19 @@ impl Listeners<'_> {
         }
     }
 
-    /// Tells of everything that went wrong with the command of alerts, waiting for its end when that is asked for.
-    fn problems(&mut self, pipeline: &mut Pipeline, finish: bool) {
-        let mut problems: Vec<String> = self.delivery.problems().collect();
-        if finish {
-            problems.extend(self.delivery.finish());
-        }
+    /// Tells of everything that went wrong with the command of alerts.
+    fn problems(&mut self, pipeline: &mut Pipeline) {
+        let problems = self.delivery.problems().collect();
+        self.tell(pipeline, problems);
+    }
+
+    /// Waits for the command of alerts, unless a signal says not to.
+    fn finish(&mut self, pipeline: &mut Pipeline, signals: &Receiver<Signal>) {
+        let problems = self.delivery.finish(signals);
+        self.tell(pipeline, problems);
+    }
+
+    fn tell(&mut self, pipeline: &mut Pipeline, problems: Vec<String>) {
         for problem in problems {
             self.event(&pipeline.number(Event::Hook(problem)));
         }
@@ -146,6 +158,15 @@ struct Ended {
     end: End,
     /// The child, when there was one.
     gone: Option<Gone>,
+    /// No process of the target had children that ended, which samples may have missed.
+    alone: bool,
+}
+
+impl Ended {
+    /// Without a child of ours.
+    fn as_of(end: End) -> Self {
+        Self { end, gone: None, alone: true }
+    }
 }
 
 impl Session<'_> {
@@ -189,7 +210,11 @@ impl Session<'_> {
         if let Some(recorder) = &mut listeners.recorder {
             recorder.begin(&header, source.snapshot());
         }
+        let childless = root(&self.target.watched).map(Childless::since_now);
         let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        if self.child.is_some() {
+            pipeline = pipeline.from_birth();
+        }
         let look = self.look(&pipeline);
         let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
         let ended = self.wait(
@@ -200,30 +225,39 @@ impl Session<'_> {
             &mut listeners,
             started,
         )?;
+        // Whoever is waited for below, it is over now.
+        let lasted = started.elapsed();
+        let alone = match (ended.gone, childless) {
+            (Some(gone), _) => gone.alone,
+            (None, Some(childless)) => childless.still(),
+            (None, None) => true,
+        };
+        let ended = Ended { alone, ..ended };
         let lost = intake.stop(|update| handle(&mut pipeline, &mut listeners, update));
         if lost > 0 {
             listeners.event(&pipeline.number(Event::Lost(lost)));
         }
         pipeline.conclude(|event| listeners.event(event));
-        listeners.problems(&mut pipeline, true);
+        let left_running = self
+            .child
+            .as_ref()
+            .zip(ended.gone)
+            .map(|(child, _)| child.left_running(&processes.rows()));
+        listeners.finish(&mut pipeline, signals);
         listeners.event(&pipeline.number(Event::Ended));
         listeners.screen.clear();
         let measured = listeners.curve.take().map(|watched| Measured {
             name: self.target.label.clone(),
             watched,
-            peak_rss: peak(pipeline.seen(), &ended).rss_bytes,
+            peak: peak(&self.target.watched, pipeline.seen(), &ended),
             verdict: pipeline.verdict(),
         });
         let compared = self
             .baseline
             .zip(measured.as_ref())
             .map(|(base, run)| Comparison::of(base, std::slice::from_ref(run)));
-        let left_running = self
-            .child
-            .as_ref()
-            .zip(ended.gone)
-            .map(|(child, _)| child.left_running(&processes.rows()));
-        let mut summary = self.sum_up(&pipeline, lost, ended, started.elapsed(), compared);
+        let blind = Blind::of(live, pipeline.seen(), lasted);
+        let mut summary = self.sum_up(&pipeline, lost, ended, lasted, blind, compared);
         summary.alerts = listeners.alerted;
         summary.left_running = left_running;
         if listeners.grows {
@@ -258,19 +292,19 @@ impl Session<'_> {
             // The end of a child is on its way as a signal; that of another target shows only here.
             if sampling && !take(intake, pipeline, listeners) {
                 if self.child.is_none() {
-                    return Ok(Ended { end: End::TargetEnded, gone: None });
+                    return Ok(Ended::as_of(End::TargetEnded));
                 }
                 sampling = false;
             }
             listeners.settle(pipeline.latest());
-            listeners.problems(pipeline, false);
+            listeners.problems(pipeline);
             if listeners.screen.failed().is_some() && self.child.is_none() {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
-                return Ok(Ended { end: End::Interrupted { signal: libc::SIGPIPE }, gone: None });
+                return Ok(Ended::as_of(End::Interrupted { signal: libc::SIGPIPE }));
             }
             if self.abort && asked_to_end.is_none() && self.gates.failed_for_good(pipeline.seen()) {
                 let Some(child) = &self.child else {
-                    return Ok(Ended { end: End::Aborted, gone: None });
+                    return Ok(Ended::as_of(End::Aborted));
                 };
                 child.signal(libc::SIGTERM);
                 time_up = after(GRACE);
@@ -301,7 +335,7 @@ impl Session<'_> {
                 },
                 recv(time_up) -> _ => {
                     let Some(child) = &self.child else {
-                        return Ok(Ended { end: End::TimeUp, gone: None });
+                        return Ok(Ended::as_of(End::TimeUp));
                     };
                     child.signal(if asked_to_end.is_some() { libc::SIGKILL } else { libc::SIGTERM });
                     time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
@@ -335,7 +369,7 @@ impl Session<'_> {
                     .map_err(|error| Failure::io("failed to wait for the command", error))?;
                 Ok(gone.map(|gone| {
                     let end = asked_to_end.unwrap_or_else(|| gone.end());
-                    Ended { end, gone: Some(gone) }
+                    Ended { end, gone: Some(gone), alone: gone.alone }
                 }))
             }
             Some(child) => {
@@ -346,7 +380,7 @@ impl Session<'_> {
                 Ok(None)
             }
             None if signal.is_child() => Ok(None),
-            None => Ok(Some(Ended { end: End::Interrupted { signal: signal.number }, gone: None })),
+            None => Ok(Some(Ended::as_of(End::Interrupted { signal: signal.number }))),
         }
     }
 
@@ -356,11 +390,12 @@ impl Session<'_> {
         lost: u64,
         ended: Ended,
         duration: Duration,
+        blind: Blind,
         compared: Option<Comparison>,
     ) -> Summary {
         let seen = pipeline.seen();
         let verdict = pipeline.verdict();
-        let peak = peak(seen, &ended);
+        let peak = peak(&self.target.watched, seen, &ended);
         let gates = self.gates.judge(Facts {
             peak_rss: Known::rss(&peak),
             peak_pss: Known::pss(&peak, seen),
@@ -369,6 +404,8 @@ impl Session<'_> {
             alert: seen.alert,
             regression: compared.as_ref().map(|comparison| comparison.verdict),
             headroom: pipeline.headroom(),
+            unseen: blind.unseen,
+            no_level: blind.no_level,
         });
         let gates_pass = gates.iter().all(|gate| gate.pass);
         let exit_code = match (ended.end, ended.gone) {
@@ -401,7 +438,7 @@ impl Session<'_> {
             peak,
             mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
             growth,
-            verdict: Judgement::from(&verdict),
+            verdict: Judgement::new(&verdict, pipeline.series()),
             places: None,
             level: pipeline.level(),
             highest_level: seen.level,
@@ -409,7 +446,13 @@ impl Session<'_> {
             gates,
             baseline: compared,
             trace: None,
-            absent: reasons(&peak, pipeline, &growth, max_rss_bytes.as_ref().err().copied()),
+            absent: reasons(
+                &self.target.watched,
+                &peak,
+                pipeline,
+                &growth,
+                max_rss_bytes.as_ref().err().copied(),
+            ),
             cost: Cost {
                 cpu_seconds: sys::cpu_time().as_secs_f64(),
                 max_rss_bytes: max_rss_bytes.ok(),
@@ -424,6 +467,35 @@ fn take(intake: &mut Intake, pipeline: &mut Pipeline, listeners: &mut Listeners<
     let more = intake.take(|update| handle(pipeline, listeners, update));
     listeners.recorder.iter_mut().for_each(Recorder::release);
     more
+}
+
+/// Why a watch could not see what gates are judged by.
+struct Blind {
+    unseen: Option<&'static str>,
+    no_level: Option<&'static str>,
+}
+
+impl Blind {
+    /// Of a watch that lasted this long under the configuration in force at its end.
+    fn of(live: &Live, seen: &Seen, lasted: Duration) -> Self {
+        let track = live.track().load().value;
+        let disabled = track.tier == Tier::Disabled;
+        // The first sample is taken at once: what was over in a moment may still be over before it.
+        let over_at_once = lasted < track.base_interval().max(AT_ONCE);
+        let unseen = match seen.watched {
+            Some(_) => None,
+            None if disabled => Some("nothing was read: `track.tier` is `disabled`"),
+            None if over_at_once => None,
+            None => Some("no sample has a reading of its memory"),
+        };
+        let no_level = match (seen.level, live.policies().pressure.load().value.enabled) {
+            (Level::Unknown, _) if seen.samples == 0 => None,
+            (Level::Unknown, false) => Some("`pressure.enabled` is false"),
+            (Level::Unknown, true) => Some("no signal of pressure could be read"),
+            _ => None,
+        };
+        Self { unseen, no_level }
+    }
 }
 
 fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {
@@ -448,14 +520,23 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
     listeners.screen.refresh(pipeline);
 }
 
+/// The process that may have children which count.
+fn root(watched: &Target) -> Option<u32> {
+    match watched {
+        Target::Tree(id) => Some(id.pid),
+        _ => None,
+    }
+}
+
 /// The peak, whether it is exact, and what it was at most.
 ///
 /// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
 /// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
-/// that it is a bound. Both count one process: over a tree the sum of a sample may be higher, and is never exact.
-fn peak(seen: &Seen, ended: &Ended) -> Peak {
+/// that it is a bound. The first may be from before a watch, and is a bound then too. Both count one process: over a tree the sum of a sample may be higher, and is never exact, be the tree
+/// there between samples only.
+fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
     let of_child = ended.gone.and_then(|gone| gone.peak_rss);
-    let alone = seen.processes.is_none_or(|processes| processes <= 1);
+    let alone = ended.alone && seen.processes.is_none_or(|processes| processes <= 1);
     let watched_to_the_end = match ended.end {
         End::TargetEnded => false,
         End::Interrupted { .. } => seen.peak_rss.is_some(),
@@ -463,22 +544,18 @@ fn peak(seen: &Seen, ended: &Ended) -> Peak {
         _ => of_child.is_some(),
     };
     let rss_bytes = seen.peak_rss.max(of_child);
-    let exact = alone && watched_to_the_end;
-    let rss_at_most_bytes = match ended.gone {
-        _ if exact => rss_bytes,
-        Some(gone) if alone => Some(gone.max_rss).max(rss_bytes),
-        _ => None,
+    let at_most = match ended.gone {
+        Some(gone) => Some(gone.max_rss),
+        None => seen.peak_ever.filter(|_| watched_to_the_end),
     };
-    Peak {
-        rss_bytes,
-        exact,
-        rss_at_most_bytes,
-        footprint_bytes: seen.footprint,
-        pss_bytes: seen.pss,
-    }
+    let at_most = at_most.filter(|_| alone);
+    // A peak from before the watch bounds it, and is none of it.
+    let exact = alone && watched_to_the_end && (ended.gone.is_some() || rss_bytes >= at_most);
+    Peak::new(watched, seen, rss_bytes).bounded(exact, at_most)
 }
 
 fn reasons(
+    watched: &Target,
     peak: &Peak,
     pipeline: &Pipeline,
     growth: &Growth,
@@ -490,25 +567,52 @@ fn reasons(
             absent.insert(path, why.to_owned());
         }
     };
-    note(peak.rss_bytes.is_none(), "peak.rss_bytes", "no sample was taken of a process");
-    note(
-        peak.rss_at_most_bytes.is_none(),
-        "peak.rss_at_most_bytes",
-        "the kernel keeps no peak of several processes, nor of one that still runs or that memcli did not start",
-    );
-    note(
-        peak.footprint_bytes.is_none(),
-        "peak.footprint_bytes",
-        "no sample was taken of a process",
-    );
-    note(peak.rss_bytes.is_none(), "mean_rss_bytes", "no sample was taken of a process");
-    let why = pipeline
-        .latest()
-        .map_or(Absent::NotRead, |sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
-    note(peak.pss_bytes.is_none(), "peak.pss_bytes", pss_missing(why));
+    let (unread, latest) = (size::unread(watched, pipeline.seen()), pipeline.latest());
+    note(peak.size_bytes.is_none(), "peak.size_bytes", unread);
+    note(peak.size_bytes.is_none(), "peak.size_measure", unread);
+    note(peak.rss_bytes.is_none(), "peak.rss_bytes", unread);
+    note(peak.rss_at_most_bytes.is_none(), "peak.rss_at_most_bytes", size::unbounded(watched));
+    note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread);
+    note(peak.rss_bytes.is_none(), "mean_rss_bytes", unread);
+    let why = latest.map(|sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
+    let why = why.filter(|_| size::of_processes(watched)).map_or(unread, pss_missing);
+    note(peak.pss_bytes.is_none(), "peak.pss_bytes", why);
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {
         absent.insert("cost.max_rss_bytes", why.to_string());
     }
     absent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::Policies;
+    use memleak::LeakConfig;
+    use mempressure::{BudgetConfig, PressureConfig};
+    use memtrack::{Settings, Stamp};
+
+    #[test]
+    fn a_peak_from_before_a_watch_is_a_bound_and_one_that_rose_in_it_is_exact() {
+        let policies = || Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let told = |mut pipeline: Pipeline, peaks: [u64; 2]| {
+            for (second, peak) in peaks.into_iter().enumerate() {
+                let at = Stamp::synthetic(Duration::from_secs(second as u64));
+                let mut sample = Sample::empty(at);
+                (sample.process.rss, sample.process.peak) = (Ok(13), Ok(peak));
+                pipeline.push(&sample, |_| {});
+            }
+            let peak = peak(&Target::Own, pipeline.seen(), &Ended::as_of(End::TimeUp));
+            (peak.rss_bytes, peak.exact, peak.rss_at_most_bytes)
+        };
+        let watched = || Pipeline::new(&Target::Own, policies());
+        assert_eq!(told(watched(), [300, 300]), (Some(13), false, Some(300)));
+        assert_eq!(told(watched(), [300, 301]), (Some(301), true, Some(301)));
+        assert_eq!(told(watched(), [13, 13]), (Some(13), true, Some(13)));
+        assert_eq!(told(watched().from_birth(), [300, 300]), (Some(300), true, Some(300)));
+    }
 }

@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use memleak::{Shape, Trend, Verdict};
 use mempressure::Level;
+use memtrack::source::Target;
 use serde::{Deserialize, Serialize};
 
 use crate::comparison::Comparison;
 use crate::gate::Judged;
+use crate::pipeline::Seen;
 use crate::places::Places;
+use crate::size;
 use crate::trace::rows::AlertRow;
 
 /// The name and version of this document.
@@ -106,6 +109,13 @@ pub enum End {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Peak {
+    /// The highest of the size that stands for the target: of several processes PSS where it was read, of one RSS, of a cgroup its
+    /// working set, of the machine what is used.
+    pub size_bytes: Option<u64>,
+    /// What that size is: `PSS`, `RSS`, `working set` or `used`.
+    pub size_measure: Option<&'static str>,
+    /// Whether several processes had it at one time: RSS then counts what they share once for each.
+    pub size_of_several: bool,
     /// Resident bytes.
     pub rss_bytes: Option<u64>,
     /// Whether the kernel kept this peak up to the end. If not it was at least this.
@@ -114,8 +124,37 @@ pub struct Peak {
     pub rss_at_most_bytes: Option<u64>,
     /// RSS + swap, the highest of the samples.
     pub footprint_bytes: Option<u64>,
-    /// Proportional share, the highest of its readings.
+    /// Proportional share, the highest that was measured.
     pub pss_bytes: Option<u64>,
+}
+
+impl Peak {
+    /// What was seen of `watched`, of which `rss_bytes` is the highest RSS that anyone knows of.
+    #[must_use]
+    pub fn new(watched: &Target, seen: &Seen, rss_bytes: Option<u64>) -> Self {
+        let size = size::highest(watched, seen, rss_bytes);
+        Self {
+            size_bytes: size.map(|size| size.bytes),
+            size_measure: size.map(|size| size.measure),
+            size_of_several: size.is_some_and(|size| size.of_several),
+            rss_bytes,
+            exact: false,
+            rss_at_most_bytes: None,
+            footprint_bytes: seen.footprint,
+            pss_bytes: seen.pss,
+        }
+    }
+
+    /// The same, of which the kernel kept the RSS up to the end, or knows that it was no more than `at_most`.
+    #[must_use]
+    pub fn bounded(self, exact: bool, at_most: Option<u64>) -> Self {
+        let rss_at_most_bytes = if exact {
+            self.rss_bytes
+        } else {
+            at_most.max(self.rss_bytes.filter(|_| at_most.is_some()))
+        };
+        Self { exact, rss_at_most_bytes, ..self }
+    }
 }
 
 /// How fast it grew.
@@ -169,11 +208,13 @@ pub struct Judgement {
     pub floor_bytes_per_second: Option<f64>,
 }
 
-impl From<&Verdict> for Judgement {
-    fn from(verdict: &Verdict) -> Self {
+impl Judgement {
+    /// The judgement of `verdict` on `series`, such as `anon + swap`.
+    #[must_use]
+    pub fn new(verdict: &Verdict, series: &str) -> Self {
         let mut judgement = Self {
             kind: verdict.kind(),
-            reason: crate::output::human::reason(verdict),
+            reason: crate::output::human::reason(verdict, series),
             rate_bytes_per_second: None,
             confidence: None,
             since_seconds: None,

@@ -17,6 +17,9 @@ const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGC
 /// Those that whoever has taken over the terminal waits for besides: each would leave it as it is.
 const WITH_A_SCREEN: [i32; 2] = [libc::SIGQUIT, libc::SIGTSTP];
 
+/// Those besides that would end memcli, and that a command may have its own use for: `SIGQUIT` has a JVM tell its threads.
+const FOR_A_COMMAND: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
+
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal {
@@ -39,7 +42,7 @@ impl Signal {
         self.number == libc::SIGTSTP
     }
 
-    /// `SIGINT`, `SIGTERM` or `SIGHUP`.
+    /// `SIGINT`, `SIGTERM`, `SIGHUP`; `a signal` else.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self.number {
@@ -57,6 +60,14 @@ impl Signal {
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals() -> io::Result<Receiver<Signal>> {
     take_over(&HANDLED)
+}
+
+/// The same, and those that are for the command that memcli runs.
+///
+/// # Errors
+/// When the system gives no descriptors, handlers or thread.
+pub fn signals_with_a_command() -> io::Result<Receiver<Signal>> {
+    take_over(&[&HANDLED[..], &FOR_A_COMMAND].concat())
 }
 
 /// The same, and those that would end or stop a program while it has the terminal.
@@ -94,7 +105,10 @@ fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
         let mut pair = [0; 2];
         while read.read_exact(&mut pair).is_ok() {
             let [number, from_kernel] = pair;
-            let signal = Signal { number: i32::from(number), from_terminal: from_kernel != 0 };
+            let number = i32::from(number);
+            // An alarm that was set before memcli was executed is from the kernel too, and memcli's alone.
+            let from_terminal = from_kernel != 0 && number != libc::SIGALRM;
+            let signal = Signal { number, from_terminal };
             if send.send(signal).is_err() {
                 break;
             }
@@ -111,6 +125,41 @@ pub struct Ended {
     /// Highest RSS in bytes (`ru_maxrss`) of it and of any descendant it waited for; carries the peak of whoever
     /// forked it through `exec`.
     pub max_rss_bytes: u64,
+    /// Whether it waited for children of its own; true where that cannot be read.
+    pub had_children: bool,
+}
+
+/// Page faults of all the children that a process waited for, and of theirs: 0 as long as it had none. Of a child that has ended
+/// it is there until it is reaped.
+fn faults_of_children(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Behind the name, which may hold anything: state, seven numbers, then `minflt cminflt majflt cmajflt`.
+    let (_, behind) = stat.rsplit_once(')')?;
+    let mut numbers = behind.split_ascii_whitespace().skip(8);
+    let minor: u64 = numbers.next()?.parse().ok()?;
+    let major: u64 = numbers.nth(1)?.parse().ok()?;
+    Some(minor.saturating_add(major))
+}
+
+/// Tells whether a process waits for children of its own from here on.
+#[derive(Clone, Copy, Debug)]
+pub struct Childless {
+    pid: u32,
+    faults: Option<u64>,
+}
+
+impl Childless {
+    /// From now on.
+    #[must_use]
+    pub fn since_now(pid: u32) -> Self {
+        Self { pid, faults: faults_of_children(pid) }
+    }
+
+    /// Whether it has waited for none since; false where that cannot be read.
+    #[must_use]
+    pub fn still(self) -> bool {
+        self.faults.is_some() && self.faults == faults_of_children(self.pid)
+    }
 }
 
 /// Reaps the child `pid` if it has ended.
@@ -118,6 +167,18 @@ pub struct Ended {
 /// # Errors
 /// When it is not a child of this process, or has been reaped before.
 pub fn try_wait(pid: u32) -> io::Result<Option<Ended>> {
+    // SAFETY: all-zero bytes are a valid `siginfo_t`.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let leave_it = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: the pointer is to a live, writable value of the right type.
+    if unsafe { libc::waitid(libc::P_PID, pid, &raw mut info, leave_it) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `waitid` fills in this member, or leaves the zero that says that it has not ended.
+    if unsafe { info.si_pid() } == 0 {
+        return Ok(None);
+    }
+    let had_children = faults_of_children(pid) != Some(0);
     let pid = libc::pid_t::try_from(pid).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: all-zero bytes are a valid `rusage`.
@@ -132,6 +193,7 @@ pub fn try_wait(pid: u32) -> io::Result<Option<Ended>> {
             Ok(Some(Ended {
                 status: ExitStatus::from_raw(status),
                 max_rss_bytes: max_rss_kib.saturating_mul(1024),
+                had_children,
             }))
         }
     }
@@ -154,8 +216,9 @@ pub fn children() -> Vec<u32> {
     list.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-/// Reaps every child of this thread that has ended, up to `but`, whose figures somebody wants.
-pub fn reap(but: Option<u32>) {
+/// Reaps every child of this thread that has ended, up to `but`, whose figures somebody wants; says which.
+pub fn reap(but: Option<u32>) -> Vec<u32> {
+    let mut reaped = Vec::new();
     let of_this_thread = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
     loop {
         // SAFETY: all-zero bytes are a valid `siginfo_t`.
@@ -165,9 +228,8 @@ pub fn reap(but: Option<u32>) {
         // SAFETY: `waitid` fills in this member, or leaves the zero that says that no child has ended.
         let pid = unsafe { info.si_pid() };
         let id = u32::try_from(pid).ok().filter(|id| found == 0 && *id != 0);
-        if id.is_none() || id == but {
-            return;
-        }
+        let Some(id) = id.filter(|_| id != but) else { return reaped };
+        reaped.push(id);
         // SAFETY: no status is asked for. It has ended and is reaped nowhere else, so that this does not wait.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
     }

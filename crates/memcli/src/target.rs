@@ -167,7 +167,8 @@ fn find_pid(root: &Path, pid: u32) -> Result<Found, Failure> {
     let label = format!("{name}({pid})");
     let nothing = |why: &str| Err(Failure::new(exit::NO_INPUT, format!("`{label}` {why}")));
     match Stat::read(root, pid) {
-        Some(Stat { state: 'Z' | 'X', .. }) => {
+        // A process lives on when its first thread ends before others do.
+        Some(Stat { state: 'Z' | 'X', threads: 0 | 1, .. }) => {
             nothing("has ended and has no memory any more; its parent has not taken note of that")
         }
         Some(stat) if stat.is_kernel_thread() => {
@@ -183,6 +184,7 @@ struct Stat {
     state: char,
     parent: u32,
     flags: u32,
+    threads: u32,
 }
 
 impl Stat {
@@ -196,7 +198,9 @@ impl Stat {
         let parent = fields.next()?.parse().ok()?;
         // After the group, the session, the terminal and its foreground group.
         let flags = fields.nth(4)?.parse().ok()?;
-        Some(Self { state, parent, flags })
+        // After ten counts of faults, times and priorities.
+        let threads = fields.nth(10)?.parse().ok()?;
+        Some(Self { state, parent, flags, threads })
     }
 
     fn is_kernel_thread(self) -> bool {
@@ -409,6 +413,16 @@ mod tests {
         };
         assert!(why(7).starts_with("`gone(7)` has ended"), "{}", why(7));
         assert!(why(8).contains("thread of the kernel"), "{}", why(8));
+    }
+
+    #[test]
+    fn a_process_lives_on_when_its_first_thread_has_ended() {
+        let root = proc_with(&[(7, "worker")]);
+        write_stat(root.path(), 7, 'Z', 1, 0);
+        let stat = root.path().join("proc/7/stat");
+        let two = fs::read_to_string(&stat).unwrap().replace(" 20 0 1 ", " 20 0 2 ");
+        fs::write(&stat, two).unwrap();
+        assert_eq!(Target::Pid(7).find_at(root.path()).unwrap().label, "worker(7)");
     }
 
     #[test]

@@ -100,6 +100,39 @@ impl Room {
     }
 }
 
+/// A trace of five processes that share 60 MiB, and of which each grows.
+fn of_a_tree(room: &Room, name: &str) -> String {
+    let header: Header = serde_json::from_str(
+        r#"{"schema":"memcli.trace/1","writer":"memcli 0.1.0","target":{"label":"worker(4321)","kind":"tree","pid":4321,"start":7},
+        "command":["worker"],"started":"2026-11-21T12:00:00Z","interval_seconds":0.1}"#,
+    )
+    .unwrap();
+    let mut writer = Writer::new(fs::File::create(room.path(name)).unwrap(), &header).unwrap();
+    for n in 0..600 {
+        let bytes = leaking(n);
+        let mut sample = sample(header.started, n, 4 * 60 * MIB + bytes);
+        let process = &mut sample.process;
+        (process.processes, process.pss) = (Ok(5), Ok(bytes + 2 * MIB));
+        process.pss_age = Ok(Duration::from_millis(n % 10 * 100));
+        (sample.cgroup.limit, sample.cgroup.headroom) = (Ok(2 << 30), Ok(1 << 30));
+        writer.sample(&sample).unwrap();
+        if n % 100 == 0 {
+            let rows = (0..5).map(|child| ProcessRow {
+                pid: 4321 + child,
+                start: 7,
+                parent: Some(if child == 0 { 1 } else { 4321 }),
+                command: Some(format!("worker --number {child}")),
+                rss: Some(60 * MIB + bytes / 5),
+                pss: Some(bytes / 5),
+                ..ProcessRow::default()
+            });
+            let row = ProcessesRow { t: n as f64 / 10.0, rows: rows.collect(), more: 0 };
+            writer.processes(&row).unwrap();
+        }
+    }
+    name.to_owned()
+}
+
 fn sample(started: SystemTime, n: u64, bytes: u64) -> Sample {
     let monotonic = Duration::from_millis(100 * n);
     let mut sample = Sample::empty(Stamp { monotonic, wall: started + monotonic, gap: false });
@@ -158,11 +191,13 @@ fn what_people_read_of_a_trace() {
     assert!(!report.contains('\u{1b}'), "no escape sequence of a trace reaches the terminal");
     let chart = report.lines().filter(|line| line.contains(['│', '┤', '└']));
     assert!(chart.clone().count() >= 10 && chart.clone().all(|line| line.chars().count() <= 80));
+    let tree = of_a_tree(&room, "tree.jsonl.gz");
     let (base, new) = (room.trace("a.gz", 600, steady(100)), room.trace("b.gz", 600, steady(110)));
     fs::write(room.path("c.toml"), "schema_version = 3\n[budget]\ntotal = \"128MiB\"\n").unwrap();
     for columns in ["80", "120"] {
         for (name, words) in [
             ("report", &["report", leak.as_str()][..]),
+            ("report-tree", &["report", &tree]),
             ("replay", &["replay", &leak]),
             ("budget", &["budget", &leak]),
             ("diff", &["diff", &base, &new]),
@@ -479,4 +514,40 @@ fn a_full_disk_spoils_the_trace_and_not_the_run() {
     assert!(text(&output.stderr).contains("is not complete: "), "{}", text(&output.stderr));
     let output = room.memcli(&["run", "-o", "/dev/full", "--", "sh", "-c", "exit 7"]);
     assert_eq!(output.status.code(), Some(7), "the command's own failure wins");
+}
+
+#[test]
+fn a_page_can_be_printed() {
+    let room = Room::new();
+    let leak = room.trace("leak.jsonl.gz", 600, leaking);
+    let page = room.says(0, &["report", "-f", "html", &leak]);
+    let print = page.split("@media print").nth(1).expect("it has rules for paper");
+    // Else browsers leave out the colours of the levels, and cut charts in two.
+    assert!(print.contains("print-color-adjust: exact") && print.contains("break-inside: avoid"));
+}
+
+#[test]
+fn a_plan_holds_the_peak_that_no_sample_saw() {
+    let room = Room::new();
+    let header: Header = serde_json::from_str(
+        r#"{"schema":"memcli.trace/1","writer":"memcli 0.1.0","target":{"label":"worker(4321)","kind":"tree","pid":4321,"start":7},
+        "started":"2026-11-21T12:00:00Z","interval_seconds":0.1}"#,
+    )
+    .unwrap();
+    let file = fs::File::create(room.path("spike.jsonl.gz")).unwrap();
+    let mut writer = Writer::new(file, &header).unwrap();
+    for n in 0..100 {
+        let mut sample = sample(header.started, n, 100 * MIB);
+        (sample.process.pss, sample.process.pss_age) = (Ok(101 * MIB), Ok(Duration::ZERO));
+        writer.sample(&sample).unwrap();
+    }
+    let end = format!(
+        r#"{{"end":{{"kind":"exited","code":0}},"exit_code":0,"duration_seconds":10,"peak_rss_bytes":{},"peak_exact":true}}"#,
+        304 * MIB
+    );
+    writer.end(&serde_json::from_str(&end).unwrap()).unwrap();
+    let plan = json(&room.says(0, &["budget", "--json", "spike.jsonl.gz"]));
+    assert_eq!(plan["measure"], "PSS");
+    // 3 MiB of its 104 were shared, and so of its peak.
+    assert_eq!(plan["plan"]["peak_bytes"], 301 * MIB, "{plan}");
 }

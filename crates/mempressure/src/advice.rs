@@ -252,7 +252,7 @@ fn headroom(sample: &Sample, status: &Status, before: Option<u64>) -> Option<u64
     let machine = sample.system.available.ok();
     let cgroup = match sample.cgroup.headroom {
         Ok(headroom) => Some(headroom),
-        Err(why) if signal::nothing_there(why) => None,
+        Err(why) if why.nothing_there() => None,
         Err(_) => Some(before.filter(|_| status.of(Signal::Cgroup).vote.is_some())?),
     };
     cgroup.into_iter().chain(machine).min()
@@ -272,12 +272,12 @@ impl Room {
         status: &Status,
         before: &mut [Option<Usage>; 3],
     ) -> Self {
-        let budget = signal::budget_thresholds(rules.budget);
+        let budget = rules.budget.thresholds();
         let thresholds = &rules.pressure.thresholds;
         let ratios: [(Signal, Option<Usage>, &Thresholds); 3] = [
             (Signal::System, signal::system(sample).ok(), thresholds),
             (Signal::Cgroup, signal::cgroup(sample).ok(), thresholds),
-            (Signal::Budget, signal::budget(sample, rules.budget).ok(), &budget),
+            (Signal::Budget, rules.budget.usage(sample).ok(), &budget),
         ];
         let mut room = Self { scale: 1.0, left: u64::MAX, most: UNKNOWN };
         for ((signal, usage, thresholds), before) in ratios.into_iter().zip(before) {

@@ -8,7 +8,7 @@ use memtrack::{Absent, Rate, Reading, Sample, Size, Span};
 use crate::cache::CacheStatus;
 use crate::config::BudgetConfig;
 use crate::level::Level;
-use crate::signal::{self, Usage, banded};
+use crate::signal::{Usage, banded};
 
 /// How the process stands against its own budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,7 +55,7 @@ impl BudgetState {
             BudgetState::Warning => Level::Critical,
             BudgetState::Critical => Level::Emergency,
         };
-        Self::of(banded(before, usage.ratio(), &signal::budget_thresholds(budget), band))
+        Self::of(banded(before, usage.ratio(), &budget.thresholds(), band))
     }
 }
 
@@ -138,11 +138,11 @@ impl BudgetStatus {
     /// # Errors
     /// Why the footprint or the budget is not known.
     pub fn new(input: &BudgetInput<'_>) -> Reading<Self> {
-        let usage = signal::budget(input.sample, input.budget)?;
+        let usage = input.budget.usage(input.sample)?;
         if usage.limit == 0 {
             return Err(Absent::Implausible);
         }
-        let thresholds = signal::budget_thresholds(input.budget);
+        let thresholds = input.budget.thresholds();
         let hard_limit_bytes = (usage.limit as f64 * thresholds.emergency) as u64;
         let mut status = Self {
             state: input.before.after(usage, input.budget, input.band),

@@ -67,4 +67,4 @@ pub use machine::{Machine, Rules, Status};
 #[cfg(feature = "moka")]
 pub use moka::MokaCache;
 pub use plan::{Offer, Pace, Plan, Request, Turn, Wait, need, plan};
-pub use signal::{Abstains, SignalStatus};
+pub use signal::{Abstains, SignalStatus, Usage};

@@ -17,8 +17,7 @@ use memtrack::{Absent, Sample};
 use crate::config::{BudgetConfig, PressureConfig};
 use crate::level::{Level, Measure, Signal, Transition};
 use crate::signal::{
-    self, Abstains, Forecast, Refusals, Refused, SignalStatus, Stall, forecast_threshold,
-    stall_release,
+    Abstains, Forecast, Refusals, Refused, SignalStatus, Stall, forecast_threshold, stall_release,
 };
 
 mod latches;
@@ -81,9 +80,7 @@ impl Status {
     pub fn degraded(&self) -> bool {
         self.signals.iter().any(|signal| match signal.absent {
             None | Some(Abstains::Off | Abstains::Gathering) => false,
-            Some(Abstains::Absent(why)) => {
-                !matches!(why, Absent::NotRead | Absent::Unsupported | Absent::Unlimited)
-            }
+            Some(Abstains::Absent(why)) => !why.nothing_there(),
         })
     }
 }
@@ -277,7 +274,7 @@ fn release_point(rules: &Rules<'_>, signal: Signal, level: Level) -> f64 {
         Signal::System | Signal::Cgroup => {
             rules.pressure.thresholds.of(level) - rules.pressure.band
         }
-        Signal::Budget => signal::budget_thresholds(rules.budget).of(level) - rules.pressure.band,
+        Signal::Budget => rules.budget.thresholds().of(level) - rules.pressure.band,
         Signal::Psi => stall_release(level),
         Signal::Forecast => forecast_threshold(level),
     }

@@ -217,9 +217,7 @@ fn excess(
             let high = over(signal::cgroup_high(sample), thresholds);
             over(signal::cgroup(sample), thresholds).max(high)
         }
-        Signal::Budget => {
-            over(signal::budget(sample, rules.budget), &signal::budget_thresholds(rules.budget))
-        }
+        Signal::Budget => over(rules.budget.usage(sample), &rules.budget.thresholds()),
         Signal::Psi | Signal::Forecast => None,
     }
 }

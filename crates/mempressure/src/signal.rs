@@ -15,9 +15,8 @@ pub use forecast::{FORECAST_CRITICAL, FORECAST_EMERGENCY, FORECAST_WARNING};
 pub use stall::{PSI_FULL_CRITICAL, PSI_FULL_EMERGENCY, PSI_SOME_WARNING};
 
 pub(crate) use forecast::{Forecast, Of, forecast_threshold};
-pub(crate) use ratio::{
-    Usage, banded, budget, budget_thresholds, cgroup, cgroup_high, nothing_there, system,
-};
+pub use ratio::Usage;
+pub(crate) use ratio::{banded, cgroup, cgroup_high, system};
 pub(crate) use refusals::{Refusals, Refused};
 pub(crate) use stall::{Stall, stall_release, stall_threshold, stalled};
 

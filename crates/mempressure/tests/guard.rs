@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use mempressure::{
     Caches, Ended, Event, EventKind, Events, FnCache, Guard, GuardConfig, Level, Options, Outcome,
-    Policy, Priority, Registration, Wait,
+    Policy, Priority, Registration, Signal, Wait,
 };
+use memtrack::config::MIN_INTERVAL;
 use memtrack::error::SourceError;
 use memtrack::sampler::Sampler;
 use memtrack::source::Source;
-use memtrack::{Current, Sample, Settings, Size, Stamp, TrackConfig};
+use memtrack::{Absent, Current, Sample, Settings, Size, Stamp, TrackConfig};
 
 const MIB: u64 = 1 << 20;
 
@@ -488,7 +489,7 @@ fn an_outcome_without_a_footprint_is_counted_as_unmeasured() {
     let _cache = caches.register(Registration::new("cache"), honest(&world, 500));
     let rig = Rig::new(world, caches, config(Policy::Conservative), Options::default());
     rig.tick();
-    let outcome = rig.outcome_of(|sample| sample.process.rss = Err(memtrack::Absent::Denied));
+    let outcome = rig.outcome_of(|sample| sample.process.rss = Err(Absent::Denied));
     assert!(outcome.claimed_bytes > 0 && outcome.measured_bytes.is_none(), "{outcome:?}");
     let counters = rig.guard.status().counters;
     assert_eq!((counters.plans, counters.unmeasured, counters.measured_bytes), (1, 1, 0));
@@ -569,6 +570,32 @@ fn a_changed_threshold_is_taken_in_without_a_new_sample() {
         std::thread::yield_now();
     }
     assert_eq!(rig.guard.generation(), 2);
+}
+
+#[test]
+fn growth_towards_the_budget_is_looked_at_more_closely() {
+    // A machine without an end: only the budget is near.
+    let interval_with = |signals: Vec<Signal>| {
+        let mut config = config(Policy::Conservative);
+        config.budget.total = mempressure::BudgetTotal::Size(Size::mib(1000));
+        config.pressure.signals = signals;
+        let world = World::holding(100);
+        let rig = Rig::new(Arc::clone(&world), Caches::new(), config, Options::default());
+        let free: Retouch = |sample| {
+            sample.cgroup.limit = Err(Absent::Unlimited);
+            (sample.system.total, sample.system.available) = (Ok(1 << 40), Ok(1 << 39));
+        };
+        rig.ask(free);
+        // It has told of the budget before it tells of the level.
+        rig.to();
+        world.footprint.store(600 * MIB, Ordering::SeqCst);
+        rig.ask(free);
+        // The next is taken after the interval was decided on.
+        rig.ask(free);
+        rig.sampler.health().interval.unwrap()
+    };
+    assert_eq!(interval_with(vec![Signal::Budget, Signal::System]), MIN_INTERVAL);
+    assert_eq!(interval_with(vec![Signal::System]), Duration::from_millis(20));
 }
 
 #[test]

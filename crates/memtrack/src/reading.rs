@@ -38,6 +38,15 @@ pub enum Absent {
     Failed(i32),
 }
 
+impl Absent {
+    /// Whether there is nothing to read: no limit, not on this system, or not asked for. A read that failed is another
+    /// matter: there is a value, and what it was before still tells of it.
+    #[must_use]
+    pub const fn nothing_there(self) -> bool {
+        matches!(self, Absent::Unlimited | Absent::Unsupported | Absent::NotRead)
+    }
+}
+
 impl From<&std::io::Error> for Absent {
     fn from(error: &std::io::Error) -> Self {
         // ESRCH: what a held descriptor under /proc/PID answers once that process has been reaped.
@@ -59,6 +68,16 @@ impl From<&std::io::Error> for Absent {
 mod tests {
     use super::*;
     use std::io::Error;
+
+    #[test]
+    fn a_read_that_failed_is_not_one_of_nothing() {
+        for why in [Absent::Unlimited, Absent::Unsupported, Absent::NotRead] {
+            assert!(why.nothing_there(), "{why}");
+        }
+        for why in [Absent::Denied, Absent::Gone, Absent::Malformed, Absent::Failed(5)] {
+            assert!(!why.nothing_there(), "{why}");
+        }
+    }
 
     #[test]
     fn os_errors_become_reasons() {

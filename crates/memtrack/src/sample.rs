@@ -195,6 +195,9 @@ pub struct CgroupMemory {
     pub high: Reading<u64>,
     /// The least `limit - working set` over all ancestors that have a limit.
     pub headroom: Reading<u64>,
+    /// Working set of the target's own cgroup, whichever ancestor binds. Read where a cgroup is the target; see
+    /// [`CgroupMemory::own_working_set`].
+    pub own: Reading<u64>,
     /// Which ancestor binds: 0 is the target's own cgroup, 1 its parent, and so on.
     pub depth: Reading<u64>,
     /// How often the kernel said no, counted in the target's own cgroup and those below it, whichever ancestor binds. A
@@ -221,6 +224,7 @@ impl CgroupMemory {
             limit: Err(why),
             high: Err(why),
             headroom: Err(why),
+            own: Err(why),
             depth: Err(why),
             events: CgroupEvents::absent(why),
         }
@@ -237,6 +241,15 @@ impl CgroupMemory {
             Ok(inactive) => Ok(usage.checked_sub(inactive).unwrap_or(usage)),
             Err(Absent::Unsupported | Absent::NotRead) => Ok(usage),
             Err(why) => Err(why),
+        }
+    }
+
+    /// What a cgroup that is the target holds itself: `own`. In samples without it, such as those recorded before it was
+    /// read, the working set of the binding ancestor, which is the same cgroup where the depth is 0.
+    pub fn own_working_set(&self) -> Reading<u64> {
+        match self.own {
+            Err(Absent::NotRead) => self.working_set(),
+            own => own,
         }
     }
 }

@@ -129,6 +129,21 @@ fn inactive_file_is_of_the_same_ancestor_and_counts_as_free() {
 }
 
 #[test]
+fn a_cgroup_that_is_the_target_holds_what_is_its_own_whichever_ancestor_binds() {
+    let machine = Machine::v2("/pod/app");
+    machine.group_v2("/pod/app", 90 * MIB, 80 * MIB, "max");
+    machine.group_v2("/pod", 190 * MIB, 10 * MIB, &bytes(200 * MIB));
+    let read = |path| Hierarchy::at(machine.path(), path).unwrap().read(Ok(GIB));
+    let app = read("/pod/app");
+    assert_eq!((app.depth, app.working_set()), (Ok(1), Ok(180 * MIB)));
+    assert_eq!((app.own, app.own_working_set()), (Ok(10 * MIB), Ok(10 * MIB)));
+    let pod = read("/pod");
+    assert_eq!((pod.depth, pod.own), (Ok(0), Ok(180 * MIB)));
+    // For a process nobody reads it.
+    assert_eq!(machine.read().own, Err(Absent::NotRead));
+}
+
+#[test]
 fn a_usage_above_the_machine_is_garbage_and_no_headroom_of_zero() {
     let machine = Machine::v2("/pod/app");
     machine.group_v2("/pod/app", GIB, 0, &bytes(4 * GIB));

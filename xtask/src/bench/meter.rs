@@ -53,7 +53,7 @@ pub(crate) fn run(command: &mut Command, at_most: Duration) -> anyhow::Result<Co
 }
 
 /// Processor time of all children that were waited for, to the microsecond.
-fn children_seconds() -> anyhow::Result<f64> {
+pub(super) fn children_seconds() -> anyhow::Result<f64> {
     let usage =
         getrusage(UsageWho::RUSAGE_CHILDREN).context("failed to read the usage of children")?;
     let microseconds =
@@ -61,7 +61,8 @@ fn children_seconds() -> anyhow::Result<f64> {
     Ok(microseconds as f64 / 1e6)
 }
 
-fn peak(pid: u32) -> Option<u64> {
+/// Peak resident memory of a running program, in bytes.
+pub(super) fn peak(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -1,5 +1,6 @@
 //! Carries alerts out of the program.
 
+use crossbeam_channel::Receiver;
 use memcfg::document::AlertsConfig;
 use memcfg::live::Reload;
 use memtrack::{Settings, Stamp};
@@ -9,6 +10,7 @@ use crate::alert::log::Log;
 use crate::alert::{Alert, Document, Sizes};
 use crate::output::{human, json};
 use crate::pipeline::{Event, Numbered};
+use crate::sys::Signal;
 
 /// The logs and the command of one watch.
 #[derive(Debug)]
@@ -75,8 +77,8 @@ impl Delivery {
         self.hook.reports()
     }
 
-    /// Waits for the command, and says what went wrong with it. Logs stay open for that.
-    pub fn finish(&mut self) -> Vec<String> {
-        self.hook.finish()
+    /// Waits for the command, unless one of `signals` says not to, and says what went wrong with it. Logs stay open for that.
+    pub fn finish(&mut self, signals: &Receiver<Signal>) -> Vec<String> {
+        self.hook.finish(signals)
     }
 }

@@ -75,7 +75,7 @@ impl Sizes {
             (Err(Absent::NotRead), _) => Target::Cgroup(PathBuf::new()),
             _ => Target::Own,
         };
-        Self { rss: sample.process.rss, size: crate::look::size(&watched, sample) }
+        Self { rss: sample.process.rss, size: crate::size::size(&watched, sample) }
     }
 }
 

@@ -6,13 +6,17 @@
 use std::io::{self, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, never, select, unbounded};
 use memcfg::document::AlertsConfig;
 use memtrack::{Settings, Span};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal as Kill, kill_process_group};
+
+use crate::sys::Signal;
 
 /// Alerts that may wait while a command runs. The throttle lets a handful pass in an hour.
 const WAITING: usize = 16;
@@ -23,8 +27,26 @@ const ASK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mill
 #[derive(Debug)]
 pub struct Hook {
     settings: Settings<AlertsConfig>,
-    thread: Option<(Sender<Job>, JoinHandle<()>)>,
+    thread: Option<Worker>,
     reports: (Sender<String>, Receiver<String>),
+}
+
+#[derive(Debug)]
+struct Worker {
+    queue: Sender<Job>,
+    thread: JoinHandle<()>,
+    /// Disconnected once the thread has ended.
+    ended: Receiver<()>,
+    wanted: Arc<Wanted>,
+}
+
+/// What the thread is told while it works.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// The watch has ended: those that wait have one timeout together.
+    end: AtomicBool,
+    /// Somebody wants memcli to end: none has any time left.
+    now: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -55,8 +77,8 @@ impl Hook {
                 Err(error) => return self.report(format!("no thread for `alerts.exec`: {error}")),
             }
         }
-        let Some((queue, _)) = &self.thread else { return };
-        match queue.try_send(job) {
+        let Some(worker) = &self.thread else { return };
+        match worker.queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(job)) => self.report(format!(
                 "`{}` was not run: {WAITING} alerts wait for it already",
@@ -73,10 +95,23 @@ impl Hook {
         self.reports.1.try_iter()
     }
 
-    /// Waits until every command has ended, each within its time, and says what went wrong.
-    pub fn finish(&mut self) -> Vec<String> {
-        if let Some((queue, thread)) = self.thread.take() {
+    /// Waits until every command has ended, and says what went wrong: one that runs has its time, and those that wait have as
+    /// much together. A signal of somebody who wants memcli to end ends them all.
+    pub fn finish(&mut self, signals: &Receiver<Signal>) -> Vec<String> {
+        if let Some(Worker { queue, thread, ended, wanted }) = self.thread.take() {
+            wanted.end.store(true, Ordering::Relaxed);
             drop(queue);
+            let mut signals = signals.clone();
+            loop {
+                select! {
+                    recv(ended) -> _ => break,
+                    recv(signals) -> signal => match signal {
+                        Ok(signal) if signal.is_child() => {}
+                        Ok(_) => wanted.now.store(true, Ordering::Relaxed),
+                        Err(_) => signals = never(),
+                    },
+                }
+            }
             if thread.join().is_err() {
                 return vec!["the thread of `alerts.exec` panicked".into()];
             }
@@ -90,22 +125,36 @@ impl Hook {
     }
 }
 
-fn start(reports: Sender<String>) -> io::Result<(Sender<Job>, JoinHandle<()>)> {
+fn start(reports: Sender<String>) -> io::Result<Worker> {
     let (queue, jobs) = bounded::<Job>(WAITING);
+    let (ends, ended) = bounded(0);
+    let wanted = Arc::new(Wanted::default());
+    let told = Arc::clone(&wanted);
     let thread = thread::Builder::new().name("alerts".into()).stack_size(128 * 1024);
     let thread = thread.spawn(move || {
-        for job in jobs {
-            if let Err(problem) = run(&job) {
+        // Held until the thread ends, be it by a panic.
+        let _ends: Sender<()> = ends;
+        let mut last = None;
+        for mut job in jobs {
+            if told.end.load(Ordering::Relaxed) {
+                let now = Instant::now();
+                let last = *last.get_or_insert(now + job.timeout);
+                job.timeout = last.saturating_duration_since(now);
+            }
+            if let Err(problem) = run(&job, &told.now) {
                 let _ = reports.send(format!("`{}` {problem}", job.words.join(" ")));
             }
         }
     })?;
-    Ok((queue, thread))
+    Ok(Worker { queue, thread, ended, wanted })
 }
 
 /// Runs one command to its end, or to the end of its time; says what it did wrong.
-fn run(job: &Job) -> Result<(), String> {
+fn run(job: &Job, now: &AtomicBool) -> Result<(), String> {
     let Some((program, arguments)) = job.words.split_first() else { return Ok(()) };
+    if job.timeout.is_zero() || now.load(Ordering::Relaxed) {
+        return Err("was not run: the watch had ended, and there was no more time for it".into());
+    }
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -119,7 +168,8 @@ fn run(job: &Job) -> Result<(), String> {
         // The document is smaller than a pipe, so this never waits; a command need not read it.
         let _ = input.write_all(&job.document);
     }
-    match wait(&mut child, job.timeout) {
+    let started = Instant::now();
+    match wait(&mut child, job.timeout, now) {
         Ok(Some(status)) if status.success() => Ok(()),
         Ok(Some(status)) => Err(match (status.code(), status.signal()) {
             (Some(code), _) => format!("failed with exit code {code}"),
@@ -127,14 +177,15 @@ fn run(job: &Job) -> Result<(), String> {
         }),
         Ok(None) => {
             kill(&mut child);
-            Err(format!("was killed: it had not ended after {}", Span(job.timeout)))
+            let lasted = started.elapsed().min(job.timeout);
+            Err(format!("was killed: it had not ended after {}", Span(lasted)))
         }
         Err(error) => Err(format!("could not be waited for: {error}")),
     }
 }
 
-/// How it ended; `None` when its time was up first.
-fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> {
+/// How it ended; `None` when its time was up first, or it has to end `now`.
+fn wait(child: &mut Child, timeout: Duration, now: &AtomicBool) -> io::Result<Option<ExitStatus>> {
     let started = Instant::now();
     let (mut pause, longest) = ASK;
     loop {
@@ -142,7 +193,7 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> 
             return Ok(Some(status));
         }
         let left = timeout.saturating_sub(started.elapsed());
-        if left.is_zero() {
+        if left.is_zero() || now.load(Ordering::Relaxed) {
             return Ok(None);
         }
         thread::sleep(pause.min(left));
@@ -152,7 +203,7 @@ fn wait(child: &mut Child, timeout: Duration) -> io::Result<Option<ExitStatus>> 
 
 fn kill(child: &mut Child) {
     // It has not been reaped, so the number is still its own. What fails here has ended by itself.
-    let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+    let _ = kill_process_group(Pid::from_child(child), Kill::KILL);
     let _ = child.wait();
 }
 
@@ -172,7 +223,7 @@ mod tests {
         let path = folder.path().join("a b; echo");
         let mut hook = hook(&["tee", "--", path.to_str().unwrap()], Duration::from_secs(60));
         hook.send(b"{\"severity\":\"critical\"}".to_vec());
-        assert_eq!(hook.finish(), Vec::<String>::new());
+        assert_eq!(hook.finish(&never()), Vec::<String>::new());
         assert_eq!(fs::read_to_string(path).unwrap(), "{\"severity\":\"critical\"}");
     }
 
@@ -183,7 +234,7 @@ mod tests {
         let script = format!("sleep 1000 & echo $! > {}; wait", pid.display());
         let mut hook = hook(&["sh", "-c", &script], Duration::from_secs(1));
         hook.send(Vec::new());
-        let reports = hook.finish();
+        let reports = hook.finish(&never());
         assert_eq!(reports.len(), 1, "{reports:?}");
         assert!(reports[0].ends_with("was killed: it had not ended after 1.0 s"), "{reports:?}");
         let pid = fs::read_to_string(pid).unwrap();
@@ -200,6 +251,29 @@ mod tests {
     }
 
     #[test]
+    fn those_that_wait_have_one_timeout_together_and_none_once_somebody_is_in_a_hurry() {
+        let hanging = |timeout| {
+            let mut hook = hook(&["sleep", "1000"], timeout);
+            (0..3).for_each(|_| hook.send(Vec::new()));
+            hook
+        };
+        let not_run = |reports: &[String]| {
+            assert_eq!(reports.len(), 3, "{reports:?}");
+            reports.iter().filter(|report| report.contains("was not run: the watch")).count()
+        };
+        // The first may have begun before the end, and then the second has its time.
+        let reports = hanging(Duration::from_secs(1)).finish(&never());
+        assert!(not_run(&reports) >= 1, "{reports:?}");
+        let (send, signals) = unbounded();
+        for number in [libc::SIGCHLD, libc::SIGINT] {
+            send.send(Signal { number, from_terminal: true }).unwrap();
+        }
+        // Else this would take five minutes.
+        let reports = hanging(Duration::from_secs(300)).finish(&signals);
+        assert!(not_run(&reports) >= 2, "{reports:?}");
+    }
+
+    #[test]
     fn what_a_command_does_wrong_is_reported_and_nothing_is_run_without_one() {
         let minute = Duration::from_secs(60);
         for (words, problem) in [
@@ -210,11 +284,11 @@ mod tests {
             let mut hook = hook(words, minute);
             // A command that reads nothing is no problem by itself.
             hook.send(vec![b'x'; 60_000]);
-            let reports = hook.finish();
+            let reports = hook.finish(&never());
             assert!(reports.len() == 1 && reports[0].contains(problem), "{reports:?}");
         }
         let mut none = hook(&[], minute);
         none.send(Vec::new());
-        assert!(none.thread.is_none() && none.finish().is_empty());
+        assert!(none.thread.is_none() && none.finish(&never()).is_empty());
     }
 }

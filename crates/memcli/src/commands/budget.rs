@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use memcfg::document;
 use memleak::Verdict;
 use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Sample, Size, TrackConfig};
@@ -87,12 +88,19 @@ fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<
         warning: pressure.thresholds.warning,
         critical: pressure.thresholds.critical,
     };
-    let measured = need(runs);
+    let whole = whole(runs);
+    let measured = shared(runs).map(|need| (need, "PSS"));
+    let measured = measured.or(whole.clone().map(|need| (need, "RSS + swap")));
     if measured.is_none() && !runs.is_empty() {
         return Err(Failure::new(exit::BAD_TRACE, "the trace has no reading of a process")
             .help("record a process or a command: `memcli run -o FILE -- CMD`"));
     }
-    let plan = measured.as_ref().map(|(need, _)| need.plan(limit_bytes, &shares));
+    // What PSS leaves out counts against the budget all the same.
+    let budget = whole.or(measured.as_ref().map(|(need, _)| need.clone()));
+    let plan = measured
+        .as_ref()
+        .zip(budget)
+        .map(|((need, _), whole)| need.plan(limit_bytes, whole.budget(&shares), &shares));
     let leaks = runs.iter().filter_map(|run| match run.verdict() {
         Verdict::Leak { rate, .. } => Some(rate.bytes_per_second),
         _ => None,
@@ -112,16 +120,28 @@ fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<
     })
 }
 
-/// The sizes of all recordings together, by PSS when all have it: only that adds up over workers.
-fn need(runs: &[Recording]) -> Option<(Need, &'static str)> {
-    let with_pss = runs.iter().all(|run| run.pss.samples() > 0);
-    if with_pss {
-        let samples = runs.iter().flat_map(|run| run.pss.sorted()).collect();
-        return Need::new(samples, None).map(|need| (need, "PSS"));
-    }
+/// The sizes of all recordings together, by RSS + swap: what counts against the budget of a process.
+fn whole(runs: &[Recording]) -> Option<Need> {
     let samples = runs.iter().flat_map(|run| run.footprint.sorted()).collect();
     let peak = runs.iter().filter_map(|run| run.peak_rss().0).max();
-    Need::new(samples, peak).map(|need| (need, "RSS + swap"))
+    Need::new(samples, peak)
+}
+
+/// The same by PSS, when all have it: only that adds up over workers.
+fn shared(runs: &[Recording]) -> Option<Need> {
+    let (mut samples, mut peak) = (Vec::new(), None);
+    for run in runs {
+        let seen = run.pipeline.seen();
+        let highest = seen.pss?;
+        // An estimate above everything that was measured is a poor one.
+        samples.extend(run.pss.sorted().into_iter().map(|bytes| bytes.min(highest)));
+        // Of one process the kernel saw what the samples missed, and what was shared is in it.
+        let alone = seen.processes.is_none_or(|processes| processes <= 1);
+        let exact = run.peak_rss().0.filter(|_| alone);
+        let exact = exact.map(|rss| rss.saturating_sub(seen.shared.unwrap_or_default()));
+        peak = peak.max(exact).max(Some(highest));
+    }
+    Need::new(samples, peak)
 }
 
 /// The limit that the recorded process ran under.
@@ -157,15 +177,13 @@ fn limit_of(
 
 fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
     let Some(plan) = plan else {
-        let total = ((limit as f64 * shares.warning) as u64 >> 20).max(16) << 20;
         return format!(
-            "[budget]\ntotal = \"{}\"  # below level warning ({:.2}) when one process has it all\n",
-            Size(total).exact(),
-            shares.warning
+            "[budget]\ntotal = \"{}\"  # what `memcli config init` writes: half of the limit, 512MiB to 8GiB\n",
+            Size(document::suggested_budget(limit)).exact(),
         );
     };
     let mut text = format!(
-        "# each worker\n[budget]\ntotal = \"{}\"  # 99 % of the time below the soft limit ({:.2}), its peak below prompt ({:.2})\n",
+        "# each worker\n[budget]\ntotal = \"{}\"  # RSS + swap: 99 % of the time below the soft limit ({:.2}), its peak below prompt ({:.2})\n",
         Size(plan.budget_bytes).exact(),
         shares.budget_soft,
         shares.budget_prompt

@@ -129,7 +129,7 @@ impl Outcome {
             samples: seen.samples,
             level: run.pipeline.level(),
             highest_level: seen.level,
-            verdict: Judgement::from(&run.verdict()),
+            verdict: Judgement::new(&run.verdict(), run.pipeline.series()),
         }
     }
 }

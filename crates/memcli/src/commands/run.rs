@@ -54,8 +54,8 @@ impl<'a> Start<'a> {
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_with_a_command()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         Ok(Self { command, watching, live, signals, baseline })
     }
 
@@ -92,7 +92,7 @@ impl<'a> Start<'a> {
         let label = &session.target.label;
         let mut delivery = watching.logging.delivery(label, &self.live, false)?;
         // Both streams are the child's until it has ended.
-        let mut screen = Screen::new(Style::Silent, label);
+        let mut screen = Screen::new(Style::Silent, &session.target);
         session.watch(&self.live, &self.signals, &mut screen, &mut delivery)
     }
 }

@@ -67,7 +67,15 @@ mod tests {
         status.level = level;
         let limit = Err(Absent::NotRead);
         let watched = memtrack::source::Target::System;
-        Ok(Look { label: "x".into(), watched, sample, status, limit, verdict: None })
+        Ok(Look {
+            label: "x".into(),
+            watched,
+            sample,
+            status,
+            limit,
+            series: "anon + swap",
+            verdict: None,
+        })
     }
 
     #[test]

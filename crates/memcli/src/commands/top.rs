@@ -254,6 +254,7 @@ fn ended(recorder: Recorder, state: &State) -> String {
         lost: 0,
         peak_rss_bytes: None,
         peak_exact: false,
+        peak_at_most_bytes: None,
         cpu_seconds: None,
         max_rss_bytes: None,
     });

@@ -40,7 +40,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let logging = &watching.logging;
     let as_lines = terminal && logging.log_format.is_none() && logging.log_file.is_none();
-    let mut screen = Screen::new(style, &session.target.label).with_alerts(as_lines);
+    let mut screen = Screen::new(style, &session.target).with_alerts(as_lines);
     let log = !watching.json && !as_lines;
     let mut delivery = logging.delivery(&session.target.label, &live, log)?;
     let file = watching.summary_file()?;

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use memtrack::{Size, Span};
+use memtrack::Span;
 
 use crate::curve::Curve;
 use crate::fit::Fit;
+use crate::output::axis;
 
 /// Characters of a size on the left, with the axis.
 const LABEL: usize = 10;
@@ -19,6 +20,8 @@ pub struct Chart<'a> {
     pub curve: &'a Curve,
     /// The line through it.
     pub fit: Option<Fit>,
+    /// The first and the last time of the axis.
+    pub times: (Duration, Duration),
     /// Characters below the time axis: what happened when.
     pub marks: &'a [(Duration, char)],
     /// Characters across, labels included.
@@ -44,11 +47,14 @@ impl Chart<'_> {
     /// The lines of the chart, each with its end; empty when there is nothing to draw.
     #[must_use]
     pub fn draw(&self) -> String {
-        let (Some((first, last)), Some(low), Some(high)) =
-            (self.curve.span(), self.curve.low(), self.curve.high())
-        else {
+        let (Some(low), Some(high)) = (self.curve.low(), self.curve.high()) else {
             return String::new();
         };
+        let (first, last) = self.times;
+        if first == last {
+            // A point is no curve.
+            return String::new();
+        }
         let columns = self.width.max(LEAST_WIDTH) - LABEL - 1;
         let mut canvas = Canvas::new(columns, self.height.max(3), (first, last), range(low, high));
         canvas.curve(self.curve);
@@ -61,7 +67,10 @@ impl Chart<'_> {
         if !self.marks.is_empty() {
             let mut row = vec![' '; columns];
             for (at, mark) in self.marks {
-                row[canvas.column(*at) / 2] = *mark;
+                // What happened at once stands side by side, as far as there is room.
+                let place = canvas.column(*at) / 2;
+                let free = (place..columns).find(|place| row[*place] == ' ').unwrap_or(place);
+                row[free] = *mark;
             }
             let row: String = row.into_iter().collect();
             let _ = writeln!(text, "{:LABEL$} {}", "", row.trim_end());
@@ -171,17 +180,15 @@ impl Canvas {
     fn lines(&self) -> String {
         let (low, high) = self.sizes;
         let mut text = String::new();
+        let middle = high - (high - low) * ((self.rows / 2) as f64 + 0.5) / self.rows as f64;
+        let labels = axis::labels(&[high, middle, low]);
         for (n, row) in self.cells.chunks(self.columns).enumerate() {
             let label = match n {
-                0 => Some(high),
-                n if n == self.rows - 1 => Some(low),
-                n if n == self.rows / 2 => {
-                    Some(high - (high - low) * (n as f64 + 0.5) / self.rows as f64)
-                }
-                _ => None,
+                0 => labels[0].as_str(),
+                n if n == self.rows - 1 => labels[2].as_str(),
+                n if n == self.rows / 2 => labels[1].as_str(),
+                _ => "",
             };
-            let label =
-                label.map_or(String::new(), |bytes| Size(bytes.max(0.0) as u64).to_string());
             let dots: String = row
                 .iter()
                 .map(|cell| char::from_u32(0x2800 + u32::from(*cell)).unwrap_or(' '))
@@ -208,7 +215,8 @@ mod tests {
     }
 
     fn draw(curve: &Curve, marks: &[(Duration, char)]) -> String {
-        Chart { curve, fit: None, marks, width: 40, height: 4 }.draw()
+        let times = curve.span().unwrap_or_default();
+        Chart { curve, fit: None, times, marks, width: 40, height: 4 }.draw()
     }
 
     #[test]
@@ -237,6 +245,20 @@ mod tests {
         assert!(bottom < (100u64 << 20) as f64 && (100u64 << 20) as f64 * 1.005 < top);
     }
 
+    #[test]
+    fn what_happened_at_once_stands_side_by_side() {
+        let rise = curve((0..=100).map(|n| (n * 100, n << 20)));
+        let at = Duration::from_secs(5);
+        let text = draw(&rise, &[(at, 'a'), (at, 'b'), (Duration::from_secs(10), 'c')]);
+        let row: Vec<&str> = text.lines().last().unwrap().split_whitespace().collect();
+        assert_eq!(row, ["ab", "c"], "{text}");
+    }
+
+    #[test]
+    fn one_sample_is_no_curve() {
+        assert_eq!(draw(&curve([(5, 1)]), &[]), "");
+    }
+
     proptest! {
         #[test]
         fn any_curve_fits_its_width_and_nothing_panics(
@@ -246,11 +268,12 @@ mod tests {
             let mut points = points;
             points.sort_unstable();
             let curve = curve(points);
-            let to = curve.span().map_or(Duration::ZERO, |(_, last)| last);
+            let times = curve.span().unwrap_or_default();
+            let to = times.1;
             let line = (0.0, slope);
             let fit = Some(Fit { from: Duration::ZERO, to, line, low: line, high: line });
             let marks = [(Duration::from_secs(3), 'x'), (Duration::MAX, 'y')];
-            let text = Chart { curve: &curve, fit, marks: &marks, width, height }.draw();
+            let text = Chart { curve: &curve, fit, times, marks: &marks, width, height }.draw();
             prop_assert!(text.lines().all(|line| line.chars().count() <= width.max(LEAST_WIDTH)));
         }
     }

@@ -23,9 +23,11 @@ pub fn comparison(comparison: &Comparison, columns: usize) -> String {
         "{BOLD}{:<8} {base:>14} {new:>14} {:>14}  {middle}verdict{BOLD:#}",
         "", "change"
     );
+    let peak = format!("peak {}", comparison.peak_measure);
     for row in &comparison.rows {
         let rate = row.metric == Metric::Growth;
         let name = match row.metric {
+            Metric::Peak if comparison.peak_measure.len() <= 3 => peak.as_str(),
             Metric::Peak => "peak",
             Metric::Steady => "steady",
             Metric::Growth => "growth",

@@ -18,7 +18,8 @@ pub fn header(out: &mut impl Write) -> io::Result<()> {
     for share in SHARES {
         write!(out, ",{}", share.key)?;
     }
-    writeln!(out)
+    // Above 0 the PSS is an estimate.
+    writeln!(out, ",pss_age_s")
 }
 
 /// One sample of the given run, counted from 1.
@@ -42,5 +43,8 @@ pub fn sample(out: &mut impl Write, run: u64, sample: &Sample) -> io::Result<()>
             Err(_) => write!(out, ",")?,
         }
     }
-    writeln!(out)
+    match sample.process.pss_age {
+        Ok(age) => writeln!(out, ",{}", age.as_secs_f64()),
+        Err(_) => writeln!(out, ","),
+    }
 }

@@ -7,9 +7,11 @@ use memleak::{Evidence, Verdict};
 use memtrack::{Rate, Size, Span};
 
 use crate::curve::Percentiles;
+use crate::output::drawn::{Drawn, charts};
 use crate::output::{human, svg};
 use crate::recording::Recording;
 use crate::report::Run;
+use crate::size::{PSS, RSS};
 
 const STYLE: &str = include_str!("report.css");
 
@@ -69,15 +71,18 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
             escape(&below)
         );
     }
-    let _ = writeln!(
-        out,
-        "</div>\n<figure>\n<div class=\"chart\">{}</div>\n{}</figure>",
-        svg::chart(run, recording, n),
-        legend(run, recording)
-    );
+    let _ = writeln!(out, "</div>");
+    for (m, drawn) in charts(run, recording).iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "<figure>\n<div class=\"chart\">{}</div>\n{}</figure>",
+            svg::chart(run, recording, drawn, &format!("plot{n}-{m}")),
+            legend(run, recording, drawn)
+        );
+    }
     events(&mut out, run);
     evidence(&mut out, recording);
-    spreads(&mut out, run);
+    spreads(&mut out, run, recording.pipeline.series());
     processes(&mut out, run);
     out.push_str("</section>\n");
     out
@@ -120,6 +125,7 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
         }
         _ => "too few samples".to_owned(),
     };
+    let (peak, how) = human::peak(&run.peak, &run.absent);
     [
         (
             "Verdict",
@@ -138,33 +144,30 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
                 .map_or_else(unknown, |rate| Rate::per_second(rate).to_string()),
             interval,
         ),
-        (
-            "Peak RSS",
-            "",
-            run.peak.rss_bytes.map_or_else(unknown, |bytes| Size(bytes).to_string()),
-            if run.peak.exact { "exact" } else { "at least; a spike between samples is not seen" }
-                .to_owned(),
-        ),
+        ("Peak", "", peak, how),
         ("Level", level, run.level.to_string(), format!("{} at its highest", run.highest_level)),
     ]
 }
 
-fn legend(run: &Run, recording: &Recording) -> String {
+fn legend(run: &Run, recording: &Recording, drawn: &Drawn<'_>) -> String {
     let mut out = String::from("<figcaption>");
     let mut item = |class: &str, text: &str| {
         let _ = write!(out, "<span><i class=\"{class}\"></i>{}</span>", escape(text));
     };
-    let watched = match recording.header.target.kind {
-        crate::trace::rows::Kind::Cgroup => "working set",
-        crate::trace::rows::Kind::System => "memory not available",
-        _ if recording.rss.high() == recording.watched.high() => "RSS",
-        _ => "private memory: anonymous and swap, where a leak shows",
+    let several = run.peak.size_measure == Some(PSS);
+    let what = match drawn.name {
+        PSS => "PSS of all processes: what they share counts once",
+        "anon + swap" if several => {
+            "private memory of all processes, where a leak shows: what forks share counts in each"
+        }
+        "anon + swap" => "private memory: anonymous and swap, where a leak shows",
+        name => name,
     };
-    item("curve", watched);
-    if recording.rss.samples() > 0 && recording.rss.high() != recording.watched.high() {
-        item("rss", "RSS");
+    item("curve", what);
+    if let Some((name, _)) = drawn.beside {
+        item("rss", name);
     }
-    if crate::fit::Fit::of(recording).is_some() {
+    if drawn.fit.is_some() {
         item("fit", "fitted growth with its 95 % interval");
     }
     for (level, class) in [
@@ -186,12 +189,12 @@ fn legend(run: &Run, recording: &Recording) -> String {
 }
 
 fn events(out: &mut String, run: &Run) {
-    if run.events.is_empty() {
+    if run.news().next().is_none() {
         return;
     }
     out.push_str("<h2>What happened</h2>\n<table class=\"events\">\n");
     let mut letters = svg::letters();
-    for event in run.events.iter().take(200) {
+    for event in run.news().take(200) {
         let letter = letters.next().map_or(String::new(), String::from);
         let _ = writeln!(
             out,
@@ -201,7 +204,7 @@ fn events(out: &mut String, run: &Run) {
         );
     }
     out.push_str("</table>\n");
-    let left = run.events.len().saturating_sub(200) as u64 + run.more_events;
+    let left = run.news().skip(200).count() as u64 + run.more_events;
     if left > 0 {
         let _ = writeln!(out, "<p>And {left} more.</p>");
     }
@@ -214,7 +217,7 @@ fn evidence(out: &mut String, recording: &Recording) {
         out,
         "<h2>Why: {}</h2>\n<p>{}.</p>\n<ul>",
         escape(verdict.kind()),
-        escape(&capitalised(&human::reason(&verdict)))
+        escape(&capitalised(&human::reason(&verdict, recording.pipeline.series())))
     );
     for sentence in sentences(&verdict) {
         let _ = writeln!(out, "<li>{}</li>", escape(&sentence));
@@ -303,15 +306,16 @@ fn processes(out: &mut String, run: &Run) {
     out.push_str("</table>\n");
 }
 
-fn spreads(out: &mut String, run: &Run) {
+/// `series` is what is watched for growth.
+fn spreads(out: &mut String, run: &Run, series: &str) {
     out.push_str(
         "<h2>How the samples are spread</h2>\n<table class=\"numbers\">\n<tr><th></th><th>least</th><th>mean</th>\
          <th>50 %</th><th>90 %</th><th>95 %</th><th>99 %</th><th>most</th></tr>\n",
     );
     let p = &run.percentiles;
-    for (name, spread) in
-        [("watched", p.watched), ("RSS", p.rss), ("RSS + swap", p.footprint), ("PSS", p.pss)]
-    {
+    let (pss, rss) = ((PSS, p.pss), (RSS, p.rss));
+    let [first, second] = if run.peak.size_measure == Some(PSS) { [pss, rss] } else { [rss, pss] };
+    for (name, spread) in [first, second, ("RSS + swap", p.footprint), (series, p.watched)] {
         let Some(Percentiles {
             min_bytes,
             mean_bytes,

@@ -1,19 +1,23 @@
 //! What people read: event lines, the status line, the summary.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
-use memtrack::{Rate, Reading, Sample, Size, Span};
+use memtrack::{Absent, Rate, Sample, Size, Span};
 
 use crate::gate::{Bound, Judged, Quantity};
+use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::Places;
 use crate::session::GRACE;
-use crate::summary::{End, Recorded, Summary};
+use crate::size::{self, PSS, RSS};
+use crate::summary::{End, Peak, Recorded, Summary};
+use crate::target::Found;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
@@ -54,9 +58,9 @@ fn severity_style(severity: Severity) -> Style {
     }
 }
 
-/// The verdict in a full sentence, with what else it could be and what would decide.
+/// The verdict in a full sentence, with what else it could be and what would decide. `series` is what it is on: `anon + swap`.
 #[must_use]
-pub fn reason(verdict: &Verdict) -> String {
+pub fn reason(verdict: &Verdict, series: &str) -> String {
     let kind = verdict.kind();
     let words = verdict.words();
     // The kind stands beside the reason wherever it is shown.
@@ -83,7 +87,7 @@ pub fn reason(verdict: &Verdict) -> String {
             }
         }
         Verdict::Steady { plateau, .. } => {
-            let _ = write!(text, "; it stays at {}", Size(*plateau));
+            let _ = write!(text, "; it stays at {} of {series}", Size(*plateau));
             if let Some(floor) = floor {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
@@ -140,10 +144,6 @@ pub(crate) fn signed(rate: f64, reference: f64) -> String {
     if rate > 0.0 && !text.starts_with("0.0 ") { format!("+{text}") } else { text }
 }
 
-fn size_or_reason(reading: Reading<u64>) -> String {
-    reading.map_or_else(|why| why.to_string(), |bytes| Size(bytes).to_string())
-}
-
 /// `12:03:41Z`.
 pub(crate) fn time_of_day(wall: SystemTime) -> String {
     let full = humantime::format_rfc3339_seconds(wall).to_string();
@@ -197,25 +197,17 @@ pub fn may_redraw() -> bool {
 
 /// One line on how things are now: label, size, level, growth.
 #[must_use]
-pub fn status_line(label: &str, sample: &Sample, level: Level, verdict: &Verdict) -> String {
-    let several = sample.process.processes.is_ok_and(|count| count > 1);
-    let size = match sample.process.footprint() {
-        Ok(_) if several && let Ok(pss) = sample.process.pss => format!("{} PSS", Size(pss)),
-        Err(memtrack::Absent::NotRead) => match sample.cgroup.working_set() {
-            Err(memtrack::Absent::NotRead) => sample.system.available.map_or_else(
-                |why| why.to_string(),
-                |available| format!("{} available", Size(available)),
-            ),
-            reading => size_or_reason(reading),
-        },
-        reading => size_or_reason(reading),
+pub fn status_line(target: &Found, sample: &Sample, level: Level, verdict: &Verdict) -> String {
+    let size = match size::size(&target.watched, sample) {
+        Ok((bytes, measure)) => format!("{} {measure}", Size(bytes)),
+        Err(why) => why.to_string(),
     };
     let level = Painted(level_style(level), level);
     let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
     let trend = verdict.trend().map_or(String::new(), |trend| {
         format!("  {}", signed(trend.bytes_per_second, trend.bytes_per_second))
     });
-    format!("{label}  {size}  {level}  {kind}{trend}")
+    format!("{}  {size}  {level}  {kind}{trend}", target.label)
 }
 
 /// The summary at the end of `run` and `watch`, in this many columns.
@@ -228,7 +220,7 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     if let Some(how) = ended_by_memcli(summary) {
         row("ended", how);
     }
-    row("peak", peak(summary));
+    row("peak", peak_line(peak(&summary.peak, &summary.absent)));
     row(
         "growth",
         match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
@@ -386,31 +378,36 @@ fn signal_name(signal: i32) -> String {
     name.into()
 }
 
-fn peak(summary: &Summary) -> String {
-    let absent = |path| summary.absent.get(path).map_or("unknown", String::as_str);
-    let Some(rss) = summary.peak.rss_bytes else {
-        let why = absent("peak.rss_bytes");
-        return match summary.peak.rss_at_most_bytes {
-            Some(most) => format!("at most {} RSS: {why}", Size(most)),
-            None => format!("unknown: {why}"),
-        };
-    };
-    if summary.processes.is_none_or(|processes| processes <= 1) {
-        return format!("{} RSS ({})", Size(rss), exactness(summary.peak.exact));
-    }
+/// How high it was: the size that stands for it, and how far that can be trusted. `absent` says what is not known.
+pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (String, String) {
+    let absent = |path, otherwise| absent.get(path).map_or(otherwise, String::as_str);
     let shared = "counts shared pages once for each process";
-    match summary.peak.pss_bytes {
-        Some(pss) => {
-            let exactness = exactness(false);
-            format!("{} PSS ({exactness}); {} RSS, which {shared}", Size(pss), Size(rss))
+    let Some((bytes, measure)) = peak.size_bytes.zip(peak.size_measure) else {
+        let value = peak
+            .rss_at_most_bytes
+            .map_or("unknown".into(), |most| format!("at most {} RSS", Size(most)));
+        return (value, absent("peak.size_bytes", "nobody knows why").to_owned());
+    };
+    let note = match (measure, peak.rss_bytes, peak.rss_at_most_bytes) {
+        (PSS, Some(rss), _) => format!("{MISSED}; RSS, {}, {shared}", Size(rss)),
+        (RSS, ..) if peak.size_of_several => {
+            // One that was read before the others started is not theirs.
+            format!("{shared}: {}", absent("peak.pss_bytes", pss_missing(Absent::NotRead)))
         }
-        None => format!("{} RSS, which {shared}: {}", Size(rss), absent("peak.pss_bytes")),
-    }
+        (RSS, ..) if peak.exact => "exact".to_owned(),
+        (RSS, _, Some(most)) => format!("in its samples; at most {} between them", Size(most)),
+        _ => MISSED.to_owned(),
+    };
+    (format!("{} {measure}", Size(bytes)), note)
 }
 
-pub(super) fn exactness(exact: bool) -> &'static str {
-    if exact { "exact" } else { "at least; a spike between samples is not seen" }
+/// The same in one line.
+pub(super) fn peak_line((value, note): (String, String)) -> String {
+    format!("{value} ({note})")
 }
+
+/// Of a peak that only samples tell.
+const MISSED: &str = "at least; a spike between samples is not seen";
 
 fn level(summary: &Summary) -> String {
     level_words(summary.level, summary.highest_level)

@@ -65,7 +65,13 @@ fn to_value(state: &impl Serialize) -> Value {
 /// The readings of a sample: bytes, and for each `null` its reason under `absent`.
 fn sample_body(sample: &Sample) -> Value {
     let row = Readings::of(sample);
-    json!({ "gap": sample.at.gap, "readings": row.values, "absent": row.absent })
+    let pss_age = sample.process.pss_age.ok().map(|age| age.as_secs_f64());
+    json!({
+        "gap": sample.at.gap,
+        "readings": row.values,
+        "pss_age_seconds": pss_age,
+        "absent": row.absent,
+    })
 }
 
 /// The readings of a sample by name, and why those that are missing are.

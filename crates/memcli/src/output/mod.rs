@@ -1,11 +1,13 @@
 //! How things are shown: to people, and to programs.
 
+pub mod axis;
 pub mod badge;
 pub mod budget;
 pub mod chart;
 pub mod comparison;
 pub mod csv;
 pub mod diagnostic;
+pub mod drawn;
 pub mod html;
 pub mod human;
 pub mod json;

@@ -5,19 +5,23 @@ use std::fmt::Write as _;
 use memleak::Trend;
 use memtrack::{Size, Span};
 
-use crate::fit::Fit;
 use crate::output::chart::Chart;
+use crate::output::drawn::{Drawn, charts};
 use crate::output::human::{
-    BOLD, Painted, WARN, counted, end, exactness, growth, level_words, seconds, shortened,
+    BOLD, Painted, WARN, counted, end, growth, level_words, peak, peak_line, seconds, shortened,
     verdict_style,
 };
 use crate::output::page;
 use crate::recording::Recording;
 use crate::report::Run;
+use crate::size::{PSS, RSS};
 use crate::trace::Header;
+use crate::trace::tree::ProcessRow;
 
 /// Lines of the chart in a report.
 const CHART_LINES: usize = 10;
+/// From so many samples on it is said how they are spread.
+const SPREAD: u64 = 10;
 /// Processes that a report lists.
 const PROCESSES: usize = 5;
 /// Events that a report lists.
@@ -48,33 +52,30 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         let _ = writeln!(text, "  {}", Painted(WARN, format!("incomplete: {damage}")));
     }
     let _ = writeln!(text);
-    let letters = run.events.iter().take(EVENTS).zip('a'..='z');
+    let letters = run.news().take(EVENTS).zip('a'..='z');
     let marks: Vec<_> = letters.clone().map(|(event, c)| (seconds(event.t), c)).collect();
-    let chart = Chart {
-        curve: &recording.watched,
-        fit: Fit::of(recording),
-        marks: &marks,
-        width: columns,
-        height: CHART_LINES,
-    };
-    let drawn = chart.draw();
-    if !drawn.is_empty() {
-        // Not the RSS, whose peak stands below: what is watched for growth.
-        let _ = writeln!(text, "  {BOLD}{}{BOLD:#}", recording.pipeline.series());
+    for (n, Drawn { name, curve, fit, times, .. }) in charts(run, recording).into_iter().enumerate()
+    {
+        let chart = Chart { curve, fit, times, marks: &marks, width: columns, height: CHART_LINES };
+        let drawn = chart.draw();
+        if !drawn.is_empty() {
+            let sum = if n > 0 { ", summed over the processes: what grows" } else { "" };
+            let _ = writeln!(text, "  {BOLD}{name}{BOLD:#}{sum}");
+        }
+        text.push_str(&drawn);
     }
-    text.push_str(&drawn);
     for (event, letter) in letters {
         let line =
             format!("  {letter} {:>9}  {}", Span(seconds(event.t)).to_string(), event.text());
         let options = textwrap::Options::new(columns).subsequent_indent("               ");
         let _ = writeln!(text, "{}", textwrap::fill(&line, options));
     }
-    let left = run.events.len().saturating_sub(EVENTS) as u64 + run.more_events;
+    let left = run.news().skip(EVENTS).count() as u64 + run.more_events;
     if left > 0 {
         let _ = writeln!(text, "    and {} more", counted(left, "event"));
     }
     let _ = writeln!(text);
-    report_rows(&mut text, run, columns);
+    report_rows(&mut text, run, recording.pipeline.series(), columns);
     text
 }
 
@@ -107,7 +108,16 @@ pub fn replayed(recorded: &Run, recording: &Recording, columns: usize) -> String
     text
 }
 
-fn report_rows(text: &mut String, run: &Run, columns: usize) {
+/// What is watched for growth, as the name of a row: of a cgroup and of the machine it is their size.
+fn row_name(series: &'static str) -> &'static str {
+    match series {
+        "anon + swap" => "anon+swap",
+        "RSS" => "RSS",
+        _ => "size",
+    }
+}
+
+fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row(
         "ended",
@@ -115,13 +125,7 @@ fn report_rows(text: &mut String, run: &Run, columns: usize) {
             end(how, run.command.is_some(), seconds(run.duration_seconds))
         }),
     );
-    row(
-        "peak",
-        match run.peak.rss_bytes {
-            Some(rss) => format!("{} RSS ({})", Size(rss), exactness(run.peak.exact)),
-            None => "unknown: the trace has no RSS".into(),
-        },
-    );
+    row("peak", peak_line(peak(&run.peak, &run.absent)));
     row(
         "growth",
         match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
@@ -134,12 +138,17 @@ fn report_rows(text: &mut String, run: &Run, columns: usize) {
     let kind = run.verdict.kind;
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
-    for (name, spread) in [
-        ("watched", run.percentiles.watched),
-        ("RSS", run.percentiles.rss),
-        ("PSS", run.percentiles.pss),
-    ] {
-        let Some(p) = spread else { continue };
+    let spreads = &run.percentiles;
+    let sizes = match run.peak.size_measure {
+        Some(PSS) => ("PSS", spreads.pss),
+        _ => ("RSS", spreads.rss),
+    };
+    let watched = (row_name(series), spreads.watched);
+    // Of an import both may be RSS.
+    for (name, spread) in
+        [Some(sizes), Some(watched).filter(|(name, _)| *name != sizes.0)].into_iter().flatten()
+    {
+        let Some(p) = spread.filter(|_| run.samples >= SPREAD) else { continue };
         row(
             name,
             format!(
@@ -157,12 +166,18 @@ fn report_rows(text: &mut String, run: &Run, columns: usize) {
         let at = Span(seconds(processes.t));
         row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));
         let mut largest: Vec<_> = processes.rows.iter().collect();
-        largest.sort_by_key(|process| std::cmp::Reverse(process.rss));
+        let by_pss = processes.rows.iter().all(|process| process.pss.is_some());
+        let measure = if by_pss { PSS } else { RSS };
+        let size = |process: &ProcessRow| if by_pss { process.pss } else { process.rss };
+        largest.sort_by_key(|process| std::cmp::Reverse(size(process)));
         for process in largest.into_iter().take(PROCESSES) {
-            let rss = process.rss.map_or("?".to_owned(), |bytes| Size(bytes).to_string());
+            let bytes = size(process).map_or("?".to_owned(), |bytes| Size(bytes).to_string());
             let command = process.command.as_deref().unwrap_or_default();
             let room = columns.saturating_sub(34);
-            row("", format!("{rss:>10} RSS {:>7} {}", process.pid, shortened(command, room)));
+            row(
+                "",
+                format!("{bytes:>10} {measure} {:>7} {}", process.pid, shortened(command, room)),
+            );
         }
     }
     if run.lost > 0 {

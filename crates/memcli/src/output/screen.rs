@@ -7,6 +7,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use crate::output::{human, json};
 use crate::pipeline::{Event, Numbered, Pipeline};
+use crate::target::Found;
 
 /// How often the status line is drawn anew at most.
 const REFRESH: Duration = Duration::from_millis(500);
@@ -26,7 +27,7 @@ pub enum Style {
 #[derive(Debug)]
 pub struct Screen {
     style: Style,
-    label: String,
+    target: Found,
     live: Option<Instant>,
     /// Whether alerts are shown here, because no log tells them.
     alerts: bool,
@@ -34,14 +35,14 @@ pub struct Screen {
 }
 
 impl Screen {
-    /// A screen on which nothing is shown yet. `label` names the target in the status line.
+    /// A screen on which nothing of `target` is shown yet.
     #[must_use]
-    pub fn new(style: Style, label: &str) -> Self {
+    pub fn new(style: Style, target: &Found) -> Self {
         let terminal = style == Style::Lines && io::stderr().is_terminal() && human::may_redraw();
         // Drawn with the first sample.
         let live =
             terminal.then(|| Instant::now().checked_sub(REFRESH).unwrap_or_else(Instant::now));
-        Self { style, label: label.to_owned(), live, alerts: false, failed: None }
+        Self { style, target: target.clone(), live, alerts: false, failed: None }
     }
 
     /// The same, which shows alerts too: where no log does.
@@ -75,7 +76,7 @@ impl Screen {
             return;
         }
         self.live = Some(Instant::now());
-        let line = human::status_line(&self.label, sample, pipeline.level(), &pipeline.verdict());
+        let line = human::status_line(&self.target, sample, pipeline.level(), &pipeline.verdict());
         let written = write!(stderr(), "\r\x1b[2K{line}");
         self.keep(written);
     }

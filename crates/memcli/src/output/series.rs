@@ -6,6 +6,7 @@ use memtrack::{Size, Span};
 
 use crate::output::human::{BAD, BOLD, Painted, counted, judged, seconds, shortened, signed};
 use crate::series::{Series, Spread};
+use crate::size::RSS;
 
 /// Room for the command.
 const COMMAND: usize = 48;
@@ -38,8 +39,12 @@ pub fn series(series: &Series, columns: usize) -> String {
         };
         let _ = writeln!(text, "  {name:<9} {:>11}   {range:<24}   {mean}", show(spread.median));
     };
-    row("peak", series.peak_rss_bytes, &|bytes, _| size(bytes));
-    row("mean", series.mean_rss_bytes, &|bytes, _| size(bytes));
+    let (measure, peak) = match series.peak_measure {
+        Some(measure) => (measure, series.peak_bytes),
+        None => (RSS, series.peak_rss_bytes),
+    };
+    row(&format!("peak {measure}"), peak, &|bytes, _| size(bytes));
+    row("mean RSS", series.mean_rss_bytes, &|bytes, _| size(bytes));
     row("growth", series.growth_bytes_per_second, &signed);
     row("time", series.duration_seconds, &|value, _| time(value));
     let verdicts = &series.verdicts;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use memleak::{Detector, LeakConfig, Severity, Verdict};
 use mempressure::Level;
+use memtrack::source::Target;
 use memtrack::{Absent, Sample, Stamp};
 
 use crate::alert::{Alert, Cause, Document, Sizes};
@@ -20,10 +21,11 @@ use crate::look::Look;
 use crate::output::badge::Marks;
 use crate::output::verdict::Finding;
 use crate::output::{human, series, status, verdict};
-use crate::pipeline::{Event, Numbered};
+use crate::pipeline::{Event, Numbered, Seen};
 use crate::places::{ClassPlace, KindPlace, MappingPlaces, NamedPlace, Places};
 use crate::series::Series;
 use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, Recorded, SCHEMA, Summary};
+use crate::target::Found;
 use crate::trace::rows::AlertRow;
 
 const MIB: u64 = 1 << 20;
@@ -80,6 +82,9 @@ fn summary(peak: u64, rate: f64) -> Summary {
         processes: Some(if rate > 0.0 { 3 } else { 1 }),
         left_running: Some(if rate > 0.0 { 2 } else { 0 }),
         peak: Peak {
+            size_bytes: Some(if rate > 0.0 { peak - 24 * MIB } else { peak }),
+            size_measure: Some(if rate > 0.0 { "PSS" } else { "RSS" }),
+            size_of_several: rate > 0.0,
             rss_bytes: Some(peak),
             exact: rate == 0.0,
             rss_at_most_bytes: (rate == 0.0).then_some(peak),
@@ -88,7 +93,7 @@ fn summary(peak: u64, rate: f64) -> Summary {
         },
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
-        verdict: Judgement::from(&verdict),
+        verdict: Judgement::new(&verdict, "anon + swap"),
         places: (rate > 0.0).then(places),
         level: Level::Normal,
         highest_level: Level::Critical,
@@ -148,6 +153,7 @@ fn comparison() -> Comparison {
         schema: crate::comparison::SCHEMA,
         base: side("base.jsonl.gz"),
         new: side("new.jsonl.gz"),
+        peak_measure: "RSS",
         rows: vec![
             row(Metric::Peak, 212.4 * mib, 241.9 * mib, 4.0 * mib, 0.0001, Outcome::Worse),
             row(Metric::Steady, 180.1 * mib, 181.0 * mib, 2.5 * mib, 0.42, Outcome::NoDifference),
@@ -171,6 +177,56 @@ fn summaries() {
         steady.baseline = Some(comparison());
         human::summary(&steady, columns)
     });
+}
+
+/// What is said of a command that was over at once.
+#[test]
+fn a_summary_of_little() {
+    in_both("summary-short", |columns| {
+        let mut text = String::new();
+        for rss in [None, Some(2 * MIB)] {
+            let mut short = summary(101 * MIB, 0.0);
+            short.peak = Peak {
+                size_bytes: rss,
+                size_measure: rss.map(|_| "RSS"),
+                size_of_several: false,
+                rss_bytes: rss,
+                exact: false,
+                rss_at_most_bytes: Some(14 * MIB),
+                footprint_bytes: rss,
+                pss_bytes: None,
+            };
+            let why = crate::size::unread(&Target::Own, &Seen::default());
+            short.absent.insert("peak.size_bytes", why.to_owned());
+            (short.samples, short.duration_seconds, short.end) =
+                (0, 0.005, End::Exited { code: 0 });
+            (short.gates, short.alerts, short.trace) = (Vec::new(), Alerted::default(), None);
+            let verdict = Detector::new(&LeakConfig::default()).verdict();
+            short.verdict = Judgement::new(&verdict, "anon + swap");
+            short.growth = Growth::from(None);
+            (short.level, short.highest_level) = (Level::Unknown, Level::Unknown);
+            text.push_str(&human::summary(&short, columns));
+        }
+        text
+    });
+}
+
+/// The line that is drawn anew while a watch runs.
+#[test]
+fn the_line_of_a_watch() {
+    let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+    (sample.process.rss, sample.process.processes) = (Ok(300 * MIB), Ok(1));
+    (sample.system.total, sample.system.available) = (Ok(8 << 30), Ok(6 << 30));
+    let verdict = judged(2.0);
+    let line = |watched: &Target, sample: &Sample| {
+        let target = Found { watched: watched.clone(), label: "worker(4321)".into() };
+        human::status_line(&target, sample, Level::Warning, &verdict)
+    };
+    let mut tree = sample;
+    (tree.process.processes, tree.process.pss) = (Ok(4), Ok(120 * MIB));
+    let lines =
+        [line(&Target::Own, &sample), line(&Target::Own, &tree), line(&Target::System, &sample)];
+    in_both("watch-line", |_| lines.join("\n") + "\n");
 }
 
 #[test]
@@ -212,9 +268,9 @@ fn targets() {
         (sample.process.rss, sample.process.processes) = (Ok(3584 * MIB), Ok(8));
         let mut status = mempressure::Machine::new().status();
         status.level = level;
-        let watched = memtrack::source::Target::Own;
+        let watched = Target::Own;
         let label = "worker(4321)+7".into();
-        Look { label, watched, sample, status, limit: Ok(limit()), verdict }
+        Look { label, watched, sample, status, limit: Ok(limit()), series: "anon + swap", verdict }
     };
     let mut unknown = look(Level::Unknown, None);
     (unknown.sample.process.rss, unknown.limit) = (Err(Absent::Denied), Err(Absent::Denied));

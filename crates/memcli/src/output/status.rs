@@ -13,6 +13,7 @@ use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
 use crate::output::human::signed;
 use crate::output::json::Readings;
+use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
 
 /// The name and version of the document.
@@ -50,14 +51,15 @@ fn cells((asked, look): &Row, marks: Marks) -> [String; 4] {
     };
     let size = match look.size() {
         // The machine's size is what the limit's column says.
-        Ok((_, "used")) => String::new(),
+        Ok((_, USED)) => String::new(),
         Ok((bytes, measure)) => format!("{} {measure}", Size(bytes)),
         Err(why) => why.to_string(),
     };
     let badge = marks.level(look.status.level).to_string();
     let mut parts = vec![limit(look)];
     parts.extend(growth(look, marks));
-    if let (Ok((_, "RSS")), true, Err(why)) = (look.size(), several(look), look.sample.process.pss)
+    if let (Ok((_, RSS)), true, Err(why)) =
+        (look.size(), several(&look.sample), look.sample.process.pss)
     {
         parts.push(format!("shared pages counted once for each process: {}", pss_missing(why)));
     }
@@ -75,10 +77,6 @@ fn limit(look: &Look) -> String {
         ),
         Err(why) => format!("limit unknown: {why}"),
     }
-}
-
-fn several(look: &Look) -> bool {
-    look.sample.process.processes.is_ok_and(|count| count > 1)
 }
 
 fn growth(look: &Look, marks: Marks) -> Option<String> {
@@ -221,7 +219,7 @@ fn entry((asked, look): &Row) -> Entry {
         absent.insert(*name, unread.get(name).cloned().unwrap_or(Absent::NotRead.to_string()));
     }
     if let (Ok(_), Err(why)) = (look.sample.process.rss, look.sample.process.pss) {
-        let why = match (why, several(look)) {
+        let why = match (why, several(&look.sample)) {
             (Absent::NotRead, false) => {
                 "not read: it is of several processes that RSS says too much"
             }
@@ -250,7 +248,7 @@ fn entry((asked, look): &Row) -> Entry {
             ratio: limit.ratio(),
         }),
         growth: look.verdict.as_ref().map(|verdict| Growth::from(verdict.trend())),
-        verdict: look.verdict.as_ref().map(Judgement::from),
+        verdict: look.verdict.as_ref().map(|verdict| Judgement::new(verdict, look.series)),
         readings,
         absent,
     }
@@ -273,7 +271,15 @@ mod tests {
         let owner = Owner::Cgroup(Some("/app".into()));
         let limit = Ok(Limit { owner, used: 3584 << 20, bytes: 4 << 30 });
         let watched = memtrack::source::Target::Own;
-        Look { label: "worker(4321)+7".into(), watched, sample, status, limit, verdict: None }
+        Look {
+            label: "worker(4321)+7".into(),
+            watched,
+            sample,
+            status,
+            limit,
+            series: "anon + swap",
+            verdict: None,
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use memtrack::Size;
 
 use crate::curve::{Bucket, Curve};
 use crate::fit::Fit;
+use crate::output::axis;
 use crate::output::chart::range;
+use crate::output::drawn::Drawn;
 use crate::output::html::escape;
 use crate::recording::Recording;
 use crate::report::Run;
@@ -49,18 +51,15 @@ pub fn limit(recording: &Recording) -> Option<u64> {
     recording.pipeline.latest()?.cgroup.limit.ok()
 }
 
-/// The chart; empty when there is no curve. `n` tells it from the other charts of a page.
+/// The chart; empty when there is no curve. `name` tells it from the other charts of a page.
 #[must_use]
-pub fn chart(run: &Run, recording: &Recording, n: usize) -> String {
-    let watched = &recording.watched;
-    let (Some((first, last)), Some(low), Some(high)) =
-        (watched.span(), watched.low(), watched.high())
-    else {
-        return String::new();
-    };
-    let rss = Some(&recording.rss).filter(|rss| rss.samples() > 0 && rss.high() != Some(high));
-    let low = low.min(rss.and_then(Curve::low).unwrap_or(low));
-    let mut high = high.max(rss.and_then(Curve::high).unwrap_or(high));
+pub fn chart(run: &Run, recording: &Recording, drawn: &Drawn<'_>, name: &str) -> String {
+    let curve = drawn.curve;
+    let (Some(low), Some(high)) = (curve.low(), curve.high()) else { return String::new() };
+    let (first, last) = drawn.times;
+    let beside = drawn.beside.map(|(_, beside)| beside);
+    let low = low.min(beside.and_then(Curve::low).unwrap_or(low));
+    let mut high = high.max(beside.and_then(Curve::high).unwrap_or(high));
     let limit = limit(recording).filter(|limit| *limit as f64 <= LIMIT_WITHIN * high as f64);
     high = high.max(limit.unwrap_or(0));
     let (bottom, top) = range(low, high);
@@ -70,7 +69,7 @@ pub fn chart(run: &Run, recording: &Recording, n: usize) -> String {
     };
 
     let mut svg = String::new();
-    let label = format!("Memory of {} over time", run.target);
+    let label = format!("{} of {} over time", drawn.name, run.target);
     let _ = writeln!(
         svg,
         r#"<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{}">"#,
@@ -79,18 +78,18 @@ pub fn chart(run: &Run, recording: &Recording, n: usize) -> String {
     let (width, height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let _ = writeln!(
         svg,
-        r#"<clipPath id="plot{n}"><rect x="{LEFT}" y="{TOP}" width="{width}" height="{height}"/></clipPath>"#
+        r#"<clipPath id="{name}"><rect x="{LEFT}" y="{TOP}" width="{width}" height="{height}"/></clipPath>"#
     );
     bands(&mut svg, &plot, run, last);
     axes(&mut svg, &plot);
-    let _ = writeln!(svg, r##"<g clip-path="url(#plot{n})">"##);
-    if let Some(rss) = rss {
-        let _ = writeln!(svg, r#"<polyline class="rss" points="{}"/>"#, line(&plot, rss));
+    let _ = writeln!(svg, r##"<g clip-path="url(#{name})">"##);
+    if let Some(beside) = beside {
+        let _ = writeln!(svg, r#"<polyline class="rss" points="{}"/>"#, line(&plot, beside));
     }
-    let _ = writeln!(svg, r#"<polygon class="range" points="{}"/>"#, envelope(&plot, watched));
-    let _ = writeln!(svg, r#"<polyline class="curve" points="{}"/>"#, line(&plot, watched));
-    if let Some(fit) = Fit::of(recording) {
-        fitted(&mut svg, &plot, &fit);
+    let _ = writeln!(svg, r#"<polygon class="range" points="{}"/>"#, envelope(&plot, curve));
+    let _ = writeln!(svg, r#"<polyline class="curve" points="{}"/>"#, line(&plot, curve));
+    if let Some(fit) = &drawn.fit {
+        fitted(&mut svg, &plot, fit);
     }
     svg.push_str("</g>\n");
     if let Some(limit) = limit {
@@ -147,14 +146,15 @@ fn bands(svg: &mut String, plot: &Plot, run: &Run, last: Duration) {
 
 fn axes(svg: &mut String, plot: &Plot) {
     let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
-    for bytes in size_ticks(plot.sizes) {
+    let ticks = size_ticks(plot.sizes);
+    for bytes in ticks {
         let y = plot.y(bytes);
         let _ = writeln!(
             svg,
             r#"<line class="grid" x1="{LEFT}" x2="{right}" y1="{y:.1}" y2="{y:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
             LEFT - 8.0,
             y + 4.0,
-            Size(bytes as u64)
+            axis::round(bytes)
         );
     }
     for (seconds, text) in time_ticks(plot.times) {
@@ -190,7 +190,7 @@ fn fitted(svg: &mut String, plot: &Plot, fit: &Fit) {
 /// A letter above the plot for each event, as in the list below it; those too close to the one before share its place.
 fn marks(svg: &mut String, plot: &Plot, run: &Run) {
     let mut before = f64::NEG_INFINITY;
-    for (letter, event) in letters().zip(&run.events) {
+    for (letter, event) in letters().zip(run.news()) {
         let x = plot.x(event.t);
         let _ = writeln!(
             svg,

@@ -52,7 +52,7 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
         let options = options.initial_indent("   ").subsequent_indent("     ");
         let _ = writeln!(text, "{}", textwrap::fill(&said, options));
     };
-    line(reason(verdict));
+    line(reason(verdict, series));
     if let Some(after) = finding.ended {
         line(format!("it ended after {}; this is about the time before", Span(after)));
     }
@@ -149,7 +149,7 @@ impl<'a> Document<'a> {
             series: finding.series,
             skipped_seconds: finding.skipped.as_secs_f64(),
             growth: Growth::from(finding.verdict.trend()),
-            verdict: Judgement::from(&finding.verdict),
+            verdict: Judgement::new(&finding.verdict, finding.series),
             evidence: finding.verdict.evidence(),
             places: finding.places.as_ref(),
             limit_bytes: limit.map(|limit| limit.bytes),

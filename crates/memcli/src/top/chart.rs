@@ -2,12 +2,12 @@
 //! cursor.
 
 use mempressure::Level;
-use memtrack::Size;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::widgets::Widget;
 
+use crate::output::axis;
 use crate::top::history::Metric;
 use crate::top::state::{Mark, State, Zoom};
 use crate::top::theme::Theme;
@@ -137,8 +137,9 @@ impl Widget for Chart<'_> {
 impl Chart<'_> {
     fn axis(&self, area: Rect, scale: Scale, buffer: &mut Buffer) {
         let step = if area.height > 8 { 4 } else { 2 };
-        for row in (0..area.height).step_by(step) {
-            let label = Size(scale.value(row).max(0.0) as u64).to_string();
+        let rows = (0..area.height).step_by(step);
+        let values: Vec<f64> = rows.clone().map(|row| scale.value(row)).collect();
+        for (row, label) in rows.zip(axis::labels(&values)) {
             let label = format!("{label:>width$} ", width = usize::from(AXIS) - 1);
             buffer.set_string(area.x, area.y + row, label, self.theme.dim());
         }

@@ -72,7 +72,7 @@ impl Metric {
             Metric::Private => sample.process.private(),
             Metric::Rss => sample.process.rss,
             Metric::Pss => sample.process.pss,
-            Metric::WorkingSet => sample.cgroup.working_set(),
+            Metric::WorkingSet => sample.cgroup.own_working_set(),
             Metric::Used => Ok(sample.system.total?.saturating_sub(sample.system.available?)),
         }
     }

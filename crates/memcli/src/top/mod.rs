@@ -2,9 +2,12 @@
 //! in `commands::top` feeds it samples and keys.
 
 pub mod chart;
+mod head;
 pub mod history;
 pub mod keys;
+mod panes;
 pub mod processes;
+mod small;
 pub mod state;
 pub mod terminal;
 pub mod theme;

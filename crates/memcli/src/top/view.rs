@@ -1,9 +1,8 @@
-//! Paints a [`State`]: header, chart, processes, events; one line where there is no room for more.
+//! Paints a [`State`]: lays out header, chart, processes and events, or the little that fits into a small terminal.
 
 use std::time::Duration;
 
-use mempressure::{Measure, SignalStatus};
-use memtrack::{Rate, Reading, Size, Span};
+use memtrack::{Size, Span};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect, Spacing};
 use ratatui::style::{Modifier, Style};
@@ -11,12 +10,15 @@ use ratatui::symbols::merge::MergeStrategy;
 use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::{Block, Clear, Paragraph};
 
-use crate::look::size;
-use crate::output::human::{growth, time_of_day};
-use crate::output::status::of;
+use crate::output::human::time_of_day;
+use crate::size::several;
 use crate::top::chart::{Chart, columns};
+use crate::top::head::{coarse, head, title_line};
+use crate::top::history::Metric;
 use crate::top::keys::HELP;
-use crate::top::state::{Pane, State, Zoom};
+use crate::top::panes::{happened, processes, signals};
+use crate::top::small;
+use crate::top::state::{State, Zoom};
 use crate::top::theme::Theme;
 
 /// The least room for the whole view.
@@ -47,7 +49,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) {
 fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
     let area = frame.area();
     if area.width < LEAST.0 || area.height < LEAST.1 {
-        return small(frame, area, state, theme);
+        return small::draw(frame, area, state, theme);
     }
     let [title, body, keys] =
         Layout::vertical([Constraint::Length(1), Constraint::Min(0), Constraint::Length(1)])
@@ -95,7 +97,7 @@ fn block(title: impl Into<Line<'static>>, theme: Theme) -> Block<'static> {
 }
 
 /// A block with its lines, cut where it is too small.
-fn boxed(
+pub(super) fn boxed(
     frame: &mut Frame<'_>,
     area: Rect,
     title: impl Into<Line<'static>>,
@@ -103,208 +105,6 @@ fn boxed(
     theme: Theme,
 ) {
     frame.render_widget(Paragraph::new(lines).block(block(title, theme)), area);
-}
-
-fn text_or_reason<T>(reading: Reading<T>, show: impl FnOnce(T) -> String) -> String {
-    reading.map_or_else(|why| why.to_string(), show)
-}
-
-fn title_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let size = state.sample.as_ref().map_or("waiting for the first sample".to_owned(), |sample| {
-        text_or_reason(size(&state.watched, sample), |(bytes, measure)| {
-            let shared = measure == "RSS" && sample.process.processes.is_ok_and(|count| count > 1);
-            let note = if shared { ", shared pages in each" } else { "" };
-            format!("{} {measure}{note}", Size(bytes))
-        })
-    });
-    let every = format!("every {}", Span(state.interval));
-    let mut left = vec![
-        Text::styled(format!(" {} ", state.label), Style::new().add_modifier(Modifier::BOLD)),
-        Text::raw(format!(" {size}   ")),
-    ];
-    // Before what may be cut off: nobody is to take it for live.
-    if state.recorded || state.ended {
-        let word = if state.recorded { "RECORDED   " } else { "ENDED   " };
-        left.push(Text::styled(word, Style::new().add_modifier(Modifier::BOLD)));
-    }
-    if let Some(file) = &state.saving {
-        left.push(Text::styled(
-            format!("{} {file}   ", theme.glyph("●", "*")),
-            theme.verdict("leak"),
-        ));
-    }
-    let time = state.sample.as_ref().map_or(String::new(), |sample| time_of_day(sample.at.wall));
-    let taken: usize = left.iter().map(Text::width).sum();
-    if taken + every.len() + 2 + time.len() <= usize::from(area.width) {
-        left.push(Text::styled(every, theme.dim()));
-    }
-    frame.render_widget(Line::from(left), area);
-    frame.render_widget(Line::styled(format!("{time} "), theme.dim()).right_aligned(), area);
-}
-
-fn head(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let [level, growth, limit] =
-        Layout::horizontal([Constraint::Fill(1); 3]).spacing(Spacing::Overlap(1)).areas(area);
-    level_box(frame, level, state, theme);
-    growth_box(frame, growth, state, theme);
-    limit_box(frame, limit, state, theme);
-}
-
-fn level_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let status = &state.judged.status;
-    let lasted = status.at.saturating_sub(status.since);
-    let word = status.level.as_str().to_uppercase();
-    let dot = theme.glyph("●", "*");
-    let style = theme.level(status.level).add_modifier(Modifier::BOLD);
-    let title = Line::from(vec![
-        Text::styled(format!(" {dot} {word}"), style),
-        Text::raw(format!(" for {} ", Span(lasted))),
-    ]);
-    let mut lines = Vec::new();
-    match status.signal {
-        Some(signal) => lines.push(Line::raw(format!("{signal} {}", says(status.of(signal))))),
-        None => lines.push(Line::raw("no signal votes")),
-    }
-    if let Some(sample) = &state.sample {
-        let stalled = |reading: Reading<f64>| {
-            text_or_reason(reading, |share| format!("{:.1} %", share * 100.0))
-        };
-        let (some, full) = (sample.psi.some.avg10, sample.psi.full.avg10);
-        lines.push(match (some, full) {
-            (Err(why), _) => Line::styled(format!("stalls: {why}"), theme.dim()),
-            _ => Line::raw(format!("stalls {}, of all {}", stalled(some), stalled(full))),
-        });
-        let kills = sample.cgroup.events.oom_kill.unwrap_or(0);
-        if kills > 0 {
-            lines
-                .push(Line::styled(format!("{kills} killed by the kernel"), theme.verdict("leak")));
-        }
-    }
-    boxed(frame, area, title, lines, theme);
-}
-
-/// `0.88, from 0.80 on warning`.
-fn says(signal: &SignalStatus) -> String {
-    let number = |value: f64| match signal.measure {
-        Measure::Ratio => format!("{value:.2}"),
-        Measure::Stalled => format!("{:.1} %", value * 100.0),
-        Measure::SecondsLeft => format!("{value:.0} s left"),
-        Measure::Refusals => format!("{value:.0} refused"),
-        _ => format!("{value}"),
-    };
-    if let Some(why) = signal.absent
-        && !signal.stale
-    {
-        return why.to_string();
-    }
-    match (signal.value, signal.threshold) {
-        (Some(value), Some(threshold)) => {
-            // In 80 columns there is no room for a longer word.
-            format!("{} (from {})", number(value), number(threshold))
-        }
-        (Some(value), None) => number(value),
-        _ => "quiet".into(),
-    }
-}
-
-fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let verdict = &state.judged.verdict;
-    let kind = verdict.kind();
-    let title = Line::from(vec![
-        Text::raw(" growth: "),
-        Text::styled(format!("{} ", kind.to_uppercase()), theme.verdict(kind)),
-    ]);
-    let mut lines = Vec::new();
-    match verdict.trend() {
-        Some(trend) => {
-            let (rate, interval) = rate_and_interval(trend);
-            lines.push(Line::raw(rate));
-            lines.extend(interval.map(|interval| Line::styled(interval, theme.dim())));
-        }
-        None => lines.push(Line::raw("too few samples")),
-    }
-    let more = match verdict {
-        memleak::Verdict::Undecided { watch_for: Some(time), .. }
-        | memleak::Verdict::Growing { watch_for: time, .. } => {
-            Some(format!("about {} more decide", coarse(*time)))
-        }
-        memleak::Verdict::Undecided { why, .. } => Some(why.to_string()),
-        memleak::Verdict::Steady { evidence, .. } => {
-            evidence.floor.map(|floor| format!("{} would have shown", Rate::per_second(floor)))
-        }
-        memleak::Verdict::Leak { leaked, .. } => Some(format!("{} so far", Size(*leaked))),
-        _ => None,
-    };
-    lines.extend(more.map(|more| Line::styled(more, theme.dim())));
-    boxed(frame, area, title, lines, theme);
-}
-
-/// A growth on two lines, the second without the unit that the first has: `+2.0 MiB/s` and `95 %: +1.9 to +2.1`.
-fn rate_and_interval(trend: memleak::Trend) -> (String, Option<String>) {
-    let text = growth(trend);
-    let Some((rate, interval)) = text.split_once(" (") else { return (text, None) };
-    let unit = rate.split_once(' ').map_or(String::new(), |(_, unit)| format!(" {unit}"));
-    (rate.to_owned(), Some(interval.trim_end_matches(')').replace(&unit, "")))
-}
-
-fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let limit = match &state.judged.limit {
-        Ok(limit) => limit,
-        Err(why) => {
-            return boxed(
-                frame,
-                area,
-                " limit ",
-                vec![Line::raw(format!("unknown: {why}"))],
-                theme,
-            );
-        }
-    };
-    let ratio = limit.ratio();
-    let width = usize::from(area.width.saturating_sub(2));
-    let percent = format!(" {:.0} %", ratio * 100.0);
-    let room = width.saturating_sub(percent.len());
-    let filled = ((ratio.clamp(0.0, 1.0) * room as f64).round() as usize).min(room);
-    let bar = Line::from(vec![
-        Text::styled(theme.glyph("█", "#").repeat(filled), theme.level(state.judged.status.level)),
-        Text::styled(theme.glyph("░", ".").repeat(room - filled), theme.dim()),
-        Text::raw(percent),
-    ]);
-    let title = format!(" {}: {} ", limit.owner, Size(limit.bytes));
-    let used = Line::raw(of(limit.used, limit.bytes));
-    let reached = Line::styled(time_to_limit(state).unwrap_or_default(), theme.dim());
-    boxed(frame, area, title, vec![bar, used, reached], theme);
-}
-
-/// `full in about 41 min (40 min to 43 min)`, while the growth is certain.
-fn time_to_limit(state: &State) -> Option<String> {
-    let trend = state.judged.verdict.trend()?;
-    let left = state.judged.limit.as_ref().ok()?.left() as f64;
-    // Growth within the noise, or none, reaches no limit that could be named.
-    let grows = matches!(
-        state.judged.verdict,
-        memleak::Verdict::Growing { .. } | memleak::Verdict::Leak { .. }
-    );
-    if !grows || trend.low <= 0.0 {
-        return None;
-    }
-    let after = |rate: f64| Duration::try_from_secs_f64(left / rate).ok();
-    let (soonest, latest) = (coarse(after(trend.high)?), coarse(after(trend.low)?));
-    Some(match coarse(after(trend.bytes_per_second)?) {
-        about if soonest == latest => format!("full in about {about}"),
-        about => format!("full in about {about} ({soonest} to {latest})"),
-    })
-}
-
-/// A time in the largest unit that fits: an estimate has no seconds.
-fn coarse(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
-    }
 }
 
 fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -317,6 +117,7 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let covers = if all { format!("all {}", Span(span)) } else { format!("last {}", coarse(span)) };
     let mut title = vec![
         Text::raw(format!(" {} ", state.metric.name())),
+        Text::styled(summed(state), theme.dim()),
         Text::styled(format!("{covers}, {zoom} "), theme.dim()),
     ];
     if let Some(point) = state.history.under_cursor() {
@@ -343,93 +144,11 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     frame.render_widget(Chart { state, theme }, inner);
 }
 
-fn pane_title(name: &str, pane: Pane, state: &State) -> Line<'static> {
-    let style = if state.pane == pane {
-        Style::new().add_modifier(Modifier::BOLD | Modifier::UNDERLINED)
-    } else {
-        Style::new()
-    };
-    Line::from(vec![Text::raw(" "), Text::styled(name.to_owned(), style), Text::raw(" ")])
-}
-
-fn processes(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let head = format!(
-        "{:>8} {:>10} {:>10} {:>10} {:>8} {:>11}  command",
-        "PID", "PSS", "RSS", "anon", "swap", "1 min"
-    );
-    let mut lines = vec![Line::styled(head, theme.dim())];
-    let rows: Vec<_> = state.process_rows().collect();
-    let bytes = |reading: Reading<u64>| match reading {
-        Ok(0) => "0".to_owned(),
-        Ok(bytes) => Size(bytes).to_string(),
-        Err(_) => "?".to_owned(),
-    };
-    for row in rows.iter().skip(state.scrolled[Pane::Processes as usize]) {
-        let memory = &row.memory;
-        let gain = row.gain.map_or("?".to_owned(), |gain| match gain {
-            0 => "0".to_owned(),
-            _ => {
-                let sign = if gain > 0 { '+' } else { '-' };
-                format!("{sign}{}", Size(gain.unsigned_abs()))
-            }
-        });
-        let branch = match row.depth {
-            0 => String::new(),
-            depth => format!("{}{} ", "  ".repeat(depth - 1), theme.glyph("└", "`-")),
-        };
-        lines.push(Line::raw(format!(
-            "{:>8} {:>10} {:>10} {:>10} {:>8} {gain:>11}  {branch}{}",
-            row.id.pid,
-            bytes(memory.pss),
-            bytes(memory.rss),
-            bytes(memory.anon),
-            bytes(memory.swap),
-            row.command
-        )));
-    }
-    let name = match rows.len() {
-        1 => "1 process".to_owned(),
-        count => format!("{count} processes"),
-    };
-    let name = match more_below(lines.len().saturating_sub(1), area.height, 1) {
-        0 => name,
-        more => format!("{name}, {more} more below"),
-    };
-    boxed(frame, area, pane_title(&name, Pane::Processes, state), lines, theme);
-}
-
-/// How many of so many lines do not fit into a pane of this height that has `heads` lines above them.
-fn more_below(lines: usize, height: u16, heads: u16) -> usize {
-    lines.saturating_sub(usize::from(height.saturating_sub(2 + heads)))
-}
-
-/// What stands in for the processes of a target that has none: how each signal votes.
-fn signals(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let lines = state.judged.status.signals.iter().map(|signal| {
-        let vote = signal.vote.map_or("-", mempressure::Level::as_str);
-        let style = signal.vote.map_or(theme.dim(), |vote| theme.level(vote));
-        Line::from(vec![
-            Text::raw(format!("{:>10}  ", signal.signal)),
-            Text::styled(format!("{vote:<10}"), style),
-            Text::raw(says(signal)),
-        ])
-    });
-    boxed(frame, area, pane_title("signals", Pane::Processes, state), lines.collect(), theme);
-}
-
-fn happened(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let lines: Vec<Line<'static>> = state
-        .event_lines()
-        .skip(state.scrolled[Pane::Events as usize])
-        .take(usize::from(area.height))
-        .map(|event| Line::raw(format!(" {event}")))
-        .collect();
-    let left = state.event_lines().count().saturating_sub(state.scrolled[Pane::Events as usize]);
-    let name = match more_below(left, area.height, 0) {
-        0 => "events".to_owned(),
-        more => format!("events, {more} more below"),
-    };
-    boxed(frame, area, pane_title(&name, Pane::Events, state), lines, theme);
+/// That the number counts what several processes share once for each, unlike the size above.
+fn summed(state: &State) -> &'static str {
+    let sums = matches!(state.metric, Metric::Private | Metric::Rss);
+    let room = state.history.under_cursor().is_none();
+    if sums && room && state.sample.as_ref().is_some_and(several) { "summed, " } else { "" }
 }
 
 fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
@@ -447,9 +166,10 @@ fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
         return frame.render_widget(line, area);
     }
     let arrows = theme.glyph("← →", "left right");
-    let pause = if state.history.is_stopped() { "esc back to now" } else { "space stop" };
+    let pause = if state.history.is_stopped() { "esc now" } else { "space stop" };
+    // As much as 80 columns hold.
     let keys = format!(
-        " q quit   ? keys   {pause}   {arrows} look back   m number   z height   / filter   s save"
+        " q quit  ? keys  {pause}  {arrows} look back  m number  z height  / filter  s save"
     );
     frame.render_widget(Line::styled(keys, theme.dim()), area);
 }
@@ -467,31 +187,6 @@ fn help(frame: &mut Frame<'_>, area: Rect, theme: Theme) {
     frame.render_widget(Clear, area);
     let block = Block::bordered().border_set(theme.border()).title(" keys ");
     frame.render_widget(Paragraph::new(lines).block(block), area);
-}
-
-/// One line for a terminal without room.
-fn small(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
-    let status = &state.judged.status;
-    let size = state
-        .sample
-        .as_ref()
-        .and_then(|sample| size(&state.watched, sample).ok())
-        .map_or("?".to_owned(), |(bytes, _)| Size(bytes).to_string());
-    let limit = state
-        .judged
-        .limit
-        .as_ref()
-        .map_or(String::new(), |limit| format!("{:.0} %  ", limit.ratio() * 100.0));
-    let kind = state.judged.verdict.kind();
-    let line = Line::from(vec![
-        Text::raw(format!("{}  {size}  {limit}", state.label)),
-        Text::styled(status.level.as_str(), theme.level(status.level)),
-        Text::raw("  "),
-        Text::styled(kind, theme.verdict(kind)),
-        Text::styled("  q quit", theme.dim()),
-    ]);
-    let first = Rect { height: area.height.min(1), ..area };
-    frame.render_widget(line, first);
 }
 
 #[cfg(test)]
@@ -590,11 +285,36 @@ mod tests {
     }
 
     #[test]
-    fn where_there_is_no_room_one_line_says_the_most() {
-        let shown = drawn(&leaking(), 70, 23, true);
-        assert_eq!(shown[0], "worker(4321)+7  222.0 MiB  30 %  normal  leak  q quit");
-        assert!(shown[1..].iter().all(String::is_empty), "{shown:#?}");
+    fn where_there_is_no_room_the_most_important_comes_first() {
+        assert_eq!(
+            drawn(&leaking(), 70, 1, true),
+            ["normal  222.0 MiB RSS  30 %  leak  worker(4321)+7  q quit"]
+        );
+        assert_eq!(drawn(&leaking(), 22, 1, true), ["normal  222.0 MiB RSS"]);
+        let shown = drawn(&leaking(), 30, 6, true);
+        let expected = [
+            "● normal  222.0 MiB RSS",
+            "worker(4321)+7",
+            "leak  +60.0 MiB/min",
+            "1.2 of 4.0 GiB, 30 %: cgroup /",
+            "full in about 47 min",
+            "q quit   ? keys   80x24 shows",
+        ];
+        assert_eq!(shown, expected);
         drawn(&leaking(), 1, 1, true);
+        drawn(&leaking(), 1, 2, true);
+    }
+
+    #[test]
+    fn a_small_terminal_with_some_rows_has_a_chart_and_the_keys() {
+        let mut state = leaking();
+        let shown = drawn(&state, 60, 20, true);
+        let text = shown.join("\n");
+        assert!(text.contains("anon + swap") && text.matches('█').count() > 60, "{text}");
+        assert!(shown[19].contains("80x24 shows it all"), "{text}");
+        state.act(Action::Help, 60);
+        let text = drawn(&state, 40, 20, true).join("\n");
+        assert!(text.contains("quit") && text.contains("pane"), "{text}");
     }
 
     #[test]

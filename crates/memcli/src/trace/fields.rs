@@ -31,7 +31,7 @@ const fn field(
 }
 
 /// The whole numbers of a sample: sizes in bytes, counts, and stalled time in microseconds.
-pub const FIELDS: [Field; 28] = [
+pub const FIELDS: [Field; 29] = [
     field("rss", "rss_bytes", |s| &mut s.process.rss),
     field("anon", "anon_bytes", |s| &mut s.process.anon),
     field("file", "file_bytes", |s| &mut s.process.file),
@@ -53,6 +53,7 @@ pub const FIELDS: [Field; 28] = [
     field("cg_limit", "cgroup_limit_bytes", |s| &mut s.cgroup.limit),
     field("cg_high", "cgroup_high_bytes", |s| &mut s.cgroup.high),
     field("cg_room", "cgroup_headroom_bytes", |s| &mut s.cgroup.headroom),
+    field("cg_own", "cgroup_own_working_set_bytes", |s| &mut s.cgroup.own),
     field("cg_depth", "cgroup_depth", |s| &mut s.cgroup.depth),
     field("ev_max", "cgroup_events_max", |s| &mut s.cgroup.events.max),
     field("ev_high", "cgroup_events_high", |s| &mut s.cgroup.events.high),

@@ -200,6 +200,9 @@ pub struct EndRow {
     /// Whether the kernel kept that peak up to the end.
     #[serde(default)]
     pub peak_exact: bool,
+    /// What that peak was at most, where it is not exact and somebody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_at_most_bytes: Option<u64>,
     /// CPU time of the watcher.
     #[serde(default)]
     pub cpu_seconds: Option<f64>,
@@ -393,6 +396,7 @@ impl EndRow {
             lost: summary.lost,
             peak_rss_bytes: summary.peak.rss_bytes,
             peak_exact: summary.peak.exact,
+            peak_at_most_bytes: summary.peak.rss_at_most_bytes.filter(|_| !summary.peak.exact),
             cpu_seconds: Some(summary.cost.cpu_seconds),
             max_rss_bytes: summary.cost.max_rss_bytes,
         }

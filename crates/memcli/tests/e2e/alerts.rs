@@ -61,6 +61,30 @@ fn a_command_that_hangs_is_killed_and_told_of() {
 }
 
 #[test]
+fn nobody_who_is_in_a_hurry_waits_for_a_command_that_hangs() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = tight(folder.path(), "exec = [\"sleep\", \"1000\"]\nexec_timeout = \"5m\"");
+    let summary = folder.path().join("s.json");
+    let script = "held=$(head -c 40000000 /dev/zero | tr '\\0' x); sleep 2";
+    let words = ["run", "--config", &config, "--summary", summary.to_str().unwrap()];
+    let mut run = memcli(&[&words[..], &["--", "sh", "-c", script]].concat()).spawn().unwrap();
+    let pid = run.id();
+    // The first thread has the command as its child, from its start until it is reaped.
+    let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    for started in [true, false] {
+        while children().is_empty() == started {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+    let signal = rustix::process::Signal::INT;
+    rustix::process::kill_process(rustix::process::Pid::from_child(&run), signal).unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(0), "the command had done well by then");
+    let summary = read_json(&summary);
+    let problem = summary["alerts"]["problems"][0].as_str().unwrap();
+    assert!(problem.starts_with("`sleep 1000` was killed"), "{problem}");
+}
+
+#[test]
 fn watch_logs_alerts_on_stderr_and_its_lines_stay_on_stdout() {
     let folder = tempfile::tempdir().unwrap();
     let (leak, config) = (Demo::start("leak", "16MiB/s"), tight(folder.path(), ""));

@@ -59,12 +59,13 @@ impl Shell {
 }
 
 /// A line that was typed so far, and what must be offered then.
-const LINES: [(&str, &[&str]); 5] = [
+const LINES: [(&str, &[&str]); 6] = [
     ("memcli ", &["status", "run", "config", "doctor"]),
     ("memcli re", &["replay", "report"]),
     ("memcli demo ", &["sawtooth", "leak"]),
     ("memcli config ", &["rollback", "import"]),
     ("memcli run --max-", &["--max-rss", "--max-growth"]),
+    ("memcli run --fail-on ", &["growing", "level:critical", "regression"]),
 ];
 
 #[test]

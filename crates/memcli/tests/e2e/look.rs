@@ -98,6 +98,18 @@ fn status_check_speaks_to_a_monitoring_system() {
 }
 
 #[test]
+fn status_of_what_ended_meanwhile_is_not_what_it_was() {
+    for (flag, code) in [("--json", 66), ("--check", 3)] {
+        let mut short = Command::new("sleep").arg("1").spawn().unwrap();
+        // Far longer than it lives: there is nothing to wait for any more.
+        let said = run(&["status", &short.id().to_string(), "--for", "10m", flag]);
+        short.wait().unwrap();
+        assert_eq!(said.code, code, "{}{}", said.stdout, said.stderr);
+        assert!(said.stdout.contains("has ended while it was watched"), "{}", said.stdout);
+    }
+}
+
+#[test]
 fn status_check_tells_a_warning_from_worse() {
     let holder = Demo::holding(32);
     let said = run(&["status", &holder.pid(), "--json"]);
@@ -322,7 +334,11 @@ fn top_fits_every_size() {
     assert!(screen.lines().all(|line| line.chars().count() <= 80), "{screen}");
     terminal.resize(60, 10);
     // What the emulator cut off stays until it is drawn over.
-    terminal.wait("one line", |text| text.contains("q quit") && text.trim().lines().count() == 1);
+    terminal.wait("the little that fits", |text| {
+        text.contains("80x24 shows it all") && !text.contains('│')
+    });
+    terminal.resize(60, 1);
+    terminal.wait("one line", |text| text.contains("used  ") && !text.contains("80x24"));
     terminal.resize(120, 40);
     terminal.wait_for("signals");
     terminal.press("q");

@@ -222,6 +222,32 @@ fn an_interrupt_reaches_the_command_first_and_the_summary_still_comes() {
 }
 
 #[test]
+fn signals_that_a_command_has_its_own_use_for_reach_it_and_end_nothing() {
+    let traps = "for s in QUIT USR1 USR2 ALRM; do trap \"echo $s\" $s; done; trap 'exit 3' TERM";
+    let script = format!("{traps}; echo ready; while :; do sleep 0.05; done");
+    let mut child = memcli(&["run", "--", "sh", "-c", &script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    let send = |name: &str| {
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    };
+    for name in ["QUIT", "USR1", "USR2", "ALRM"] {
+        send(name);
+        assert_eq!(lines.next().unwrap().unwrap(), name);
+    }
+    send("TERM");
+    assert!(lines.next().is_none());
+    let said = said(&child.wait_with_output().unwrap());
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("exited with 3"), "{}", said.stderr);
+}
+
+#[test]
 fn a_process_already_running_is_watched() {
     let child = Demo::start("leak", "2MiB/s");
     let pid = child.pid();

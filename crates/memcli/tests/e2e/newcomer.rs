@@ -36,6 +36,13 @@ impl Shell {
         Self { terminal: Terminal::start(&mut command, 120, 40), folder, count: 0 }
     }
 
+    /// Ends the shell, which gives its terminal back as it was.
+    fn leaves(mut self) {
+        self.terminal.press("exit\n");
+        let (status, _) = self.terminal.end();
+        assert_eq!(status.code(), Some(0));
+    }
+
     fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).unwrap();
     }
@@ -80,8 +87,10 @@ fn mib(text: &str, row: &str) -> f64 {
     before.rsplit([' ', '+']).next().unwrap().parse().unwrap()
 }
 
+// The steps that watch for a while stand in tests of their own, which run side by side.
+
 #[test]
-fn the_first_minutes_of_a_newcomer() {
+fn the_first_minute_of_a_newcomer() {
     let mut shell = Shell::start();
 
     // 2: one line on the system, three commands to try.
@@ -100,6 +109,12 @@ fn the_first_minutes_of_a_newcomer() {
     // 30 MiB, and the program that keeps them: a debug build of memcli.
     assert!((30.0..50.0).contains(&mib(&text, "peak")), "{text}");
     assert!((1.7..=2.3).contains(&mib(&text, "growth")), "{text}");
+    shell.leaves();
+}
+
+#[test]
+fn a_newcomer_asks_for_gates() {
+    let mut shell = Shell::start();
 
     // 5: the same with gates.
     let text = shell.says(
@@ -108,6 +123,12 @@ fn the_first_minutes_of_a_newcomer() {
         &["FAIL  max_rss: ", "allowed up to 8.0 MiB", "FAIL  leak: "],
     );
     assert_eq!(text.matches("FAIL").count(), 2, "{text}");
+    shell.leaves();
+}
+
+#[test]
+fn a_newcomer_runs_what_does_not_leak() {
+    let mut shell = Shell::start();
 
     // 6: a cache that fills and then stays is no leak.
     let cache = "memcli demo cache --unwatched --for 8s";
@@ -116,6 +137,23 @@ fn the_first_minutes_of_a_newcomer() {
 
     // 7: the command's own code.
     shell.says("memcli run -- sh -c 'exit 7'", 7, &["exited with 7"]);
+
+    // 11: before and after.
+    let hold = |mib: u32| {
+        let bytes = mib << 20;
+        format!("sh -c 'held=$(head -c {bytes} /dev/zero | tr \"\\0\" x); sleep 0.3'")
+    };
+    shell.says(&format!("memcli run --runs 5 -o base.jsonl.gz -- {}", hold(50)), 0, &["5 runs"]);
+    shell.says(&format!("memcli run --runs 5 -o new.jsonl.gz -- {}", hold(60)), 0, &["5 runs"]);
+    shell.says("memcli diff base.jsonl.gz new.jsonl.gz", 0, &["new against base: worse"]);
+    let text = shell.says("memcli diff base.jsonl.gz base.jsonl.gz", 0, &["no difference found"]);
+    assert!(!text.contains("worse"), "{text}");
+    shell.leaves();
+}
+
+#[test]
+fn a_newcomer_watches_what_runs() {
+    let mut shell = Shell::start();
 
     // 8: what runs already, in a line and live.
     shell.types("memcli demo leak --unwatched --for 10m >/dev/null & P=$!");
@@ -148,17 +186,6 @@ fn the_first_minutes_of_a_newcomer() {
     let quiet = shell.says("memcli replay a.jsonl.gz", 0, &[]);
     assert!(!quiet.contains("emergency"), "{quiet}");
 
-    // 11: before and after.
-    let hold = |mib: u32| {
-        let bytes = mib << 20;
-        format!("sh -c 'held=$(head -c {bytes} /dev/zero | tr \"\\0\" x); sleep 0.3'")
-    };
-    shell.says(&format!("memcli run --runs 5 -o base.jsonl.gz -- {}", hold(50)), 0, &["5 runs"]);
-    shell.says(&format!("memcli run --runs 5 -o new.jsonl.gz -- {}", hold(60)), 0, &["5 runs"]);
-    shell.says("memcli diff base.jsonl.gz new.jsonl.gz", 0, &["new against base: worse"]);
-    let text = shell.says("memcli diff base.jsonl.gz base.jsonl.gz", 0, &["no difference found"]);
-    assert!(!text.contains("worse"), "{text}");
-
     // 13: an edit while a watch runs, and one with a typing error.
     let threshold =
         |key: &str| format!("schema_version = 3\n[pressure.thresholds]\n{key} = 0.65\n");
@@ -184,7 +211,5 @@ fn the_first_minutes_of_a_newcomer() {
     shell.types("head -c 5 a.jsonl.gz > cut.jsonl.gz");
     shell.says("memcli report cut.jsonl.gz", 65, &["cut.jsonl.gz"]);
     shell.types("kill $P");
-    shell.terminal.press("exit\n");
-    let (status, _) = shell.terminal.end();
-    assert_eq!(status.code(), Some(0));
+    shell.leaves();
 }

@@ -261,3 +261,31 @@ fn a_report_and_the_doctor_stay_within_a_terminal_of_40_columns() {
         }
     }
 }
+
+#[test]
+fn help_stays_within_a_terminal_of_60_columns() {
+    for words in [&["run", "--help"][..], &["status", "-h"], &["config", "plan", "--help"]] {
+        let output = memcli(words).env("COLUMNS", "60").output().unwrap();
+        let help = String::from_utf8(output.stdout).unwrap();
+        let widest = help.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(60), "{widest:?} in {help}");
+    }
+}
+
+#[test]
+fn a_long_report_has_a_bar_on_a_terminal_and_leaves_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.csv");
+    // So long that no machine reads it before somebody wonders.
+    let mut text = String::from("t_s,rss_bytes\n");
+    for n in 0..400_000u32 {
+        text.push_str(&format!("{n},{}\n", 50_000_000 + n % 97 * 4096));
+    }
+    fs::write(&path, text).unwrap();
+    let mut command = memcli(&["report", path.to_str().unwrap()]);
+    let mut terminal = Terminal::start(&mut command, 80, 40);
+    terminal.wait("a bar", |text| text.contains("reading ") && text.contains("% of"));
+    let screen = terminal.wait_for("verdict");
+    assert!(!screen.contains("reading "), "{screen}");
+    assert_eq!(terminal.end().0.code(), Some(0));
+}

@@ -15,10 +15,9 @@ use crate::budget::BudgetState;
 use crate::config::GuardConfig;
 use crate::event::EventKind;
 use crate::evict::{Progress, Runner, Trimmer};
-use crate::level::Level;
+use crate::level::{Level, Signal};
 use crate::machine::{Machine, Rules};
 use crate::plan::Pace;
-use crate::signal;
 use crate::watch::{self, Watch};
 
 mod cadence;
@@ -190,8 +189,19 @@ impl Worker {
         self.growth.push(&sample);
         self.sample = Some(sample);
         self.load();
+        self.expect_the_budget(&sample);
         self.measure(&sample);
         self.step(&sample);
+    }
+
+    /// Who takes the samples does not know of the budget, and is to look more closely while it would not last long.
+    fn expect_the_budget(&self, sample: &Sample) {
+        let config = &self.current.value;
+        if !config.pressure.enabled || !config.pressure.signals.contains(&Signal::Budget) {
+            self.newest.set_limit(None);
+        } else if let Ok(usage) = config.budget.usage(sample) {
+            self.newest.set_limit(Some(usage.limit));
+        }
     }
 
     /// No sample has come for too long, or none will come any more: what was last seen stands for some time as it does
@@ -293,8 +303,7 @@ impl Worker {
     fn follow_the_budget(&mut self, config: &Arc<GuardConfig>, sample: &Sample) {
         let before = self.budget;
         // A footprint that could not be read crosses no threshold, in neither direction.
-        if let (Ok(usage), true) = (signal::budget(sample, &config.budget), config.pressure.enabled)
-        {
+        if let (Ok(usage), true) = (config.budget.usage(sample), config.pressure.enabled) {
             self.budget = before.after(usage, &config.budget, config.pressure.band);
         }
         let (budget, growth) = (self.budget, self.growth.rate());

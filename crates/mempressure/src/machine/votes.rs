@@ -23,12 +23,11 @@ impl Machine {
         for signal in &pressure.signals {
             on[*signal as usize] = pressure.enabled;
         }
-        let readings =
-            [signal::system(sample), signal::cgroup(sample), signal::budget(sample, rules.budget)];
+        let readings = [signal::system(sample), signal::cgroup(sample), rules.budget.usage(sample)];
         let implausible = readings.contains(&Err(Absent::Implausible));
         self.status.implausible =
             self.status.implausible.saturating_add(u64::from(advanced && implausible));
-        let budget = signal::budget_thresholds(rules.budget);
+        let budget = rules.budget.thresholds();
         let thresholds = [&pressure.thresholds, &pressure.thresholds, &budget];
         let mut highest = 0.0_f64;
         let mut of = Of::new(sample.cgroup.depth.ok());

@@ -7,15 +7,24 @@ use crate::level::Level;
 
 /// Memory in use against what there is, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Usage {
-    pub(crate) used: u64,
-    pub(crate) limit: u64,
+pub struct Usage {
+    /// What is in use.
+    pub used: u64,
+    /// What there is.
+    pub limit: u64,
 }
 
 impl Usage {
     /// Used over limit. A limit of 0 is legal in a cgroup and means that nothing may be used.
-    pub(crate) fn ratio(self) -> f64 {
+    #[must_use]
+    pub fn ratio(self) -> f64 {
         if self.limit == 0 { 1.0 } else { self.used as f64 / self.limit as f64 }
+    }
+
+    /// What is left of it; 0 above the limit.
+    #[must_use]
+    pub fn left(self) -> u64 {
+        self.limit.saturating_sub(self.used)
     }
 }
 
@@ -38,30 +47,26 @@ pub(crate) fn cgroup_high(sample: &Sample) -> Reading<Usage> {
     Ok(Usage { limit: sample.cgroup.high?, used: sample.cgroup.working_set()? })
 }
 
-/// Whether a reading is absent because there is nothing to read. A read that failed is another matter: what it would have
-/// said still holds.
-pub(crate) fn nothing_there(why: Absent) -> bool {
-    matches!(why, Absent::Unlimited | Absent::Unsupported | Absent::NotRead)
-}
+impl BudgetConfig {
+    /// What a process has of its own budget: RSS and swap of the whole. A share is one of the cgroup's limit, else of the
+    /// machine's memory.
+    ///
+    /// # Errors
+    /// Why the footprint or the budget is not known. The machine does not stand in for a cgroup that could not be read.
+    pub fn usage(&self, sample: &Sample) -> Reading<Usage> {
+        let whole = match sample.cgroup.limit {
+            Err(why) if why.nothing_there() => sample.system.total,
+            limit => limit,
+        };
+        let limit = self.total.resolve(whole.ok()).ok_or(whole.err().unwrap_or(Absent::NotRead))?;
+        Ok(Usage { limit, used: sample.process.footprint()? })
+    }
 
-/// The process against its own budget.
-pub(crate) fn budget(sample: &Sample, budget: &BudgetConfig) -> Reading<Usage> {
-    let limit = budget_total(sample, budget)?;
-    Ok(Usage { limit, used: sample.process.footprint()? })
-}
-
-/// The budget in bytes; a percentage is one of the cgroup limit, else of the machine's memory.
-fn budget_total(sample: &Sample, budget: &BudgetConfig) -> Reading<u64> {
-    let limit = match sample.cgroup.limit {
-        Err(why) if nothing_there(why) => sample.system.total,
-        limit => limit,
-    };
-    budget.total.resolve(limit.ok()).ok_or(limit.err().unwrap_or(Absent::NotRead))
-}
-
-/// The thresholds of the budget, in the levels' words.
-pub(crate) fn budget_thresholds(budget: &BudgetConfig) -> Thresholds {
-    Thresholds { warning: budget.warning, critical: budget.prompt, emergency: budget.emergency }
+    /// From which shares of the budget each level holds.
+    #[must_use]
+    pub fn thresholds(&self) -> Thresholds {
+        Thresholds { warning: self.warning, critical: self.prompt, emergency: self.emergency }
+    }
 }
 
 impl Thresholds {

@@ -130,6 +130,12 @@ impl Hierarchy {
         };
         // A minimum over some of them could be too large by any amount, and the one that was not read might be the one that
         // binds.
+        let own = match self.target {
+            Target::Process { .. } => Err(Absent::NotRead),
+            // Read already.
+            Target::Path(_) if link.depth == 0 => load.and_then(|load| load.working_set()),
+            Target::Path(_) => self.chain.own().load(round).and_then(|load| load.working_set()),
+        };
         let (limit, headroom) = unread.map_or((limit, headroom), |why| (Err(why), Err(why)));
         CgroupMemory {
             usage: load.map(|load| load.usage),
@@ -137,6 +143,7 @@ impl Hierarchy {
             limit,
             high: link.group.high(round),
             headroom,
+            own,
             depth: Ok(link.depth),
             events: self.chain.own().events(round),
         }

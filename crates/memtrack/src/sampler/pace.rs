@@ -23,15 +23,46 @@ pub(crate) struct Pace {
     before: Option<(Stamp, Option<u64>, Option<u64>)>,
     /// When the headroom was read last.
     headroom_read: Duration,
-    /// Bytes each second; 0 or more.
-    growth: f64,
+    /// What the headroom loses and the footprint gains.
+    growth: Growth,
+    /// What the footprint alone gains.
+    own: Growth,
     stalled: bool,
     hurry_until: Duration,
 }
 
+/// Bytes each second; 0 or more.
+#[derive(Clone, Copy, Debug, Default)]
+struct Growth(f64);
+
+impl Growth {
+    fn see(&mut self, rate: f64, seconds: f64) {
+        if self.0 > rate {
+            let kept = self.0 * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64());
+            self.0 = rate.max(kept);
+        } else {
+            self.0 = rate;
+        }
+        // What halves for ever is as good as nothing below a page each second.
+        if self.0 < 4096.0 {
+            self.0 = 0.0;
+        }
+    }
+
+    /// The seconds until `room` is used up.
+    fn uses_up(self, room: Option<u64>) -> Option<f64> {
+        room.filter(|_| self.0 > 0.0).map(|room| room as f64 / self.0)
+    }
+}
+
 impl Pace {
-    /// The time from this sample to the next.
-    pub(crate) fn next(&mut self, sample: &Sample, config: &TrackConfig) -> Duration {
+    /// The time from this sample to the next. `limit` is one on the footprint that no reading shows.
+    pub(crate) fn next(
+        &mut self,
+        sample: &Sample,
+        limit: Option<u64>,
+        config: &TrackConfig,
+    ) -> Duration {
         let base = config.base_interval();
         let now = headroom(sample);
         let kept = self.before.and_then(|(_, had, _)| had);
@@ -56,10 +87,10 @@ impl Pace {
         if sample.at.monotonic < self.hurry_until {
             interval = interval.min(AFTER_STALL);
         }
-        if let Some(headroom) = headroom
-            && self.growth > 0.0
-        {
-            let lasts = headroom as f64 / self.growth;
+        // Past such a limit nothing ends at a certain time, and the closest looks would go on for as long as it grows.
+        let room = limit.zip(footprint).and_then(|(limit, used)| limit.checked_sub(used));
+        let lasts = [self.growth.uses_up(headroom), self.own.uses_up(room)];
+        if let Some(lasts) = lasts.into_iter().flatten().min_by(f64::total_cmp) {
             let wanted = if lasts < URGENT.as_secs_f64() { 0.0 } else { lasts / f64::from(LOOKS) };
             // Above the base it does not matter by how much; beyond what a `Duration` holds it would panic.
             if wanted < base.as_secs_f64() {
@@ -86,22 +117,15 @@ impl Pace {
         let seconds = at.monotonic.saturating_sub(then.monotonic).as_secs_f64();
         if at.gap || seconds <= 0.0 {
             // What happened while nobody looked is no rate.
-            self.growth = 0.0;
+            (self.growth, self.own) = (Growth::default(), Growth::default());
             return;
         }
         let shrunk = had.zip(headroom).map_or(0, |(had, has)| had.saturating_sub(has));
         let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
         let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
-        let seen = shrunk.max(grown as f64 / seconds);
-        self.growth = if self.growth > seen {
-            seen.max(self.growth * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64()))
-        } else {
-            seen
-        };
-        // What halves for ever is as good as nothing below a page each second.
-        if self.growth < 4096.0 {
-            self.growth = 0.0;
-        }
+        let grown = grown as f64 / seconds;
+        self.own.see(grown, seconds);
+        self.growth.see(shrunk.max(grown), seconds);
     }
 }
 
@@ -111,9 +135,8 @@ impl Pace {
 /// looks like growth.
 fn headroom(sample: &Sample) -> Option<Option<u64>> {
     let parts = [sample.system.available, sample.cgroup.headroom];
-    let lasting = |why| {
-        matches!(why, Absent::Unlimited | Absent::Unsupported | Absent::NotRead | Absent::Denied)
-    };
+    // What is refused today is refused tomorrow: it never jumps back.
+    let lasting = |why: Absent| why.nothing_there() || why == Absent::Denied;
     let readable = parts.iter().all(|part| part.is_ok() || part.is_err_and(lasting));
     readable.then(|| parts.into_iter().flatten().min())
 }
@@ -140,14 +163,17 @@ mod tests {
     fn growth_towards_a_limit_brings_closer_looks_and_calm_brings_back_the_base() {
         let mut pace = Pace::default();
         let base = config().base_interval();
-        assert_eq!(pace.next(&sample(0, 1000 * MIB), &config()), base);
+        assert_eq!(pace.next(&sample(0, 1000 * MIB), None, &config()), base);
         // 10 MiB/s with 900 MiB left: 90 s, twenty looks.
-        assert_eq!(pace.next(&sample(10_000, 900 * MIB), &config()), Duration::from_millis(4500));
+        assert_eq!(
+            pace.next(&sample(10_000, 900 * MIB), None, &config()),
+            Duration::from_millis(4500)
+        );
         // 100 MiB/s with 100 MiB left: one second.
-        assert_eq!(pace.next(&sample(18_000, 100 * MIB), &config()), MIN_INTERVAL);
+        assert_eq!(pace.next(&sample(18_000, 100 * MIB), None, &config()), MIN_INTERVAL);
         let mut calm = Duration::ZERO;
         for second in 19..60 {
-            calm = pace.next(&sample(second * 1000, 100 * MIB), &config());
+            calm = pace.next(&sample(second * 1000, 100 * MIB), None, &config());
         }
         assert_eq!(calm, base);
     }
@@ -162,14 +188,18 @@ mod tests {
             sample.cgroup.headroom = headroom;
             sample
         };
-        assert_eq!(pace.next(&read(0, Ok(200 * MIB)), &config()), base);
+        assert_eq!(pace.next(&read(0, Ok(200 * MIB)), None, &config()), base);
         for why in [Absent::Failed(5), Absent::Malformed, Absent::Implausible, Absent::Gone] {
-            assert_eq!(pace.next(&read(5_000, Err(why)), &config()), base, "{why:?}");
+            assert_eq!(pace.next(&read(5_000, Err(why)), None, &config()), base, "{why:?}");
         }
-        assert_eq!(pace.next(&read(10_000, Ok(200 * MIB)), &config()), base, "nothing was used");
+        assert_eq!(
+            pace.next(&read(10_000, Ok(200 * MIB)), None, &config()),
+            base,
+            "nothing was used"
+        );
         // In the midst of a fill it stays close: 50 MiB/s, and 100 MiB left as of the last reading.
-        let filling = pace.next(&read(12_000, Ok(100 * MIB)), &config());
-        let unread = pace.next(&read(12_001, Err(Absent::Failed(5))), &config());
+        let filling = pace.next(&read(12_000, Ok(100 * MIB)), None, &config());
+        let unread = pace.next(&read(12_001, Err(Absent::Failed(5))), None, &config());
         assert!(unread < filling * 2, "{filling:?} {unread:?}");
         // Without a limit it is the machine's from then on.
         assert_eq!(headroom(&read(0, Err(Absent::Unlimited))), Some(Some(24 << 30)));
@@ -186,37 +216,66 @@ mod tests {
         let config = TrackConfig { interval: Some(Duration::from_millis(100)), ..config() };
         let mut pace = Pace::default();
         for ms in (0..900).step_by(100) {
-            pace.next(&read(ms, 1000 * MIB, ms), &config);
+            pace.next(&read(ms, 1000 * MIB, ms), None, &config);
         }
         // 100 MiB within 0.9 s: 900 MiB last longer than 2 s.
-        assert_eq!(pace.next(&read(900, 900 * MIB, 0), &config), Duration::from_millis(100));
-        assert_eq!(pace.next(&read(1000, 100 * MIB, 0), &config), MIN_INTERVAL, "within one tick");
+        assert_eq!(pace.next(&read(900, 900 * MIB, 0), None, &config), Duration::from_millis(100));
+        assert_eq!(
+            pace.next(&read(1000, 100 * MIB, 0), None, &config),
+            MIN_INTERVAL,
+            "within one tick"
+        );
+    }
+
+    #[test]
+    fn a_limit_that_only_a_subscriber_knows_brings_closer_looks_until_it_is_passed() {
+        let grown = |ms, footprint, available| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(ms)));
+            (sample.process.rss, sample.process.swap) = (Ok(footprint), Ok(0));
+            sample.system.available = Ok(available);
+            sample
+        };
+        let base = config().base_interval();
+        let (limit, machine) = (Some(1000 * MIB), 1 << 40);
+        let mut pace = Pace::default();
+        assert_eq!(pace.next(&grown(0, 100 * MIB, machine), limit, &config()), base);
+        // 10 MiB/s with 800 MiB left: 80 s, twenty looks. Without the limit there is all the machine.
+        let mut free = pace.clone();
+        let at_ten = grown(10_000, 200 * MIB, machine);
+        assert_eq!(pace.next(&at_ten, limit, &config()), Duration::from_secs(4));
+        assert_eq!(free.next(&at_ten, None, &config()), base);
+        // What others take from the machine is not the target's.
+        let others = grown(20_000, 200 * MIB, machine - (1 << 30));
+        assert_eq!(pace.next(&others, limit, &config()), base);
+        let near = grown(21_000, 950 * MIB, machine);
+        assert_eq!(pace.next(&near, limit, &config()), MIN_INTERVAL);
+        assert_eq!(pace.next(&grown(22_000, 1001 * MIB, machine), limit, &config()), base);
     }
 
     #[test]
     fn switched_off_it_keeps_the_base() {
         let config = TrackConfig { adaptive: false, ..config() };
         let mut pace = Pace::default();
-        pace.next(&sample(0, 1000 * MIB), &config);
+        pace.next(&sample(0, 1000 * MIB), None, &config);
         pace.stalled();
-        assert_eq!(pace.next(&sample(1000, 0), &config), config.base_interval());
+        assert_eq!(pace.next(&sample(1000, 0), None, &config), config.base_interval());
     }
 
     #[test]
     fn a_reported_stall_brings_closer_looks_for_a_while() {
         let mut pace = Pace::default();
         pace.stalled();
-        assert_eq!(pace.next(&sample(1_000, MIB), &config()), AFTER_STALL);
-        assert_eq!(pace.next(&sample(3_000, MIB), &config()), config().base_interval());
+        assert_eq!(pace.next(&sample(1_000, MIB), None, &config()), AFTER_STALL);
+        assert_eq!(pace.next(&sample(3_000, MIB), None, &config()), config().base_interval());
     }
 
     #[test]
     fn what_a_gap_hides_is_no_growth() {
         let mut pace = Pace::default();
-        pace.next(&sample(0, 1000 * MIB), &config());
+        pace.next(&sample(0, 1000 * MIB), None, &config());
         let mut after = sample(100, 10 * MIB);
         after.at.gap = true;
-        assert_eq!(pace.next(&after, &config()), config().base_interval());
+        assert_eq!(pace.next(&after, None, &config()), config().base_interval());
     }
 
     proptest! {
@@ -231,7 +290,7 @@ mod tests {
                 if stalls >> (n % 64) & 1 == 1 {
                     pace.stalled();
                 }
-                let next = pace.next(sample, &config);
+                let next = pace.next(sample, None, &config);
                 prop_assert!(next >= MIN_INTERVAL && next <= base, "{next:?}");
             }
         }
@@ -240,8 +299,8 @@ mod tests {
         fn less_headroom_never_means_a_longer_wait(a in 0u64..1 << 40, b in 0u64..1 << 40, step in 0u64..1 << 36) {
             let wait = |left: u64| {
                 let mut pace = Pace::default();
-                pace.next(&sample(0, left + step), &config());
-                pace.next(&sample(1000, left), &config())
+                pace.next(&sample(0, left + step), None, &config());
+                pace.next(&sample(1000, left), None, &config())
             };
             prop_assert!(wait(a.min(b)) <= wait(a.max(b)));
         }

@@ -27,7 +27,7 @@ pub struct Absurd {
 
 type Field = (&'static str, fn(&mut Sample) -> &mut Reading<u64>, fn(&Bounds) -> u64);
 
-const FIELDS: [Field; 25] = [
+const FIELDS: [Field; 26] = [
     ("process.rss", |s| &mut s.process.rss, |b| b.mapped),
     ("process.anon", |s| &mut s.process.anon, |b| b.mapped),
     ("process.file", |s| &mut s.process.file, |b| b.mapped),
@@ -48,6 +48,7 @@ const FIELDS: [Field; 25] = [
     // The headroom is absent when the limit is, and for the same reason.
     ("cgroup.limit", |s| &mut s.cgroup.limit, |_| u64::MAX),
     ("cgroup.high", |s| &mut s.cgroup.high, |_| u64::MAX),
+    ("cgroup.own", |s| &mut s.cgroup.own, |b| b.memory),
     ("cgroup.events.max", |s| &mut s.cgroup.events.max, |_| u64::MAX),
     ("cgroup.events.high", |s| &mut s.cgroup.events.high, |_| u64::MAX),
     ("cgroup.events.oom", |s| &mut s.cgroup.events.oom, |_| u64::MAX),

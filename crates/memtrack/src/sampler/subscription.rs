@@ -34,12 +34,32 @@ pub enum Update {
     Hung(Duration),
 }
 
+/// A limit on the target's footprint (RSS + swap) that no reading shows, such as a budget of one's own, in bytes;
+/// `u64::MAX` for none.
+#[derive(Clone, Debug)]
+struct Limit(Arc<AtomicU64>);
+
+impl Limit {
+    fn new() -> Self {
+        Self(Arc::new(AtomicU64::new(u64::MAX)))
+    }
+
+    fn set(&self, bytes: Option<u64>) {
+        self.0.store(bytes.unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|bytes| *bytes != u64::MAX)
+    }
+}
+
 /// Every sample, in order: for whoever keeps or counts them.
 #[derive(Debug)]
 pub struct All {
     receiver: Receiver<Update>,
     filling: Receiver<()>,
     lost: Arc<AtomicU64>,
+    limit: Limit,
 }
 
 impl All {
@@ -61,6 +81,11 @@ impl All {
     pub fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
+
+    /// As [`Newest::set_limit`].
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.limit.set(bytes);
+    }
 }
 
 /// The newest sample only: for whoever acts on how things are now.
@@ -68,6 +93,7 @@ impl All {
 pub struct Newest {
     bell: Receiver<()>,
     shared: Arc<Shared>,
+    limit: Limit,
 }
 
 impl Newest {
@@ -82,6 +108,13 @@ impl Newest {
     pub fn get(&self) -> Option<Sample> {
         *lock(&self.shared.latest)
     }
+
+    /// Tells of a limit on the target's footprint (RSS + swap) that no reading shows, such as a budget of one's own: the
+    /// `adaptive` interval then reckons with the time until that is reached as well, from the next sample on. `None` takes
+    /// it back, and so does dropping the subscription. Of several subscribers' limits the lowest counts.
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.limit.set(bytes);
+    }
 }
 
 /// The other end of [`All`].
@@ -91,11 +124,12 @@ struct ToAll {
     filling: Sender<()>,
     half: usize,
     lost: Arc<AtomicU64>,
+    limit: Limit,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
-    bells: Vec<Sender<()>>,
+    bells: Vec<(Sender<()>, Limit)>,
     all: Vec<ToAll>,
     /// No update will ever come: new subscriptions are born disconnected.
     pub(super) closed: bool,
@@ -106,24 +140,25 @@ impl Subscribers {
         let capacity = capacity.max(1);
         let (updates, receiver) = bounded(capacity);
         let (ring, filling) = bounded(1);
-        let lost = Arc::new(AtomicU64::new(0));
+        let (lost, limit) = (Arc::new(AtomicU64::new(0)), Limit::new());
         if !self.closed {
-            let (half, lost) = (capacity.div_ceil(2), Arc::clone(&lost));
-            self.all.push(ToAll { updates, filling: ring, half, lost });
+            let half = capacity.div_ceil(2);
+            let (lost, limit) = (Arc::clone(&lost), limit.clone());
+            self.all.push(ToAll { updates, filling: ring, half, lost, limit });
         }
-        All { receiver, filling, lost }
+        All { receiver, filling, lost, limit }
     }
 
     pub(super) fn newest(&mut self, shared: Arc<Shared>) -> Newest {
-        let (sender, bell) = bounded(1);
+        let ((sender, bell), limit) = (bounded(1), Limit::new());
         if !self.closed {
-            self.bells.push(sender);
+            self.bells.push((sender, limit.clone()));
         }
-        Newest { bell, shared }
+        Newest { bell, shared, limit }
     }
 
     pub(super) fn send(&mut self, update: Update) {
-        self.all.retain(|ToAll { updates, filling, half, lost }| {
+        self.all.retain(|ToAll { updates, filling, half, lost, .. }| {
             match updates.try_send(update) {
                 Ok(()) => {}
                 Err(TrySendError::Full(_)) => {
@@ -141,7 +176,14 @@ impl Subscribers {
 
     pub(super) fn ring(&mut self) {
         // A full bell has been rung already and not yet answered; its owner will find the newest sample.
-        self.bells.retain(|bell| !matches!(bell.try_send(()), Err(TrySendError::Disconnected(()))));
+        let heard = |bell: &Sender<()>| bell.try_send(()) != Err(TrySendError::Disconnected(()));
+        self.bells.retain(|(bell, _)| heard(bell));
+    }
+
+    /// The lowest limit that a subscriber has told of.
+    pub(super) fn limit(&self) -> Option<u64> {
+        let limits = self.bells.iter().map(|(_, limit)| limit);
+        limits.chain(self.all.iter().map(|to| &to.limit)).filter_map(Limit::get).min()
     }
 
     pub(super) fn end(&mut self) {
@@ -155,6 +197,21 @@ impl Subscribers {
 mod tests {
     use super::*;
     use crate::sample::Stamp;
+
+    #[test]
+    fn the_lowest_limit_of_those_who_still_listen_counts() {
+        let mut subscribers = Subscribers::default();
+        let (first, second) = (subscribers.all(1), subscribers.all(1));
+        assert_eq!(subscribers.limit(), None);
+        first.set_limit(Some(200));
+        second.set_limit(Some(100));
+        assert_eq!(subscribers.limit(), Some(100));
+        drop(second);
+        subscribers.send(Update::Hung(Duration::ZERO));
+        assert_eq!(subscribers.limit(), Some(200));
+        first.set_limit(None);
+        assert_eq!(subscribers.limit(), None);
+    }
 
     #[test]
     fn a_full_subscription_counts_what_it_lost() {

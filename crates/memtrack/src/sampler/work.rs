@@ -216,8 +216,8 @@ impl Shared {
                     tick.before.is_some_and(|before| is_gap(before, sample.at, tick.planned));
                 tick.before = Some(sample.at);
                 self.leave_out_absurd(&mut sample, &mut tick.plausibility);
-                self.publish(&sample);
-                Some(tick.pace.next(&sample, config))
+                let limit = self.publish(&sample);
+                Some(tick.pace.next(&sample, limit, config))
             }
             Err(SourceError::Ended) => None,
             Err(failure) => {
@@ -255,7 +255,8 @@ impl Shared {
         current.value
     }
 
-    fn publish(&self, sample: &Sample) {
+    /// Gives the sample to everybody; returns the limit that subscribers have told of.
+    fn publish(&self, sample: &Sample) -> Option<u64> {
         *lock(&self.latest) = Some(*sample);
         #[cfg(feature = "history")]
         record::push(&self.records, sample);
@@ -266,6 +267,7 @@ impl Shared {
         let mut subscribers = lock(&self.subscribers);
         subscribers.send(Update::Sample(*sample));
         subscribers.ring();
+        subscribers.limit()
     }
 
     fn report(&self, failure: SourceError) {

@@ -91,10 +91,10 @@ pub fn system_memory() -> BoxedStrategy<SystemMemory> {
 /// A cgroup, each figure on its own: usage may be above the limit, and the limit 0.
 pub fn cgroup_memory() -> BoxedStrategy<CgroupMemory> {
     let events = prop::array::uniform4(reading(prop_oneof![0..100u64, any::<u64>()]));
-    (prop::array::uniform5(reading(bytes())), reading(0..9u64), events)
+    (prop::array::uniform6(reading(bytes())), reading(0..9u64), events)
         .prop_map(
             |(
-                [usage, inactive_file, limit, high, headroom],
+                [usage, inactive_file, limit, high, headroom, own],
                 depth,
                 [max, high_events, oom, oom_kill],
             )| {
@@ -104,6 +104,7 @@ pub fn cgroup_memory() -> BoxedStrategy<CgroupMemory> {
                     limit,
                     high,
                     headroom,
+                    own,
                     depth,
                     events: CgroupEvents { max, high: high_events, oom, oom_kill },
                 }

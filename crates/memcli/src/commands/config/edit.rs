@@ -13,7 +13,7 @@ use memcfg::save::{Editor, Expected, SaveError, Saved};
 use memcfg::schema::Lookup;
 use memtrack::{Size, source};
 
-use super::{edited, read, say, version_line};
+use super::{edited, keys, read, say, version_line};
 use crate::cli::{EditArgs, ImportArgs, InitArgs, MigrateArgs, RollbackArgs, SetArgs, UnsetArgs};
 use crate::exit::{self, Failure};
 use crate::live::refused;
@@ -98,7 +98,10 @@ fn not_changed(key: &str, problems: &[Diagnostic]) -> Failure {
     });
     let shown: Vec<_> = shown.collect();
     let message = format!("`{key}` stays as it is: nothing was written\n\n{}", shown.join("\n\n"));
-    Failure::new(exit::CONFIG, message)
+    let failure = Failure::new(exit::CONFIG, message);
+    // Only a key that is spelled nearly right has a help of its own.
+    let helpless = problems.iter().all(|problem| problem.help.is_none());
+    if helpless && known(key).is_err() { failure.help(keys::meant(key)) } else { failure }
 }
 
 /// Refuses a key that no configuration can hold.
@@ -108,10 +111,7 @@ fn known(key: &str) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(exit::USAGE, format!("there is no key `{key}`"));
-    Err(match spec.schema().suggest(&path) {
-        Some(meant) => failure.help(format!("did you mean `{meant}`?")),
-        None => failure.help("`memcli config show` lists the keys that have a value"),
-    })
+    Err(failure.help(keys::meant(key)))
 }
 
 /// Refuses a text that would not load on its own: an edit must not leave a file that the next start rejects.

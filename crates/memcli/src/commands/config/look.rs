@@ -10,7 +10,7 @@ use memcfg::origin::SourceKind;
 use memcfg::schema::Key;
 use serde_json::json;
 
-use super::{say, say_row, sources, version_line};
+use super::{keys, say, say_row, sources, version_line};
 use crate::cli::{CheckArgs, ExplainArgs, ShowArgs};
 use crate::exit::{self, Failure};
 use crate::live::refused;
@@ -89,9 +89,9 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
             return describe(key).map(|()| exit::OK);
         }
         let failure = Failure::new(exit::USAGE, format!("nothing sets a key `{}`", args.key));
-        return Err(match loaded.schema().suggest(&path) {
-            Some(meant) if known.is_none() => failure.help(format!("did you mean `{meant}`?")),
-            _ => failure.help("`memcli config show` lists the keys that have a value"),
+        return Err(match known {
+            Some(_) => failure.help(keys::SHOWN),
+            None => failure.help(keys::meant(&args.key)),
         });
     };
     if args.json {

@@ -1,6 +1,7 @@
 //! `memcli config`: see, check and edit the configuration. Looking never writes; only the verbs of the file `edit.rs` do.
 
 mod edit;
+mod keys;
 mod look;
 pub(crate) mod plan;
 

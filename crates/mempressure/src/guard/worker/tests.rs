@@ -13,7 +13,8 @@ use crate::cache::{Caches, FnCache, Registered, Registration};
 use crate::config::{BudgetTotal, Policy, Priority};
 use crate::event::Events;
 use crate::evict::{Ended, Outcome};
-use crate::level::Signal;
+
+mod whole;
 
 const MIB: u64 = 1 << 20;
 /// Nobody waits this long for anything that happens.
