@@ -35,6 +35,9 @@ use crate::trace::{Header, Recorder, to_tick};
 /// How long it takes until a watch does the same again and again, after its start and after anything it tells of.
 const SETTLES: Duration = Duration::from_secs(2);
 
+/// Samples that come as close as this are read sparingly.
+const SPARED: Duration = Duration::from_millis(200);
+
 /// How long a child has to end after `--for` asked it to, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
 
@@ -210,8 +213,11 @@ impl Session<'_> {
         );
         let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         if let Some(child) = &self.child {
-            // The kernel tells the peak of a child at its end.
-            source = source.adopting(child.strangers()).sparing();
+            source = source.adopting(child.strangers());
+            // The kernel tells the peak of a child at its end. Samples that are further apart cost little as they are.
+            if track.value.base_interval() <= SPARED {
+                source = source.sparing();
+            }
         }
         let processes = source.snapshot();
         let mut listeners = Listeners {
