@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mempressure::BudgetTotal;
 use memtrack::{Rate, Size};
 
 use crate::alert::log;
@@ -30,9 +31,23 @@ pub struct Cli {
     /// What to do; without a command one line on the machine, and what to try next.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// Read this configuration file in place of the global ones
-    #[arg(long, global = true, value_name = "FILE", env = "MEMCLI_CONFIG")]
+    /// Read this configuration file in place of the global ones; the variable MEMCLI_CONFIG names one too
+    #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Colour: where a terminal wants it, always, or never
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// Where a terminal wants it: `NO_COLOR`, `CLICOLOR` and `TERM=dumb` are heard
+    Auto,
+    /// Into files and pipes too
+    Always,
+    /// Nowhere
+    Never,
 }
 
 /// The help of `memcli` itself, with its commands in groups. A test holds it to the commands' own words.
@@ -154,7 +169,7 @@ pub struct LeakArgs {
     /// Leave out what is seen in the first part of that time, such as a warm-up
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     pub skip: Duration,
-    /// Time between samples, 5ms to 1h
+    /// Time between samples, 5ms to 1h; above 6min only with a longer `leak.window`
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
     pub interval: Duration,
     /// Print one JSON document
@@ -171,7 +186,7 @@ pub struct TopArgs {
     /// A pid, a process name, cgroup:/path, self or system; or a trace, to look back over
     #[arg(value_name = "TARGET|TRACE", default_value = "system")]
     pub subject: Subject,
-    /// Time between samples, 5ms to 1h
+    /// Time between samples, 5ms to 1h; above 6min only with a longer `leak.window`
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = interval)]
     pub interval: Duration,
     /// Where log lines go.
@@ -261,6 +276,23 @@ pub struct WatchArgs {
     pub target: Target,
 }
 
+/// What only somebody who watches can do: all of [`Watching`] but `--for`.
+const WATCHED_ONLY: [&str; 13] = [
+    "interval",
+    "limit",
+    "json",
+    "output",
+    "summary",
+    "baseline",
+    "max_rss",
+    "max_pss",
+    "max_growth",
+    "fail_on",
+    "abort",
+    "log_format",
+    "log_file",
+];
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
@@ -268,7 +300,7 @@ pub struct DemoArgs {
     #[arg(value_enum, value_name = "PROGRAM")]
     pub program: Program,
     /// Run the program alone, without watching it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = WATCHED_ONLY)]
     pub unwatched: bool,
     /// How fast leak, sawtooth and cache grow
     #[arg(long, value_name = "RATE", default_value = "2MiB/s")]
@@ -301,15 +333,18 @@ pub struct Watching {
     /// Watch for at most this long, such as 30s or 1h; a command still running is then asked to end
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
-    /// Time between samples, 5ms to 1h; when no configuration sets it either, 100ms
+    /// Time between samples, 5ms to 1h, above 6min only with a longer `leak.window`; when no configuration sets it either, 100ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
-    /// The most memory the target should take: its budget, such as 2GiB
+    /// The most memory the target should take: its budget, such as 2GiB, or 25% of the limit it runs under
     #[arg(long, value_name = "SIZE")]
-    pub limit: Option<Size>,
+    pub limit: Option<BudgetTotal>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
     pub json: bool,
+    /// Show nothing unless a gate fails; `--summary` and `-o` still write
+    #[arg(short, long, conflicts_with = "json")]
+    pub quiet: bool,
     /// Record what is seen to FILE, for `report`, `replay`, `diff` and `budget` (name it .jsonl.gz)
     #[arg(short = 'o', long, value_name = "TRACE")]
     pub output: Option<PathBuf>,

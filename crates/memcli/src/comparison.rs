@@ -14,6 +14,11 @@ use crate::size;
 use crate::student::{Welch, welch};
 use crate::summary::Peak;
 
+/// From this correlation of one sample with the next on, what varies within a run may not tell how runs differ: of pairs with
+/// nothing between them 1 in 30 was called different at 0.97, and 9 in 30 at 0.995. Of 300 samples without their slope, 0.9 is
+/// estimated at 0.86 on average, 0.97 at 0.91 and 0.995 at 0.93: the last two cannot be told apart.
+const WANDERS: f64 = 0.9;
+
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.diff/1";
 /// A difference of the level below this is nothing to act on, in bytes: allocators move that much from run to run,
@@ -31,13 +36,17 @@ pub struct Comparison {
     pub base: Side,
     /// What is compared.
     pub new: Side,
-    /// What the peak counts: of several processes `PSS`, of one `RSS`, and `RSS` too where not every run has the same.
+    /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where one is compared with several, and `RSS` where a run
+    /// of several has no PSS.
     pub peak_measure: &'static str,
     /// What level and growth count; `null` where not every run has the same, and then neither is compared.
     pub series: Option<&'static str>,
     /// One row for each number.
     pub rows: Vec<Row>,
-    /// Worse when any row is, or when it leaks and did not; else better when any row is.
+    /// Of one run against one: one of them wanders so slowly that what varies within it does not tell how far the next would lie
+    /// from it. The intervals are too narrow then.
+    pub wanders: bool,
+    /// Worse when any row is, or when most runs leak and most were steady; else better when any row is.
     pub verdict: Outcome,
 }
 
@@ -150,11 +159,15 @@ impl Comparison {
         let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
         let several = base.len() > 1 && new.len() > 1;
         let mut rows = Vec::new();
+        let mut wanders = false;
         rows.extend(peaks(base, new));
         let series = series(base, new);
         match (base, new) {
             _ if series.is_none() => {}
-            ([one], [other]) => rows.extend(within(one, other)),
+            ([one], [other]) => {
+                rows.extend(within(one, other));
+                wanders = [one, other].into_iter().any(|run| wander(run, shortest));
+            }
             _ => {
                 let steady = means(Metric::Steady, base, new, None, |run| steady(run, shortest));
                 let seconds = shortest.as_secs_f64().max(f64::MIN_POSITIVE);
@@ -171,8 +184,12 @@ impl Comparison {
                 .for_each(|row| row.verdict = Outcome::NotTested);
         }
         let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
+        // A base that was too short to tell may have leaked as well.
+        let most = |runs: &[Measured], kind| {
+            2 * runs.iter().filter(|run| run.verdict.kind() == kind).count() > runs.len()
+        };
+        let leaks = most(base, "steady") && most(new, "leak");
         let (base, new) = (Side::of(base), Side::of(new));
-        let leaks = new.leaking > 0 && base.leaking == 0;
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
         let verdict = if leaks || any(Outcome::Worse) {
             Outcome::Worse
@@ -183,7 +200,7 @@ impl Comparison {
         } else {
             Outcome::NotTested
         };
-        Self { schema: SCHEMA, base, new, peak_measure, series, rows, verdict }
+        Self { schema: SCHEMA, base, new, peak_measure, series, rows, wanders, verdict }
     }
 }
 
@@ -209,11 +226,8 @@ fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
     means(Metric::Peak, base, new, None, |run| of(run).map(|bytes| bytes as f64))
 }
 
-/// What the sizes of all runs count; `None` when they do not all count the same, such as one that was too short for a PSS.
 fn peak_measure(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
-    let mut measures = base.iter().chain(new).map(|run| run.peak.size_measure);
-    let first = measures.next()??;
-    measures.all(|measure| measure == Some(first)).then_some(first)
+    Peak::common_measure(base.iter().chain(new).map(|run| &run.peak))
 }
 
 /// What all runs are watched by; `None` when they are not watched by the same.
@@ -272,8 +286,13 @@ fn means(
 
 /// The rows of one run against one: tested within them.
 fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+    // What the longer one did later would only thin out what they have in common.
+    let common = length(base).min(length(new)).unwrap_or_default();
     let series = |run: &Measured| -> Vec<(Duration, u64)> {
-        run.watched.buckets().iter().map(|bucket| (bucket.to, bucket.last)).collect()
+        let buckets = run.watched.buckets();
+        let end = buckets.first().map_or(common, |first| first.from.saturating_add(common));
+        let in_common = buckets.iter().take_while(|bucket| bucket.to <= end);
+        in_common.map(|bucket| (bucket.to, bucket.last)).collect()
     };
     let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
     let seconds = (found.to - found.from).as_secs_f64().max(f64::MIN_POSITIVE);
@@ -301,6 +320,25 @@ fn within(base: &Measured, new: &Measured) -> Vec<Row> {
     ]
 }
 
+/// Whether what is watched, over the later half of the time that is compared and without its growth, is at each sample nearly
+/// where it was at the one before.
+fn wander(run: &Measured, shortest: Duration) -> bool {
+    let Some((first, _)) = run.watched.span() else { return false };
+    let (from, to) = (first + shortest / 2, first + shortest);
+    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
+    let values: Vec<f64> = within.map(|bucket| bucket.last as f64).collect();
+    let middle = (values.len() as f64 - 1.0) / 2.0;
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let ages = || (0..values.len()).map(|n| n as f64 - middle);
+    let squares: f64 = ages().map(|age| age * age).sum();
+    let slope = ages().zip(&values).map(|(age, value)| age * value).sum::<f64>() / squares;
+    let left: Vec<f64> =
+        ages().zip(&values).map(|(age, value)| value - mean - slope * age).collect();
+    let both: f64 = left.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    // Nothing of any size is left where it holds still, or where there are no samples at all.
+    both / left.iter().map(|x| x * x).sum::<f64>() > WANDERS
+}
+
 /// The whole interval must lie beyond what matters, not only the estimate.
 fn judged(low: f64, high: f64, least: f64) -> Outcome {
     if low > least {
@@ -316,6 +354,8 @@ fn judged(low: f64, high: f64, least: f64) -> Outcome {
 mod tests {
     use super::*;
     use crate::pipeline::Seen;
+    use std::slice::from_ref;
+
     use memtrack::source::Target;
 
     #[test]
@@ -328,6 +368,11 @@ mod tests {
 
     /// Noise of one run: white noise, a slow wander, and now and then a spike, all deterministic.
     fn simulated(seed: u64, level: f64) -> Measured {
+        lasting(seed, level, 100, 0.0)
+    }
+
+    /// The same of so many samples, and with a growth in MiB a sample.
+    fn lasting(seed: u64, level: f64, samples: u32, growth: f64) -> Measured {
         let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
         let mut uniform = move || {
             // xorshift64*: good enough for noise, and the same everywhere.
@@ -337,10 +382,11 @@ mod tests {
             (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1u64 << 53) as f64
         };
         let (mut watched, mut wander, mut peak) = (Curve::default(), 0.0, 0);
-        for step in 0..100u32 {
+        for step in 0..samples {
             wander = 0.9 * wander + (uniform() - 0.5);
             let spike = if uniform() > 0.99 { 0.05 } else { 0.0 };
             let noise = 0.01 * (uniform() - 0.5) + 0.004 * wander + spike;
+            let level = level + growth * f64::from(step);
             let bytes = (level * (1.0 + noise) * 1_048_576.0) as u64;
             watched.push(Duration::from_millis(300) * step, bytes);
             peak = peak.max(bytes);
@@ -387,11 +433,75 @@ mod tests {
             (compared.peak_measure, compared.rows[0].new)
         };
         assert_eq!(peak(Some(30 << 20), Some(40 << 20)), ("PSS", f64::from(40 << 20)));
+        let summed = peak(Some(30 << 20), None);
         assert_eq!(
-            peak(Some(30 << 20), None),
+            summed,
             ("RSS", f64::from(100 << 20)),
-            "never PSS against RSS"
+            "a sum of RSS is compared with RSS alone"
         );
+        let one = simulated(1, 50.0);
+        let compared = Comparison::of(&[one], &[of(Some(40 << 20))]);
+        assert_eq!((compared.peak_measure, compared.rows[0].new), ("size", f64::from(40 << 20)));
+    }
+
+    #[test]
+    fn a_run_that_wanders_slowly_is_told_of() {
+        let told =
+            |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new)).wanders;
+        let noisy = |seed| lasting(seed, 200.0, 300, 0.0);
+        assert!(!told(&noisy(1), &noisy(2)));
+        assert!(!told(&lasting(1, 50.0, 300, 0.5), &noisy(2)), "growth is no wandering");
+        let wandering = |seed: u64| {
+            let (mut watched, mut at, mut state) = (Curve::default(), 0.0, seed);
+            for step in 0..300u32 {
+                state =
+                    state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                at = 0.995 * at + ((state >> 11) as f64 / (1u64 << 53) as f64 - 0.5);
+                watched
+                    .push(Duration::from_millis(300) * step, ((200.0 + at) * 1_048_576.0) as u64);
+            }
+            Measured { watched, ..noisy(seed) }
+        };
+        let found = (1..=30).filter(|seed| told(&wandering(*seed), &noisy(3))).count();
+        assert!(found >= 15, "{found} of 30");
+        let still = |bytes: u64| {
+            let mut watched = Curve::default();
+            (0..300u32).for_each(|step| watched.push(Duration::from_millis(300) * step, bytes));
+            Measured { watched, ..noisy(1) }
+        };
+        assert!(!told(&still(1 << 30), &still(1 << 30)));
+    }
+
+    #[test]
+    fn runs_of_very_different_lengths_are_compared_over_the_time_they_share() {
+        let of = |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new));
+        for (short, long) in [(60, 3000), (40, 3000), (100, 6000)] {
+            let (base, new) = (lasting(1, 200.0, short, 0.0), lasting(2, 400.0, long, 0.0));
+            let worse = of(&base, &new);
+            assert_eq!(worse.verdict, Outcome::Worse, "{short} {long}: {worse:?}");
+            assert_eq!(of(&new, &base).verdict, Outcome::Better);
+        }
+    }
+
+    #[test]
+    fn a_leak_is_no_regression_of_a_run_that_was_too_short_to_tell() {
+        let leaks = lasting(1, 50.0, 600, 0.3);
+        assert!(leaks.verdict.is_leak(), "{:?}", leaks.verdict);
+        let of = |base: &[Measured], new: &[Measured]| Comparison::of(base, new).verdict;
+        let start = lasting(1, 50.0, 12, 0.3);
+        assert_ne!(start.verdict.kind(), "steady");
+        assert_ne!(of(from_ref(&start), from_ref(&leaks)), Outcome::Worse);
+        let steady = lasting(3, 50.0, 600, 0.0);
+        assert_eq!(steady.verdict.kind(), "steady");
+        assert_eq!(of(from_ref(&steady), from_ref(&leaks)), Outcome::Worse);
+        // One of many is no majority, whatever it does.
+        let many = |last: &Measured| {
+            let mut runs: Vec<_> = (10..13).map(|seed| lasting(seed, 50.0, 600, 0.0)).collect();
+            runs.push(Measured { watched: runs[0].watched.clone(), ..runs[0].clone() });
+            runs.push(Measured { verdict: last.verdict.clone(), ..runs[1].clone() });
+            runs
+        };
+        assert_ne!(of(&many(&steady), &many(&leaks)), Outcome::Worse);
     }
 
     #[test]

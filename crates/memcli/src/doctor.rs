@@ -284,16 +284,20 @@ fn cost() -> Row {
 fn config(places: &Places, explicit: Option<&Path>) -> Vec<Row> {
     const NAME: &str = "config";
     let sources = places.sources(explicit);
-    let (there, absent): (Vec<_>, Vec<_>) =
-        sources.files.iter().map(|file| &file.path).partition(|path| path.is_file());
-    let mut rows: Vec<Row> =
-        there.iter().map(|path| Row::yes(NAME, format!("{} is read", path.display()))).collect();
+    let there = sources.read().map(|(inputs, _)| inputs.texts).unwrap_or_default();
+    let is_read = |path: &Path| Row::yes(NAME, format!("{} is read", path.display()));
+    let mut rows: Vec<Row> = there.iter().map(|text| is_read(&text.path)).collect();
+    let absent = sources.files.iter().map(|file| &file.path).filter(|path| !path.is_file());
     let loaded = document::load(&sources);
-    if rows.is_empty() && loaded.is_ok() {
+    if rows.is_empty() && loaded.as_ref().is_ok_and(|loaded| loaded.warnings.is_empty()) {
         // Nothing is wrong with that, and a file that is not there is no success either.
-        let absent: Vec<_> = absent.iter().map(|path| path.display().to_string()).collect();
+        let absent: Vec<_> = absent.map(|path| path.display().to_string()).collect();
         let says = format!("no file is needed; there is none at {}", absent.join(", "));
         rows.push(Row::yes(NAME, says));
+    }
+    for off in loaded.iter().flat_map(crate::live::off) {
+        let remedy = "take the key out, or set it back: then levels and sizes are there again";
+        rows.push(Row::partly(NAME, off, remedy));
     }
     let (problems, state) = match loaded {
         Ok(loaded) => (loaded.warnings, State::Partly),

@@ -19,7 +19,8 @@ pub const LOOK: Duration = Duration::from_millis(500);
 /// How long at most a watch sleeps while no sample comes: a command of alerts may have gone wrong.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz.
+/// Room for samples that wait while a line is written to a slow terminal: 12 s at 10 Hz. When half of it is taken they are looked
+/// at, be it time or not.
 const SAMPLES_WAITING: usize = 128;
 
 /// The samples of one watch.
@@ -95,6 +96,11 @@ impl Intake {
         }
     }
 
+    /// Looks closer as the target nears this limit, of which no reading tells.
+    pub fn set_limit(&self, bytes: Option<u64>) {
+        self.all.set_limit(bytes);
+    }
+
     /// What to wait for before the next [`take`](Intake::take): to be handed to [`arrived`](Intake::arrived).
     #[must_use]
     pub fn samples(&self) -> &Receiver<Update> {
@@ -126,6 +132,17 @@ impl Intake {
     /// Reads at once.
     pub fn on_wake(&mut self, ring: Result<(), RecvError>) {
         self.driver.iter_mut().for_each(|driver| driver.on_wake(ring));
+    }
+
+    /// Rings when so many samples wait that they should be taken now.
+    #[must_use]
+    pub fn filling(&self) -> &Receiver<()> {
+        if self.driver.is_some() { &self.nothing } else { self.all.filling() }
+    }
+
+    /// From now on samples that come closer than `look` are looked at together.
+    pub fn look_each(&mut self, look: Duration) {
+        self.look = look;
     }
 
     /// How long to wait at most.
@@ -194,5 +211,20 @@ mod tests {
             assert!(samples(&mut intake) >= 1);
         }
         assert!(intake.samples().try_recv().is_err(), "it does not wait for single ones now");
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_long_is_woken_before_samples_are_lost() {
+        let own = Target::Process(ProcessId::own().unwrap());
+        let mut intake = intake(&own, Duration::from_millis(5));
+        intake.look_each(Duration::from_secs(3600));
+        intake.filling().recv().unwrap();
+        let waited = samples(&mut intake);
+        assert!(waited >= SAMPLES_WAITING / 2, "{waited}");
+        let all = intake.sampler.health().samples;
+        let mut left = 0;
+        let lost = intake.stop(|update| left += usize::from(matches!(update, Update::Sample(_))));
+        assert!(lost == 0 || all > SAMPLES_WAITING as u64, "{lost} of {all}, {left} left");
+        assert_eq!(intake.filling().recv(), Err(RecvError), "the end is no reason to sleep on");
     }
 }

@@ -46,11 +46,12 @@ pub mod trace;
 use std::ffi::OsString;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Color, Command};
 use crate::exit::Failure;
 use crate::output::screen;
 
@@ -68,7 +69,16 @@ fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(cli) => cli,
         Err(error) => return usage(&error, &arguments),
     };
-    let config = cli.config.as_deref();
+    // Read here and not by clap, to which a variable that is empty is a mistake in `--config`.
+    let named = std::env::var_os("MEMCLI_CONFIG").filter(|path| !path.is_empty());
+    let config = cli.config.or(named.map(PathBuf::from));
+    let config = config.as_deref();
+    match cli.color {
+        // As it is, unless somebody says so.
+        Color::Auto => {}
+        Color::Always => anstream::ColorChoice::Always.write_global(),
+        Color::Never => anstream::ColorChoice::Never.write_global(),
+    }
     let Some(command) = &cli.command else {
         return commands::overview::overview(config).unwrap_or_else(|failure| report(&failure));
     };

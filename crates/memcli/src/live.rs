@@ -1,5 +1,6 @@
 //! The configuration, live: what each core runs on, and word of every edit.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,10 +14,11 @@ use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
 use memleak::LeakConfig;
 use mempressure::{PressureConfig, Signal};
-use memtrack::{Current, Settings, TrackConfig};
+use memtrack::units::format_duration;
+use memtrack::{Current, Settings, Tier, TrackConfig};
 
 use crate::exit::{self, Failure};
-use crate::output::diagnostic;
+use crate::output::{diagnostic, screen};
 use crate::pipeline::Policies;
 
 /// Time between looks at the files of a command that takes no events. Each wakes a thread, for as much as a sample costs.
@@ -62,30 +64,67 @@ pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
     )
 }
 
+/// The same when the command line is what is wrong: a mistake of whoever typed it, told by the flag's own name.
+fn refused_flags(diagnostics: &[Diagnostic]) -> Option<Failure> {
+    let of_flag = |problem: &Diagnostic| {
+        let sources = problem.labels.iter().map(|label| &label.origin.source);
+        sources.into_iter().find(|source| source.kind == SourceKind::Flag).map(|s| s.name.clone())
+    };
+    let problems = diagnostics.iter().filter(|problem| problem.is_error());
+    let mut names: Vec<String> = problems.map(of_flag).collect::<Option<_>>()?;
+    names.dedup();
+    let shown: Vec<_> = diagnostics.iter().map(diagnostic::render).collect();
+    Some(Failure::new(
+        exit::USAGE,
+        format!("`{}` does not fit\n\n{}", names.join("`, `"), shown.join("\n\n")),
+    ))
+}
+
+/// A key of the document that the command line sets.
+#[derive(Clone, Debug)]
+pub struct Flag {
+    /// The key.
+    pub key: &'static str,
+    /// The flag as it was typed.
+    pub name: &'static str,
+    /// The value, as a file would have it.
+    pub value: String,
+}
+
+impl Flag {
+    /// `--interval`.
+    #[must_use]
+    pub fn interval(interval: Duration) -> Self {
+        Self { key: "track.interval", name: "--interval", value: format_duration(interval) }
+    }
+}
+
 impl Live {
     /// Loads the document and follows its files. `interval` holds when nobody sets another one. With `events` an edit is seen
     /// at once where its directory was there from the start, for the price of one more thread, and else within
     /// [`WATCHED_POLL`]; without events, within [`QUIET_POLL`].
     ///
+    /// What is odd about the document is told on stderr.
+    ///
     /// # Errors
-    /// 78 when the document is not valid.
+    /// 78 when the document is not valid, 64 when that is for a flag.
     pub fn start(
         explicit: Option<&Path>,
-        flags: &[(&str, String)],
+        flags: &[Flag],
         interval: Duration,
         events: bool,
     ) -> Result<Self, Failure> {
         let places = places()?;
-        let sources =
-            flags.iter().fold(places.sources(explicit), |sources: Sources, (key, value)| {
-                sources.flag(key, value)
-            });
+        let sources = flags.iter().fold(places.sources(explicit), |sources: Sources, flag| {
+            sources.flag_named(flag.key, &flag.value, flag.name)
+        });
         let mut options = LiveOptions::default();
         // Without a state directory no copy of an earlier run steps in: whoever types a command sees that the file is bad.
         options.events = events;
         options.poll = if events { WATCHED_POLL } else { QUIET_POLL };
-        let document =
-            document::Live::start_with(sources, options).map_err(|problems| refused(&problems))?;
+        let document = document::Live::start_with(sources, options)
+            .map_err(|problems| refused_flags(&problems).unwrap_or_else(|| refused(&problems)))?;
+        warn(&document.load().loaded);
         Ok(Self { document: Arc::new(document), interval })
     }
 
@@ -124,12 +163,6 @@ impl Live {
     pub fn reloads(&self) -> &Receiver<Reload> {
         self.document.reloads()
     }
-
-    /// What is odd about the document as it was loaded.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<Diagnostic> {
-        self.document.load().loaded.warnings.clone()
-    }
 }
 
 /// The document as it is now, for a command that takes one look.
@@ -145,14 +178,21 @@ impl From<Loaded<document::Config>> for Still {
 }
 
 impl Still {
-    /// Loads the document once.
+    /// Loads the document once. What is odd about it is told on stderr.
     ///
     /// # Errors
     /// 78 when the document is not valid.
     pub fn load(explicit: Option<&Path>) -> Result<Self, Failure> {
         let loaded =
             document::load(&places()?.sources(explicit)).map_err(|problems| refused(&problems))?;
+        warn(&loaded);
         Ok(Self { loaded })
+    }
+
+    /// What somebody has turned off, in words.
+    #[must_use]
+    pub fn off(&self) -> Vec<String> {
+        off(&self.loaded)
     }
 
     /// What the cores run on.
@@ -171,6 +211,33 @@ impl Still {
     pub fn track(&self) -> &TrackConfig {
         &self.loaded.value.track
     }
+}
+
+/// Tells what is odd about a document, and what it turns off: without a word on it nobody knows why nothing is shown.
+fn warn(loaded: &Loaded<document::Config>) {
+    let odd = loaded.warnings.iter().map(diagnostic::render);
+    for line in odd.chain(off(loaded).into_iter().map(|off| format!("warning: {off}"))) {
+        // A warning that cannot be written is no reason to do nothing.
+        let _ = writeln!(screen::stderr(), "{line}");
+    }
+}
+
+/// What somebody has turned off, in words.
+#[must_use]
+pub fn off(loaded: &Loaded<document::Config>) -> Vec<String> {
+    let by = |key| match loaded.explain(key) {
+        Some(value) => value.effective.origin.to_string(),
+        None => "nobody".to_owned(),
+    };
+    let mut off = Vec::new();
+    if loaded.value.track.tier == Tier::Disabled {
+        off.push(format!("`track.tier` is disabled by {}: nothing is read", by("track.tier")));
+    }
+    if !loaded.value.pressure.enabled {
+        let by = by("pressure.enabled");
+        off.push(format!("`pressure.enabled` is false by {by}: there is no level"));
+    }
+    off
 }
 
 /// The default budget is that of a program that embeds the layers. A process that somebody points memcli at has no budget

@@ -13,7 +13,7 @@ use mempressure::{
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
-use memtrack::{Reading, Sample, Settings, Stamp};
+use memtrack::{Absent, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
@@ -292,6 +292,21 @@ impl Pipeline {
         self.machine.status().level
     }
 
+    /// Whether the level is normal and more than half of the machine, and of the limit around the target, is free.
+    #[must_use]
+    pub fn is_calm(&self) -> bool {
+        let Some(Sample { system, cgroup, .. }) = &self.latest else { return false };
+        let plenty = |free: Reading<u64>, of: Reading<u64>| {
+            free.is_ok_and(|free| of.is_ok_and(|of| free > of / 2))
+        };
+        self.level() == Level::Normal
+            && plenty(system.available, system.total)
+            && match cgroup.limit {
+                Err(Absent::Unlimited | Absent::Unsupported | Absent::NotRead) => true,
+                limit => plenty(cgroup.headroom, limit),
+            }
+    }
+
     /// The level now, what decided it, and what each signal says.
     #[must_use]
     pub fn pressure(&self) -> Status {
@@ -357,7 +372,8 @@ impl Pipeline {
     }
 
     /// The budget, where one is set and the newest sample tells what is used of it.
-    fn budget(&self) -> Option<Limit> {
+    #[must_use]
+    pub fn budget(&self) -> Option<Limit> {
         let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
         let sample = self.latest.as_ref().filter(|_| set)?;
         limit::of_budget(sample, &self.policies.budget.load().value).ok()
@@ -394,7 +410,9 @@ impl Pipeline {
             }
             seen.pss_estimated = None;
             if let (Ok(rss), Some(pss)) = (process.rss, pss) {
-                let shared = rss.saturating_sub(pss);
+                // The RSS is of a moment later: what came in between is no shared memory, which is of files and of shmem.
+                let most = process.file.and_then(|file| Ok(file.saturating_add(process.shmem?)));
+                let shared = rss.saturating_sub(pss).min(most.unwrap_or(u64::MAX));
                 seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
             }
         } else {
@@ -402,5 +420,38 @@ impl Pipeline {
             seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
         }
         seen.processes = seen.processes.max(process.processes.ok());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plenty_of_memory_is_calm_and_half_of_it_or_less_is_not() {
+        let policies = Policies {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        };
+        let mut pipeline = Pipeline::new(&Target::System, policies);
+        assert!(!pipeline.is_calm(), "nothing is known");
+        let mut second = 0;
+        let mut calm = |available, limit: Reading<u64>, headroom| {
+            second += 1;
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            (sample.system.total, sample.system.available) = (Ok(100), available);
+            (sample.cgroup.limit, sample.cgroup.headroom) = (limit, headroom);
+            sample.cgroup.usage = limit.and_then(|limit| Ok(limit - headroom?));
+            pipeline.push(&sample, |_| {});
+            pipeline.is_calm()
+        };
+        let unlimited = Err(Absent::Unlimited);
+        assert!(calm(Ok(90), unlimited, unlimited));
+        assert!(calm(Ok(51), Ok(80), Ok(41)));
+        assert!(!calm(Ok(50), unlimited, unlimited));
+        assert!(!calm(Ok(90), Ok(80), Ok(40)));
+        assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
+        assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
     }
 }

@@ -1,6 +1,7 @@
 //! A trace read to its end, run by run: each through the same pipeline as a live watch.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use memtrack::{Sample, Span, Stamp};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::output::progress::Progress;
+use crate::output::screen;
 use crate::pipeline::{Numbered, Pipeline, Policies};
 use crate::trace::tree::ProcessesRow;
 use crate::trace::{Damage, EndRow, EventRow, Header, Reader, Row, TraceError};
@@ -169,6 +171,10 @@ pub fn read(
         }
     }
     progress.clear();
+    if let Some(note) = reader.note() {
+        // When nobody reads this, what is read stands all the same.
+        let _ = writeln!(screen::stderr(), "note: `{}`: {note}", path.display());
+    }
     runs.retain(|run| run.pipeline.seen().samples > 0);
     let damage = reader.damage().cloned();
     let Some(last) = runs.last_mut() else {

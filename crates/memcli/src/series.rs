@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::comparison::Comparison;
 use crate::gate::{Judged, Quantity};
 use crate::student;
-use crate::summary::Summary;
+use crate::summary::{Peak, Summary};
 
 /// The name and version of this document.
 pub const SCHEMA: &str = "memcli.runs/1";
@@ -25,7 +25,8 @@ pub struct Series {
     pub warmup: u32,
     /// Runs that were asked for; fewer are listed when one failed.
     pub asked: u32,
-    /// What the peak counts: of several processes `PSS`, of one `RSS`; `null` when not every run has the same.
+    /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where some runs were of one
+    /// and some of several; `null` when it is not known of each.
     pub peak_measure: Option<&'static str>,
     /// Peak of the size that `peak_measure` names.
     pub peak_bytes: Option<Spread>,
@@ -110,9 +111,7 @@ impl Series {
     pub fn new(command: Vec<String>, warmup: u32, asked: u32, runs: Vec<Summary>) -> Self {
         let spread = |of: &dyn Fn(&Summary) -> Option<f64>| Spread::of(runs.iter().filter_map(of));
         let bytes = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64);
-        let mut measures = runs.iter().map(|run| run.peak.size_measure);
-        let first = measures.next().flatten();
-        let peak_measure = first.filter(|_| measures.all(|measure| measure == first));
+        let peak_measure = Peak::common_measure(runs.iter().map(|run| &run.peak));
         let mut verdicts = Verdicts::default();
         for run in &runs {
             match run.verdict.kind {

@@ -19,11 +19,14 @@ use crate::gate::{Facts, Gates, Known};
 use crate::intake::{Intake, LOOK};
 use crate::live::Live;
 use crate::look::pss_missing;
+use crate::output;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Numbered, Pipeline, Seen};
 use crate::places::{Lookout, Places};
 use crate::size;
-use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, SCHEMA, Summary};
+use crate::summary::{
+    Alerted, Cost, End, Growth, Judgement, Peak, Reloaded, Reloads, SCHEMA, Summary,
+};
 use crate::sys::{self, Childless, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::rows::AlertRow;
@@ -38,7 +41,7 @@ pub const GRACE: Duration = Duration::from_secs(5);
 /// A command that lasts no longer than this may be over before its first sample, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
-/// Alerts that a summary tells one by one.
+/// Alerts that a summary tells one by one, and edits of the configuration.
 const MOST_TOLD: usize = 8;
 
 /// What one watch came to.
@@ -73,6 +76,8 @@ pub struct Session<'a> {
     pub measured: bool,
     /// Whether its gates decide on the exit code; of one run of several they do not.
     pub gates_decide: bool,
+    /// CPU time of memcli that is none of this watch: what the runs before it cost.
+    pub spent: Duration,
 }
 
 /// Everyone who is told what happens, in this order.
@@ -81,6 +86,7 @@ struct Listeners<'a> {
     recorder: Option<Recorder>,
     delivery: &'a mut Delivery,
     alerted: Alerted,
+    reloads: Reloads,
     /// What is watched for growth, when it is measured for a comparison.
     curve: Option<Curve>,
     /// Where it grows.
@@ -112,6 +118,7 @@ impl Listeners<'_> {
             Event::Verdict(change) => {
                 self.grows = matches!(change.to.kind(), "growing" | "leak");
             }
+            Event::Config(reload) => self.reloaded(numbered, reload),
             Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
             _ => {}
         }
@@ -122,6 +129,16 @@ impl Listeners<'_> {
             self.screen.clear();
         }
         self.delivery.event(numbered);
+    }
+
+    fn reloaded(&mut self, numbered: &Numbered, reload: &Reload) {
+        let accepted = !matches!(reload, Reload::Rejected { .. });
+        let Reloads { accepted: taken_up, rejected, told } = &mut self.reloads;
+        *(if accepted { taken_up } else { rejected }) += 1;
+        if told.len() < MOST_TOLD {
+            let (t, text) = (numbered.at.monotonic.as_secs_f64(), output::reload::line(reload));
+            told.push(Reloaded { t, accepted, text });
+        }
     }
 
     /// Gives back what was needed before, once nothing was told for a while: from there on it is the same few functions
@@ -202,6 +219,7 @@ impl Session<'_> {
             recorder: self.recorder.take(),
             delivery,
             alerted: Alerted::default(),
+            reloads: Reloads::default(),
             curve: self.measured.then(Curve::default),
             lookout: Lookout::new(source.mappings()),
             grows: false,
@@ -215,8 +233,7 @@ impl Session<'_> {
         if self.child.is_some() {
             pipeline = pipeline.from_birth();
         }
-        // While a child has the streams, nobody watches the screen.
-        let look = if self.child.is_some() { LOOK * 2 } else { LOOK };
+        let look = self.look(&pipeline);
         let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
         let ended = self.wait(
             &mut pipeline,
@@ -261,6 +278,7 @@ impl Session<'_> {
         let blind = Blind::of(live, pipeline.seen(), lasted);
         let mut summary = self.sum_up(&pipeline, lost, ended, lasted, blind, compared);
         summary.alerts = listeners.alerted;
+        summary.reloads = listeners.reloads;
         summary.left_running = left_running;
         if listeners.grows {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
@@ -292,7 +310,7 @@ impl Session<'_> {
         let mut asked_to_end: Option<End> = None;
         loop {
             // The end of a child is on its way as a signal; that of another target shows only here.
-            if sampling && !intake.take(|update| handle(pipeline, listeners, update)) {
+            if sampling && !take(intake, pipeline, listeners) {
                 if self.child.is_none() {
                     return Ok(Ended::as_of(End::TargetEnded));
                 }
@@ -312,10 +330,15 @@ impl Session<'_> {
                 time_up = after(GRACE);
                 asked_to_end = Some(End::Aborted);
             }
-            let nothing = never();
-            let samples = if sampling { intake.samples() } else { &nothing };
+            intake.look_each(self.look(pipeline));
+            let (nothing, no_sample) = (never(), never());
+            let (samples, filling) = match sampling {
+                true => (intake.samples(), intake.filling()),
+                false => (&no_sample, &nothing),
+            };
             select! {
                 recv(samples) -> update => intake.arrived(update),
+                recv(filling) -> _ => {}
                 recv(intake.bell()) -> ring => intake.on_bell(ring),
                 recv(intake.wake()) -> ring => intake.on_wake(ring),
                 recv(signals) -> signal => {
@@ -340,6 +363,16 @@ impl Session<'_> {
                 }
                 default(intake.pause()) => {}
             }
+        }
+    }
+
+    /// How long samples may wait for each other. While a child has the streams, nobody watches the screen; and while memory is
+    /// plenty nobody acts on what they say.
+    fn look(&self, pipeline: &Pipeline) -> Duration {
+        match &self.child {
+            None => LOOK,
+            Some(_) if !self.abort && pipeline.is_calm() => LOOK * 4,
+            Some(_) => LOOK * 2,
         }
     }
 
@@ -430,6 +463,7 @@ impl Session<'_> {
             level: pipeline.level(),
             highest_level: seen.level,
             alerts: Alerted::default(),
+            reloads: Reloads::default(),
             gates,
             baseline: compared,
             trace: None,
@@ -441,7 +475,7 @@ impl Session<'_> {
                 max_rss_bytes.as_ref().err().copied(),
             ),
             cost: Cost {
-                cpu_seconds: sys::cpu_time().as_secs_f64(),
+                cpu_seconds: sys::cpu_time().saturating_sub(self.spent).as_secs_f64(),
                 max_rss_bytes: max_rss_bytes.ok(),
             },
         }
@@ -475,6 +509,15 @@ impl Blind {
         };
         Self { unseen, no_level }
     }
+}
+
+/// Looks at what has come; false when nothing will come any more.
+fn take(intake: &mut Intake, pipeline: &mut Pipeline, listeners: &mut Listeners<'_>) -> bool {
+    listeners.recorder.iter_mut().for_each(Recorder::hold);
+    let more = intake.take(|update| handle(pipeline, listeners, update));
+    intake.set_limit(pipeline.budget().map(|budget| budget.bytes));
+    listeners.recorder.iter_mut().for_each(Recorder::release);
+    more
 }
 
 fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update) {

@@ -16,6 +16,8 @@ pub const PSS: &str = "PSS";
 pub const WORKING_SET: &str = "working set";
 /// What the machine has not available.
 pub const USED: &str = "used";
+/// Of one process RSS and of several PSS, where both are compared.
+pub const SIZE: &str = "size";
 
 /// The size in a sample, in bytes, with its name.
 ///

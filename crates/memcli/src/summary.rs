@@ -64,6 +64,8 @@ pub struct Summary {
     pub highest_level: Level,
     /// Whom it would have woken.
     pub alerts: Alerted,
+    /// What became of each edit of the configuration.
+    pub reloads: Reloads,
     /// The gates that were asked for.
     pub gates: Vec<Judged>,
     /// The comparison with the baseline; `null` when none was asked for.
@@ -143,6 +145,21 @@ impl Peak {
             footprint_bytes: seen.footprint,
             pss_bytes: seen.pss,
         }
+    }
+
+    /// What the sizes of several runs count, so that they can be compared: the same in each, or `size` where one process stands
+    /// beside several. `None` where a run is known by a sum of RSS alone: that compares with RSS only.
+    #[must_use]
+    pub fn common_measure<'a>(
+        mut peaks: impl Iterator<Item = &'a Self> + Clone,
+    ) -> Option<&'static str> {
+        let first = peaks.clone().next()?.size_measure?;
+        if peaks.clone().all(|peak| peak.size_measure == Some(first)) {
+            return Some(first);
+        }
+        let summed = |peak: &Self| peak.size_of_several && peak.size_measure == Some(size::RSS);
+        let known = peaks.all(|peak| peak.size_measure.is_some() && !summed(peak));
+        known.then_some(size::SIZE)
     }
 
     /// The same, of which the kernel kept the RSS up to the end, or knows that it was no more than `at_most`.
@@ -261,6 +278,30 @@ pub struct Alerted {
     pub problems: Vec<String>,
 }
 
+/// The edits of the configuration during one watch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reloads {
+    /// Edits that were taken up.
+    pub accepted: u64,
+    /// Edits that were refused: the configuration before stayed in force.
+    pub rejected: u64,
+    /// The first of both.
+    pub told: Vec<Reloaded>,
+}
+
+/// One edit of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Reloaded {
+    /// Time into the watch, in seconds.
+    pub t: f64,
+    /// Whether it was taken up.
+    pub accepted: bool,
+    /// What it changed, or where it was refused and why.
+    pub text: String,
+}
+
 /// What became of a recording.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -275,7 +316,7 @@ pub struct Recorded {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Cost {
-    /// CPU time of memcli, from its start.
+    /// CPU time of memcli, from its start; of the second and later of several runs from the end of the one before.
     pub cpu_seconds: f64,
     /// Peak RSS of memcli.
     pub max_rss_bytes: Option<u64>,

@@ -15,7 +15,8 @@ use crossbeam_channel::{Receiver, bounded};
 /// Signals that memcli waits for.
 const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD];
 /// Those that whoever has taken over the terminal waits for besides: each would leave it as it is.
-const WITH_A_SCREEN: [i32; 2] = [libc::SIGQUIT, libc::SIGTSTP];
+const WITH_A_SCREEN: [i32; 5] =
+    [libc::SIGQUIT, libc::SIGTSTP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
 
 /// Those besides that would end memcli, and that a command may have its own use for: `SIGQUIT` has a JVM tell its threads.
 const FOR_A_COMMAND: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];

@@ -41,6 +41,9 @@ pub enum TargetError {
     /// A cgroup path that does not start at the mount.
     #[error("`{0}` is no cgroup: write `cgroup:/path`, as `/proc/PID/cgroup` shows it")]
     Cgroup(String),
+    /// A cgroup path that leads up.
+    #[error("`{0}` leads out of a cgroup: write the path without `..`")]
+    Above(String),
 }
 
 impl FromStr for Target {
@@ -58,9 +61,16 @@ impl FromStr for Target {
                 _ => Err(TargetError::Pid(text.to_owned())),
             },
             _ => match text.strip_prefix("cgroup:") {
+                Some(path) if path.split('/').any(|part| part == "..") => {
+                    Err(TargetError::Above(text.to_owned()))
+                }
                 Some(path) if path.starts_with('/') => Ok(Target::Cgroup(PathBuf::from(path))),
                 Some(_) => Err(TargetError::Cgroup(text.to_owned())),
-                None => Ok(Target::Name(text.to_owned())),
+                None => match clean(text) {
+                    // A target is one line wherever it is shown, and processes are compared by names without these too.
+                    name if name.is_empty() => Err(TargetError::Empty),
+                    name => Ok(Target::Name(name)),
+                },
             },
         }
     }
@@ -152,7 +162,7 @@ impl Target {
             Target::Pid(pid) => find_pid(root, *pid),
             Target::Name(name) => find_name(root, name),
             Target::Cgroup(path) => {
-                let label = format!("cgroup {}", path.display());
+                let label = format!("cgroup {}", clean(&path.to_string_lossy()));
                 Ok(Found { watched: Watched::Cgroup(path.clone()), label })
             }
             Target::Own => find_pid(root, std::process::id()),
@@ -229,12 +239,21 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
     let mut pids: Vec<u32> = fs::read_dir(root.join("proc"))
         .map_err(|error| Failure::io("failed to list the processes", error))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != own && command_name(root, *pid).as_deref() == Some(name))
+        .filter(|pid| *pid != own && is_called(root, *pid, name))
         .collect();
     pids.sort_unstable();
     match pids.as_slice() {
-        [] => Err(Failure::new(exit::NO_INPUT, format!("no process is called `{name}`"))
-            .help("a name is the command's own, as in `ps -o comm`; a pid always works")),
+        [] => {
+            let failure = Failure::new(exit::NO_INPUT, format!("no process is called `{name}`"));
+            // `leak` and `top` take a trace too, when it is written as a path.
+            Err(if Path::new(name).is_file() {
+                failure.help(format!(
+                    "`{name}` is a file here: write `./{name}` to read it as a trace"
+                ))
+            } else {
+                failure.help("a name is the command's own, as in `ps -o comm`; a pid always works")
+            })
+        }
         [pid] => find_pid(root, *pid),
         many => {
             if let Some(top) = common_root(root, many) {
@@ -258,11 +277,37 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
     }
 }
 
+/// Whether a process has this name. Of a name that is longer than the kernel keeps, the command line has the rest.
+fn is_called(root: &Path, pid: u32, name: &str) -> bool {
+    /// `TASK_COMM_LEN` of the kernel's `sched.h`, less the NUL at its end.
+    const KEPT: usize = 15;
+    let Some(short) = command_name(root, pid) else { return false };
+    if short == name {
+        return true;
+    }
+    let program = || {
+        let line = fs::read(root.join(format!("proc/{pid}/cmdline"))).ok()?;
+        // Of a script the interpreter comes first.
+        let words = line.split(|byte| *byte == 0).take(2).map(String::from_utf8_lossy);
+        Some(
+            words
+                .map(|word| word.rsplit('/').next().unwrap_or_default().to_owned())
+                .any(|last| last == name),
+        )
+    };
+    name.len() > KEPT && short.len() >= KEPT && name.starts_with(&short) && program() == Some(true)
+}
+
 /// The kernel's short name of a process, with what could upset a terminal left out.
 fn command_name(root: &Path, pid: u32) -> Option<String> {
     let name = fs::read(root.join(format!("proc/{pid}/comm"))).ok()?;
     let name = String::from_utf8_lossy(&name);
-    Some(name.trim_end_matches('\n').chars().filter(|c| !c.is_control()).collect())
+    Some(clean(&name))
+}
+
+/// Without what could upset a terminal.
+fn clean(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// A target that could not be opened, as a failure with the code that fits.
@@ -306,6 +351,10 @@ mod tests {
         assert!(matches!("0".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("99999999999999999999".parse::<Target>(), Err(TargetError::Pid(_))));
         assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
+        assert!(matches!("cgroup:/a/../b".parse::<Target>(), Err(TargetError::Above(_))));
+        assert_eq!("cgroup:/a..b".parse(), Ok(Target::Cgroup("/a..b".into())));
+        assert_eq!("wor\nker".parse(), Ok(Target::Name("worker".into())), "a target is one line");
+        assert_eq!("\n".parse::<Target>(), Err(TargetError::Empty));
     }
 
     #[test]
@@ -365,6 +414,30 @@ mod tests {
         let stat = fs::read_to_string(folder.join("stat")).unwrap();
         fs::write(folder.join("stat"), stat.replace(" 77 ", " 78 ")).unwrap();
         assert_eq!(found.label_at(root.path()), "sh(7)");
+    }
+
+    #[test]
+    fn a_name_that_the_kernel_cuts_is_found_by_the_command_line() {
+        let root =
+            proc_with(&[(7, "a-very-long-pro"), (8, "a-very-long-pro"), (9, "a-very-long-pro")]);
+        let line = |pid: u32, line: &str| {
+            fs::write(root.path().join(format!("proc/{pid}/cmdline")), line).unwrap();
+        };
+        line(7, "/opt/a-very-long-process-name\0--port\x001\0");
+        line(8, "/opt/a-very-long-program\0");
+        line(9, "python3\0./a-very-long-prose\0");
+        let find = |name: &str| Target::Name(name.into()).find_at(root.path());
+        assert_eq!(find("a-very-long-process-name").unwrap().label, "a-very-long-pro(7)");
+        assert_eq!(find("a-very-long-prose").unwrap().label, "a-very-long-pro(9)");
+        assert!(find("a-very-long-prob").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_a_file_says_how_a_trace_is_written() {
+        let root = proc_with(&[(7, "worker")]);
+        // The working directory of the tests is that of the crate.
+        let why = Target::Name("Cargo.toml".into()).find_at(root.path()).unwrap_err().to_string();
+        assert!(why.contains("write `./Cargo.toml`"), "{why}");
     }
 
     #[test]

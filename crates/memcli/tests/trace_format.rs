@@ -169,19 +169,39 @@ fn sample_at(ms: u64, rss: u64) -> Sample {
     sample
 }
 
+/// Keeps what was written even when the writer is never dropped, as a file does when its writer is killed.
+#[derive(Clone, Default)]
+struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn samples_that_waited_for_each_other_are_flushed_together_and_at_once() {
+    let disk = Shared::default();
+    let mut writer = Writer::new(disk.clone(), &header()).unwrap();
+    let on_disk = || samples_of(&rows(&mut open(disk.0.borrow().clone()).unwrap())).len();
+    writer.hold();
+    for n in 0..20 {
+        writer.sample(&sample_at(100 * n, n)).unwrap();
+        assert_eq!(on_disk(), 0, "more is to come");
+    }
+    writer.release().unwrap();
+    assert_eq!(on_disk(), 20);
+    writer.hold();
+    writer.sample(&sample_at(2_000, 7)).unwrap();
+    writer.release().unwrap();
+    assert_eq!(on_disk(), 20, "not a second since");
+}
+
 #[test]
 fn a_killed_writer_loses_at_most_the_last_second() {
-    /// Keeps what was written even when the writer is never dropped, as a file does when its writer is killed.
-    #[derive(Clone, Default)]
-    struct Shared(std::rc::Rc<std::cell::RefCell<Vec<u8>>>);
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().write(bytes)
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
     let disk = Shared::default();
     let mut writer = Writer::new(disk.clone(), &header()).unwrap();
     for n in 0..95 {
@@ -251,6 +271,24 @@ fn a_malformed_row_ends_the_reading_and_the_rest_is_counted() {
     let damage = reader.damage().unwrap();
     assert_eq!(damage.rows, 2);
     assert!(matches!(damage.what, Broken::Malformed { row: 3, after: 2, .. }), "{damage:?}");
+}
+
+#[test]
+fn a_time_that_goes_back_or_leaps_ends_the_reading() {
+    let hour = 3_600_000;
+    for (third, why) in [(1500, "goes back"), (6 * hour, "leaps by 5 h 59 min")] {
+        let samples = [2000, 2100, third].map(|ms| sample_at(ms, 1 << 20));
+        let mut reader = open(written(&samples)).unwrap();
+        let rows = rows(&mut reader);
+        assert_eq!(samples_of(&rows).len(), 2);
+        let damage = reader.damage().unwrap().to_string();
+        assert!(damage.contains(why), "{damage}");
+    }
+    // The first row may stand anywhere, and a gap that is told may be of any length.
+    let mut samples = [6 * hour, 7 * hour, 20 * hour].map(|ms| sample_at(ms, 1 << 20));
+    samples[2].at.gap = true;
+    let mut reader = open(written(&samples)).unwrap();
+    assert_eq!(samples_of(&rows(&mut reader)).len(), 3);
 }
 
 #[test]

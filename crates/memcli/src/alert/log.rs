@@ -69,6 +69,8 @@ impl Log {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // A link is followed from where it lies.
         let folder: PathBuf = folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?;
+        // Old files are looked for there. The library would print that it may not, in its own words.
+        folder.read_dir().map_err(failed)?;
         let appender = RollingFileAppender::builder()
             .rotation(Rotation::DAILY)
             .filename_prefix(name)

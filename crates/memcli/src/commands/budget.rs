@@ -62,6 +62,12 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     for path in &args.traces {
         runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
     }
+    for run in &runs {
+        if let Some(damage) = &run.damage {
+            // The plan stands on what is whole; when nobody reads this, that is still so.
+            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", run.path.display());
+        }
+    }
     let document = plan(&runs, args.limit, &still.policies())?;
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))

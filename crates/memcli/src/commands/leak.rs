@@ -6,22 +6,22 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{after, select, tick};
+use crossbeam_channel::{after, never, select, tick};
 use memleak::Verdict;
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
-use memtrack::units::format_duration;
 use memtrack::{Sample, Span};
 
 use crate::cli::LeakArgs;
 use crate::commands::written;
 use crate::exit::{self, Failure};
 use crate::limit::{self, Ancestors};
-use crate::live::{Live, Still};
+use crate::live::{Flag, Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::human::may_redraw;
 use crate::output::page::columns;
+use crate::output::reload;
 use crate::output::screen;
 use crate::output::verdict::{Document, Finding, lines};
 use crate::pipeline::Pipeline;
@@ -103,7 +103,7 @@ fn watch(
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?;
-    let interval = [("track.interval", format_duration(args.interval))];
+    let interval = [Flag::interval(args.interval)];
     let live = Live::start(config, &interval, args.interval, false)?;
     let mut pipeline = Pipeline::new(&found.watched, live.policies());
     let mut lookout = Lookout::new(source.mappings());
@@ -123,6 +123,7 @@ fn watch(
         _ => {}
     };
     let mut ended = false;
+    let mut reloads = live.reloads().clone();
     let interrupted = loop {
         select! {
             recv(all.receiver()) -> update => match update {
@@ -136,6 +137,14 @@ fn watch(
                 Ok(signal) if signal.is_child() => {}
                 Ok(signal) => break Some(signal.number),
                 Err(_) => return Err(Failure::new(exit::SOFTWARE, "the signal thread ended")),
+            },
+            recv(reloads) -> reload => match reload {
+                Ok(reload) => {
+                    progress.clear();
+                    // Nothing else can be done when it cannot be said.
+                    let _ = writeln!(screen::stderr(), "config: {}", reload::line(&reload));
+                }
+                Err(_) => reloads = never(),
             },
             recv(second) -> _ => progress.draw(),
             recv(time_up) -> _ => break None,

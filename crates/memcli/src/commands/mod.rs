@@ -20,7 +20,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use memtrack::units::format_duration;
+use mempressure::BudgetTotal;
 use serde::Serialize;
 
 use crate::alert::Delivery;
@@ -28,11 +28,11 @@ use crate::alert::log::Log;
 use crate::cli::{Logging, Watching};
 use crate::comparison::Measured;
 use crate::exit::{self, Failure};
-use crate::gate::{FailOn, Gates};
-use crate::live::Live;
+use crate::gate::{FailOn, Gates, Judged};
+use crate::live::{Flag, Live};
 use crate::outfile::OutFile;
 use crate::output::page::columns;
-use crate::output::{diagnostic, human, json, screen};
+use crate::output::{human, json, screen};
 use crate::recording;
 use crate::summary::Summary;
 use crate::trace::Recorder;
@@ -51,15 +51,19 @@ impl Watching {
     }
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
-        let interval = self.interval.map(|interval| ("track.interval", format_duration(interval)));
-        let limit = self.limit.map(|limit| ("budget.total", limit.exact()));
-        let flags: Vec<_> = interval.into_iter().chain(limit).collect();
-        let live = Live::start(config, &flags, INTERVAL, events)?;
-        for warning in live.warnings() {
-            // A warning that cannot be written is no reason not to watch.
-            let _ = writeln!(screen::stderr(), "{}", diagnostic::render(&warning));
-        }
-        Ok(live)
+        let interval = self.interval.map(Flag::interval);
+        let limit = |limit: BudgetTotal| Flag {
+            key: "budget.total",
+            name: "--limit",
+            value: limit.to_string(),
+        };
+        let flags: Vec<_> = interval.into_iter().chain(self.limit.map(limit)).collect();
+        Live::start(config, &flags, INTERVAL, events)
+    }
+
+    /// Whether what it came to is to be shown.
+    fn shows(&self, gates: &[Judged]) -> bool {
+        !self.quiet || gates.iter().any(|gate| !gate.pass)
     }
 
     /// Creates the trace, when one was asked for.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use memtrack::processes::ProcessId;
@@ -63,12 +64,14 @@ impl<'a> Start<'a> {
         self.command.iter().map(|word| word.to_string_lossy().into_owned()).collect()
     }
 
-    /// Runs the command once. `alone` says that its gates decide on the exit code and its baseline is compared with.
+    /// Runs the command once. `alone` says that its gates decide on the exit code and its baseline is compared with; `spent` is
+    /// the CPU time of the runs before.
     fn once(
         &self,
         recorder: Option<Recorder>,
         gates: Gates,
         alone: bool,
+        spent: Duration,
     ) -> Result<Watched, Failure> {
         let watching = self.watching;
         let child = Child::start(self.command)?;
@@ -88,6 +91,7 @@ impl<'a> Start<'a> {
             baseline: self.baseline.as_deref().filter(|_| alone),
             measured: self.baseline.is_some(),
             gates_decide: alone,
+            spent,
         };
         let label = &session.target.label;
         let mut delivery = watching.logging.delivery(label, &self.live, false)?;
@@ -105,8 +109,12 @@ pub(crate) fn start(
 ) -> Result<u8, Failure> {
     let start = Start::new(command, watching, config)?;
     let file = watching.summary_file()?;
-    let Watched { summary, .. } = start.once(watching.recorder()?, watching.gates(), true)?;
-    let shown = show_on_stderr(&summary, watching.json);
+    let Watched { summary, .. } =
+        start.once(watching.recorder()?, watching.gates(), true, Duration::ZERO)?;
+    let shown = match watching.shows(&summary.gates) {
+        true => show_on_stderr(&summary, watching.json),
+        false => Ok(()),
+    };
     Ok(code_after(summary.exit_code, [shown, keep(file, &summary)]))
 }
 
@@ -117,6 +125,7 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let mut runs: Vec<Summary> = Vec::new();
     let mut measured = Vec::new();
     let mut failed = None;
+    let mut spent = Duration::ZERO;
     // The file is made before anything is started, and each run adds to it.
     let mut recorder = watching.recorder()?;
     let file = watching.summary_file()?;
@@ -127,7 +136,8 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
         }
         let gates = if counts { watching.gates() } else { Gates::default() };
         let recorder = if counts { recorder.take() } else { None };
-        let Watched { summary, measured: run } = start.once(recorder, gates, false)?;
+        let Watched { summary, measured: run } = start.once(recorder, gates, false, spent)?;
+        spent = sys::cpu_time();
         let told_to_end = summary.end == End::Aborted;
         failed = Some(summary.exit_code).filter(|code| *code != exit::OK);
         if counts || failed.is_some() {
@@ -149,7 +159,9 @@ fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
     series.gates = gates;
     let gates_pass = series.gates.iter().all(|gate| gate.pass);
     series.exit_code = failed.unwrap_or(if gates_pass { exit::OK } else { exit::GATE });
-    let written = if watching.json {
+    let written = if !watching.shows(&series.gates) {
+        Ok(())
+    } else if watching.json {
         writeln!(screen::stderr(), "{}", json::line(&series))
     } else {
         write!(

@@ -25,9 +25,11 @@ pub fn status(args: &StatusArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let targets = if args.targets.is_empty() { &[Target::System][..] } else { &args.targets };
     let found = targets.iter().map(Target::find).collect();
     let asked = targets.iter().map(Target::to_string);
-    let rows: Vec<Row> = asked.zip(look(found, args.duration, &Still::load(config)?)).collect();
+    let still = Still::load(config)?;
+    let rows: Vec<Row> = asked.zip(look(found, args.duration, &still)).collect();
     written(if args.json {
-        let document = serde_json::to_string(&Document::new(&rows, SystemTime::now()))
+        let document = Document::new(&rows, SystemTime::now()).under(&still.off());
+        let document = serde_json::to_string(&document)
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
         writeln!(screen::stdout(), "{document}")
     } else {

@@ -14,14 +14,13 @@ use mempressure::PressureConfig;
 use memtrack::processes::{ProcessName, Snapshot};
 use memtrack::sampler::{Sampler, Update};
 use memtrack::source::LinuxSource;
-use memtrack::units::format_duration;
 use memtrack::{Sample, Settings};
 
 use crate::alert::Delivery;
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
 use crate::limit::{Ancestors, Limit, Owner};
-use crate::live::{Live, Still};
+use crate::live::{Flag, Live, Still};
 use crate::look::label;
 use crate::output::badge::Marks;
 use crate::output::{human, screen};
@@ -58,7 +57,7 @@ pub fn top(args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
 fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?.with_pss();
     let snapshot = source.snapshot();
-    let interval = [("track.interval", format_duration(args.interval))];
+    let interval = [Flag::interval(args.interval)];
     let live = Live::start(config, &interval, args.interval, true)?;
     let mut sampler = Sampler::new(source, live.track());
     let all = sampler.all();
@@ -99,9 +98,9 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
             }
             (Row::Processes(tree), Some((state, _))) => state.tree(&tree),
             (Row::Sample(sample), Some((state, feed))) => feed.sample(state, &sample),
-            // Levels and verdicts come from the pipeline anew.
+            // Levels, verdicts and alerts come from the pipeline anew.
             (Row::Event(event), Some((state, feed)))
-                if event.level.is_none() && event.verdict.is_none() =>
+                if event.level.is_none() && event.verdict.is_none() && event.alert.is_none() =>
             {
                 state.note(format!("{} {}", feed.time_of_day(), event.text()));
             }
@@ -115,6 +114,9 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
     };
     if let Some(damage) = reader.damage() {
         state.note(format!("{} trace     {damage}", feed.time_of_day()));
+    }
+    if let Some(note) = reader.note() {
+        state.note(format!("{} trace     {note}", feed.time_of_day()));
     }
     feed.conclude(&mut state);
     View::new(state, feed).run(&never(), &never())
@@ -274,7 +276,12 @@ struct View {
 impl View {
     fn new(state: State, feed: Feed) -> Self {
         let theme = Theme {
-            colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: match anstream::ColorChoice::global() {
+                anstream::ColorChoice::Auto => {
+                    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                }
+                choice => choice != anstream::ColorChoice::Never,
+            },
             unicode: Marks::choose(false) == Marks::Emoji,
         };
         Self { state, feed, theme, changed: true }

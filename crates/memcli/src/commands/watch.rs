@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::cli::WatchArgs;
 use crate::commands::{baseline, code_after, keep, written};
@@ -34,14 +35,19 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         baseline: baseline.as_deref(),
         measured: baseline.is_some(),
         gates_decide: true,
+        spent: Duration::ZERO,
     };
-    let style = if watching.json { Style::Json } else { Style::Lines };
+    let style = match (watching.json, watching.quiet) {
+        (true, _) => Style::Json,
+        (_, true) => Style::Silent,
+        _ => Style::Lines,
+    };
     // On one terminal what goes to stdout and stderr is read as one: there an alert is a line among the others.
     let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let logging = &watching.logging;
     let as_lines = terminal && logging.log_format.is_none() && logging.log_file.is_none();
     let mut screen = Screen::new(style, &session.target).with_alerts(as_lines);
-    let log = !watching.json && !as_lines;
+    let log = !watching.json && !as_lines && !watching.quiet;
     let mut delivery = logging.delivery(&session.target.label, &live, log)?;
     let file = watching.summary_file()?;
     let Watched { summary, .. } = session.watch(&live, &signals, &mut screen, &mut delivery)?;
@@ -49,7 +55,9 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
     if let Some(error) = screen.take_failure() {
         return Ok(code_after(summary.exit_code, [written(Err(error)), kept]));
     }
-    let shown = if watching.json {
+    let shown = if !watching.shows(&summary.gates) {
+        Ok(())
+    } else if watching.json {
         writeln!(screen::stdout(), "{}", json::summary(&summary))
     } else {
         write!(screen::stdout(), "{}", human::summary(&summary, columns(std::io::stdout(), 100)))

@@ -6,6 +6,7 @@ use memtrack::Size;
 
 use crate::comparison::{Comparison, Metric, Outcome};
 use crate::output::human::{BAD, BOLD, GOOD, Painted, WARN, counted, signed};
+use crate::output::page;
 
 /// Columns that a row needs on one line.
 const WIDE: usize = 114;
@@ -75,6 +76,11 @@ pub fn comparison(comparison: &Comparison, columns: usize) -> String {
         );
     } else if comparison.rows.len() < 2 {
         let _ = writeln!(text, "the curves have too few samples in common to be compared");
+    }
+    if comparison.wanders {
+        let why = "it wanders slowly, and how far one run lies from the next is not seen in one of each: compare several, \
+                   as with --runs 5";
+        page::row(&mut text, columns, "beware", why);
     }
     if comparison.base.leaking + comparison.new.leaking > 0 {
         let _ = writeln!(

@@ -1,9 +1,11 @@
 //! Samples as CSV, a column for each reading, an empty cell for what could not be had.
 
 use std::io::{self, Write};
+use std::time::SystemTime;
 
 use memtrack::Sample;
 
+use crate::output::human::NO_WALL_CLOCK;
 use crate::trace::fields::{FIELDS, SHARES};
 
 /// The names of the columns.
@@ -29,7 +31,9 @@ pub fn header(out: &mut impl Write) -> io::Result<()> {
 pub fn sample(out: &mut impl Write, run: u64, sample: &Sample) -> io::Result<()> {
     let mut sample = *sample;
     let at = sample.at;
-    let wall = humantime::format_rfc3339_millis(at.wall);
+    let told = at.wall.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|at| at >= NO_WALL_CLOCK);
+    let wall = told.then(|| humantime::format_rfc3339_millis(at.wall).to_string());
+    let wall = wall.unwrap_or_default();
     write!(out, "{run},{},{wall},{}", at.monotonic.as_secs_f64(), u8::from(at.gap))?;
     for field in FIELDS {
         match (field.of)(&mut sample) {

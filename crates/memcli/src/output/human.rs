@@ -22,6 +22,9 @@ use crate::target::Found;
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
 pub(super) const WARN: Style = AnsiColor::Yellow.on_default();
 pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// A wall clock below this was never told: it is the time since the beginning (2001-09-09, as imports have it).
+pub(super) const NO_WALL_CLOCK: Duration = Duration::from_secs(1_000_000_000);
+
 pub(super) const BOLD: Style = Style::new().bold();
 
 /// A word in a style. The word carries the meaning; the colour only repeats it.
@@ -87,7 +90,9 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             }
         }
         Verdict::Steady { plateau, .. } => {
-            let _ = write!(text, "; it stays at {} of {series}", Size(*plateau));
+            let falls = verdict.trend().is_some_and(|trend| trend.high < 0.0);
+            let does = if falls { "falls, lately to about" } else { "stays at" };
+            let _ = write!(text, "; it {does} {} of {series}", Size(*plateau));
             if let Some(floor) = floor {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
@@ -100,12 +105,16 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             );
         }
         Verdict::Leak { leaked, since, time_to_limit, .. } => {
-            let _ =
-                write!(text, "; it kept {} since {} into the watch", Size(*leaked), Span(*since));
+            // What ended its processes gave it all back; the growth before was there.
+            if *leaked > 0 {
+                let (kept, since) = (Size(*leaked), Span(*since));
+                let _ = write!(text, "; it kept {kept} since {since} into the watch");
+            }
             if let Some(time) = time_to_limit {
                 let _ = write!(
                     text,
-                    ", and at this rate the limit is reached in about {}",
+                    "{} at this rate the limit is reached in about {}",
+                    if *leaked > 0 { ", and" } else { ";" },
                     Span(*time)
                 );
             }
@@ -124,7 +133,9 @@ pub fn growth(trend: Trend) -> String {
     if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
         return "none".into();
     }
-    let shown = [rate, low, high].map(|bytes| signed(bytes, rate));
+    // All three in one unit: that of the largest, in which none is a row of digits.
+    let largest = [rate, low, high].into_iter().map(f64::abs).fold(0.0, f64::max);
+    let shown = [rate, low, high].map(|bytes| signed(bytes, largest));
     let [shown, low_shown, high_shown] = shown;
     if low_shown == high_shown {
         // Narrower than what one decimal shows.
@@ -144,8 +155,14 @@ pub(crate) fn signed(rate: f64, reference: f64) -> String {
     if rate > 0.0 && !text.starts_with("0.0 ") { format!("+{text}") } else { text }
 }
 
-/// `12:03:41Z`.
+/// `12:03:41Z`; `+00:03:41` into a recording that tells no wall clock, which stands at the beginning of 1970.
 pub(crate) fn time_of_day(wall: SystemTime) -> String {
+    if let Ok(since) = wall.duration_since(SystemTime::UNIX_EPOCH)
+        && since < NO_WALL_CLOCK
+    {
+        let seconds = since.as_secs();
+        return format!("+{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    }
     let full = humantime::format_rfc3339_seconds(wall).to_string();
     full.split_once('T').map_or(full.clone(), |(_, time)| time.to_owned())
 }
@@ -249,6 +266,13 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     }
     for problem in &summary.alerts.problems {
         row("alert", format!("{}: {problem}", Painted(BAD, "alerts.exec")));
+    }
+    for reload in &summary.reloads.told {
+        row("config", format!("{} into the watch: {}", Span(seconds(reload.t)), reload.text));
+    }
+    let edits = summary.reloads.accepted + summary.reloads.rejected;
+    if let more @ 1.. = edits.saturating_sub(summary.reloads.told.len() as u64) {
+        row("config", format!("{more} more"));
     }
     for gate in &summary.gates {
         row("gate", judged(gate));
@@ -463,5 +487,8 @@ mod tests {
         assert_eq!(shown(2.0, 1.998, 2.002), "+2.0 MiB/s (95 %: ±0.1 % of it)");
         assert_eq!(shown(0.0, 0.0, 0.0), "none");
         assert_eq!(shown(-2.0, -2.1, 0.0), "-2.0 MiB/s (95 %: -2.1 MiB/s to 0.0 MiB/s)");
+        // The unit is that of the largest of the three.
+        assert_eq!(shown(0.0, -1.2, 0.2), "0.0 MiB/s (95 %: -1.2 MiB/s to +0.2 MiB/s)");
+        assert_eq!(shown(16.1, -2605.8, 2638.0), "0.0 GiB/s (95 %: -2.5 GiB/s to +2.6 GiB/s)");
     }
 }

@@ -1,6 +1,7 @@
 //! What people read of a trace: `report` and `replay`.
 
 use std::fmt::Write as _;
+use std::time::SystemTime;
 
 use memleak::Trend;
 use memtrack::{Size, Span};
@@ -82,8 +83,13 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
 /// The first line of a replay.
 #[must_use]
 pub fn replay_of(header: &Header) -> String {
+    let label = &header.target.label;
+    if header.started == SystemTime::UNIX_EPOCH {
+        // What an import that tells no wall clock stands at.
+        return format!("{BOLD}replay of {label}{BOLD:#}");
+    }
     let started = humantime::format_rfc3339_seconds(header.started);
-    format!("{BOLD}replay of {}{BOLD:#}, recorded from {started}", header.target.label)
+    format!("{BOLD}replay of {label}{BOLD:#}, recorded from {started}")
 }
 
 /// What a replay came to, beside what the watch itself came to.

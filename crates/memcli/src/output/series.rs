@@ -23,12 +23,12 @@ pub fn series(series: &Series, columns: usize) -> String {
     };
     let _ =
         writeln!(text, "{BOLD}memcli: {command}, {}{warmup}{BOLD:#}", counted(runs as u64, "run"));
-    let _ = writeln!(text, "  {:<9} {:>11}   {:<24}   mean (95 %)", "", "median", "spread");
     let size = |bytes: f64| Size(bytes.max(0.0) as u64).to_string();
     let time = |time: f64| Span(seconds(time)).to_string();
+    let mut rows = vec![["", "median", "spread", "mean (95 %)"].map(str::to_owned)];
     let mut row = |name: &str, spread: Option<Spread>, show: &dyn Fn(f64, f64) -> String| {
         let Some(spread) = spread else {
-            let _ = writeln!(text, "  {name:<9} {:>11}", "unknown");
+            rows.push([name.to_owned(), "unknown".to_owned(), String::new(), String::new()]);
             return;
         };
         let show = |value: f64| show(value, spread.median);
@@ -37,16 +37,21 @@ pub fn series(series: &Series, columns: usize) -> String {
             (Some(low), Some(high)) => format!("{} to {}", show(low), show(high)),
             _ => "one run has none".to_owned(),
         };
-        let _ = writeln!(text, "  {name:<9} {:>11}   {range:<24}   {mean}", show(spread.median));
+        rows.push([name.to_owned(), show(spread.median), range, mean]);
     };
     let (measure, peak) = match series.peak_measure {
         Some(measure) => (measure, series.peak_bytes),
         None => (RSS, series.peak_rss_bytes),
     };
-    row(&format!("peak {measure}"), peak, &|bytes, _| size(bytes));
+    row(format!("peak {measure}").trim_end_matches(" size"), peak, &|bytes, _| size(bytes));
     row("mean RSS", series.mean_rss_bytes, &|bytes, _| size(bytes));
     row("growth", series.growth_bytes_per_second, &signed);
     row("time", series.duration_seconds, &|value, _| time(value));
+    let widest = rows.iter().map(|[_, _, range, _]| range.chars().count()).max().unwrap_or(0);
+    for [name, median, range, mean] in &rows {
+        let line = format!("  {name:<9} {median:>11}   {range:<widest$}   {mean}");
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
     let verdicts = &series.verdicts;
     let reached: Vec<String> = [
         ("leak", verdicts.leak),

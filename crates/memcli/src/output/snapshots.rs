@@ -24,7 +24,9 @@ use crate::output::{human, series, status, verdict};
 use crate::pipeline::{Event, Numbered, Seen};
 use crate::places::{ClassPlace, KindPlace, MappingPlaces, NamedPlace, Places};
 use crate::series::Series;
-use crate::summary::{Alerted, Cost, End, Growth, Judgement, Peak, Recorded, SCHEMA, Summary};
+use crate::summary::{
+    Alerted, Cost, End, Growth, Judgement, Peak, Recorded, Reloaded, Reloads, SCHEMA, Summary,
+};
 use crate::target::Found;
 use crate::trace::rows::AlertRow;
 
@@ -108,6 +110,15 @@ fn summary(peak: u64, rate: f64) -> Summary {
             }],
             problems: vec!["`notify` was killed: it had not ended after 10.0 s".into()],
         },
+        reloads: Reloads {
+            accepted: 9,
+            rejected: 0,
+            told: vec![Reloaded {
+                t: 5.0,
+                accepted: true,
+                text: "budget.total \"64GiB\" -> \"16GiB\" (generation 2)".into(),
+            }],
+        },
         gates: vec![
             gate(
                 "max_rss",
@@ -160,6 +171,7 @@ fn comparison() -> Comparison {
             row(Metric::Steady, 180.1 * mib, 181.0 * mib, 2.5 * mib, 0.42, Outcome::NoDifference),
             row(Metric::Growth, -0.1 * mib, 0.2 * mib, 0.31 * mib, 0.051, Outcome::NoDifference),
         ],
+        wanders: false,
         verdict: Outcome::Worse,
     }
 }
@@ -175,7 +187,7 @@ fn summaries() {
         let mut steady = summary(101 * MIB, 0.0);
         (steady.gates, steady.alerts) = (Vec::new(), Alerted::default());
         (steady.trace, steady.end) = (None, End::Killed { signal: 9 });
-        steady.baseline = Some(comparison());
+        steady.baseline = Some(Comparison { wanders: true, ..comparison() });
         human::summary(&steady, columns)
     });
 }
@@ -318,7 +330,9 @@ fn event_lines() {
         cause: Cause::Growth(memleak::Cause::Leak { verdict: Box::new(verdict) }),
         suppressed: 3,
     };
-    let at = Stamp::synthetic(Duration::from_secs(100));
+    let mut at = Stamp::synthetic(Duration::from_secs(100));
+    // A day on which there was a wall clock.
+    at.wall += Duration::from_secs(20_000 * 86_400);
     let document = Document::new(&alert, "worker(4321)", at, &Sizes::default());
     assert_eq!(document.suppressed, 3);
     for event in [

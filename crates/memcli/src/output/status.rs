@@ -172,6 +172,18 @@ impl Document {
             targets: rows.iter().map(entry).collect(),
         }
     }
+
+    /// The same, where somebody has turned things `off`: that is then why there is no level.
+    #[must_use]
+    pub fn under(mut self, off: &[String]) -> Self {
+        if !off.is_empty() {
+            let silent = self.targets.iter_mut().filter(|target| target.signal.is_none());
+            for entry in silent {
+                entry.absent.entry("signal").and_modify(|why| *why = off.join("; "));
+            }
+        }
+        self
+    }
 }
 
 fn entry((asked, look): &Row) -> Entry {

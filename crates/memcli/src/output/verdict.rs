@@ -324,6 +324,13 @@ mod tests {
     }
 
     #[test]
+    fn what_falls_is_not_said_to_stay() {
+        let text = plain(&finding(|tenth| (500 << 20) - tenth * 400_000));
+        assert!(text.starts_with("🟢 steady"), "{text}");
+        assert!(text.contains("it falls, lately to about") && !text.contains("stays"), "{text}");
+    }
+
+    #[test]
     fn the_document_has_the_evidence() {
         let finding = finding(|tenth| (100 << 20) + tenth * (2 << 20) / 10);
         let document = serde_json::to_value(Document::new(&finding)).unwrap();

@@ -350,6 +350,22 @@ impl State {
         self.metric = next.unwrap_or(self.metric);
     }
 
+    /// What the plotted number is called. What was imported has no private memory told apart from RSS.
+    #[must_use]
+    pub fn metric_name(&self) -> &'static str {
+        let process = self.sample.as_ref().map(|sample| &sample.process);
+        match process {
+            Some(process)
+                if self.metric == Metric::Private
+                    && process.anon.is_err()
+                    && process.rss.is_ok() =>
+            {
+                Metric::Rss.name()
+            }
+            _ => self.metric.name(),
+        }
+    }
+
     /// The newest value of what is plotted.
     #[must_use]
     pub fn value(&self) -> Option<u64> {
@@ -389,6 +405,8 @@ pub(crate) mod tests {
     ) {
         for second in seconds {
             let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            // A day on which there was a wall clock.
+            sample.at.wall += Duration::from_secs(20_000 * 86_400);
             sample.process.rss = Ok(bytes(second) + (3 << 20));
             (sample.process.anon, sample.process.swap) = (Ok(bytes(second)), Ok(0));
             let mut judged = state.judged.clone();

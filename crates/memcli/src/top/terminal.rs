@@ -1,6 +1,7 @@
 //! The terminal while the live view has it, and its return on every way out.
 
 use std::io::{self, Stdout, Write};
+use std::mem::{self, ManuallyDrop};
 use std::panic;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,8 +21,11 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The terminal, taken over. Given back when this is dropped, and by a panic before its message is printed.
 #[derive(Debug)]
 pub struct Terminal {
-    inner: ratatui::Terminal<CrosstermBackend<Stdout>>,
+    /// Never dropped while the terminal may be gone: see [`release`].
+    inner: ManuallyDrop<Inner>,
 }
+
+type Inner = ratatui::Terminal<CrosstermBackend<Stdout>>;
 
 impl Terminal {
     /// Takes the terminal over.
@@ -33,7 +37,7 @@ impl Terminal {
         let taken =
             enter().and_then(|()| ratatui::Terminal::new(CrosstermBackend::new(io::stdout())));
         match taken {
-            Ok(inner) => Ok(Self { inner }),
+            Ok(inner) => Ok(Self { inner: ManuallyDrop::new(inner) }),
             Err(error) => {
                 give_back();
                 Err(error)
@@ -48,10 +52,10 @@ impl Terminal {
     pub fn lend(&mut self, meanwhile: impl FnOnce()) -> io::Result<()> {
         give_back();
         meanwhile();
-        enter()?;
         // Nothing of what was drawn is there any more. (To clear it would ask the terminal for its cursor, and wait.)
-        self.inner = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
-        Ok(())
+        let new = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
+        release(ManuallyDrop::into_inner(mem::replace(&mut self.inner, ManuallyDrop::new(new))));
+        enter()
     }
 
     /// Draws one frame. The terminal shows it as a whole: those that know how wait for its end.
@@ -73,7 +77,16 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        // The view is over: what the other holds goes with the process.
         give_back();
+    }
+}
+
+/// Lets go of ratatui's part. Its own drop shows the cursor and panics when neither the terminal nor stderr is there any more
+/// to say that it could not.
+fn release(mut inner: Inner) {
+    if inner.show_cursor().is_err() {
+        mem::forget(inner);
     }
 }
 

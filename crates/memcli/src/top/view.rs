@@ -116,7 +116,7 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let (span, all) = (state.history.span(), state.history.shows_all());
     let covers = if all { format!("all {}", Span(span)) } else { format!("last {}", coarse(span)) };
     let mut title = vec![
-        Text::raw(format!(" {} ", state.metric.name())),
+        Text::raw(format!(" {} ", state.metric_name())),
         Text::styled(summed(state), theme.dim()),
         Text::styled(format!("{covers}, {zoom} "), theme.dim()),
     ];
@@ -227,7 +227,7 @@ mod tests {
         let expected =
             "\x20worker(4321)+7  222.0 MiB RSS   every 1.0 s                          00:01:59Z
 ┌ ● NORMAL for 1 min 59 s ┬ growth: LEAK ────────────┬ cgroup /app: 4.0 GiB ───┐
-│no signal votes          │+60.0 MiB/min             │██████░░░░░░░░░░░░░░ 30 %│
+│no signal votes          │+1.0 MiB/s                │██████░░░░░░░░░░░░░░ 30 %│
 │stalls: not read         │95 %: ±0.0 % of it        │1.2 of 4.0 GiB           │
 │                         │110.0 MiB so far          │full in about 47 min     │
 ├ anon + swap last 5 min, from 0 ────────────────────┴─────────────────────────┤";

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use memtrack::{Absent, Reading, Sample, Stamp};
+use memtrack::config::MAX_INTERVAL;
+use memtrack::{Absent, Reading, Sample, Span, Stamp};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -14,6 +15,10 @@ use crate::trace::fields::{FIELDS, Field, SHARES, Share, reason, word};
 const MOST_SECONDS: f64 = 1e9;
 /// The first and the last wall clock that can be written as RFC 3339, in seconds since the epoch: 1970 to 9999.
 const LAST_WALL: Duration = Duration::from_secs(253_402_300_799);
+
+/// The longest time between two rows that is believed without a word on a gap: five of the longest intervals, from which on the
+/// sampler itself calls it one.
+const LONGEST_STEP: Duration = MAX_INTERVAL.saturating_mul(5);
 
 /// The resolution of `t`, in nanoseconds: a tenth of a millisecond, a fiftieth of the shortest interval. More digits
 /// would be the jitter of the scheduler, and cost a twentieth of the file.
@@ -25,6 +30,8 @@ const TICKS_PER_SECOND: f64 = 1e4;
 pub(super) struct State {
     /// The readings of the row before.
     last: Sample,
+    /// There was a row before.
+    begun: bool,
     /// The wall clock when the watch began.
     started: SystemTime,
     /// Milliseconds by which the wall clock was ahead of `started` + `t`.
@@ -33,7 +40,8 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn new(started: SystemTime) -> Self {
-        Self { last: Sample::empty(Stamp::synthetic(Duration::ZERO)), started, ahead_ms: 0 }
+        let last = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        Self { last, begun: false, started, ahead_ms: 0 }
     }
 
     /// The row of `sample`, which from now on is the one before.
@@ -198,6 +206,15 @@ impl<'de> Visitor<'de> for Read<'_> {
             return Err(A::Error::custom("`t` is no time since the beginning"));
         }
         let monotonic = Duration::from_micros(100 * (seconds * TICKS_PER_SECOND).round() as u64);
+        // The monotonic clock does neither, so these are no times of one watch.
+        match monotonic.checked_sub(before) {
+            None => return Err(A::Error::custom("`t` goes back")),
+            Some(step) if state.begun && !gap && step > LONGEST_STEP => {
+                let step = Span(step);
+                return Err(A::Error::custom(format!("`t` leaps by {step} and no gap is told")));
+            }
+            Some(_) => state.begun = true,
+        }
         state.last.process.pss_age = pss_at.map(|at| {
             let age = (seconds - at) * TICKS_PER_SECOND;
             // `as` saturates: an age below 0 or beyond all time is put right.

@@ -12,8 +12,12 @@ const EPOCH_FROM: f64 = 1e9;
 /// The most seconds that are taken for a time (year 5138); above are milliseconds, or nonsense.
 const MOST_SECONDS: f64 = 1e11;
 
-/// The most seconds that a wall clock is believed to have been set back by.
+/// The most seconds that a wall clock is believed to have been set back by, in a table.
 const CLOCK_STEP: f64 = 1.0;
+/// A recording tool's clock was set forward when a line is this many seconds
+const LEAP: f64 = 3600.0;
+/// and this many times the usual distance after the one before. A machine that slept looks the same, and nothing grew in that time.
+const LEAP_TIMES: f64 = 100.0;
 
 /// One of the formats that can be imported, and how far it has been read.
 #[derive(Debug)]
@@ -22,8 +26,38 @@ pub(super) struct Import {
     /// The time of the first sample, as the file has it.
     first: Option<f64>,
     last: Duration,
+    /// What the clock of a recording tool was set by.
+    clock: Clock,
     /// The command, where the format tells it.
     pub(super) command: Option<Vec<String>>,
+}
+
+/// A wall clock that is read for the time since the beginning, and may be set meanwhile.
+#[derive(Clone, Copy, Debug, Default)]
+struct Clock {
+    /// What it said last.
+    last: Option<f64>,
+    /// The last distance of two lines that was no step.
+    spacing: f64,
+    /// What the steps come to so far.
+    shift: f64,
+    /// How often it was set.
+    steps: u64,
+}
+
+impl Clock {
+    /// The time of a line by the clock as it was at the beginning: a step counts as the distance of the lines before it.
+    fn steady(&mut self, time: f64) -> f64 {
+        let step = time - self.last.replace(time).unwrap_or(time);
+        let usual = self.spacing;
+        if step < 0.0 || (usual > 0.0 && step > LEAP.max(LEAP_TIMES * usual)) {
+            self.shift += step - usual;
+            self.steps += 1;
+        } else if step > 0.0 {
+            self.spacing = step;
+        }
+        time - self.shift
+    }
 }
 
 #[derive(Debug)]
@@ -55,7 +89,13 @@ impl Import {
     /// Why it is nothing that can be read.
     pub(super) fn detect(first: &str) -> Result<(Self, bool), String> {
         let first = first.trim();
-        let of = |format| Self { format, first: None, last: Duration::ZERO, command: None };
+        let of = |format| Self {
+            format,
+            first: None,
+            last: Duration::ZERO,
+            clock: Clock::default(),
+            command: None,
+        };
         if let Some(command) = first.strip_prefix("CMDLINE ") {
             let command = command.split_whitespace().map(clean).collect();
             return Ok((Self { command: Some(command), ..of(Format::Mprof) }, false));
@@ -111,6 +151,11 @@ impl Import {
         SystemTime::UNIX_EPOCH + Duration::from_secs_f64(since)
     }
 
+    /// How often the clock was set that the times are of; each of those lines then follows at the usual distance.
+    pub(super) fn clock_steps(&self) -> u64 {
+        self.clock.steps
+    }
+
     /// The sample of a line; `None` for a line that has none, such as a comment.
     pub(super) fn line(&mut self, line: &str) -> Result<Option<Sample>, String> {
         let line = line.trim();
@@ -142,6 +187,13 @@ impl Import {
             Format::Columns { delimiter, columns } => {
                 let mut time = None;
                 let mut readings = Vec::new();
+                // A decimal comma would shift every cell after it.
+                if line.split(*delimiter).skip(columns.len()).any(|text| !cell(text).is_empty()) {
+                    let (cells, columns) = (line.split(*delimiter).count(), columns.len());
+                    return Err(format!(
+                        "{cells} cells in {columns} columns: write 1.5 and not 1,5"
+                    ));
+                }
                 for (text, column) in line.split(*delimiter).map(cell).zip(columns) {
                     match column {
                         Column::Time => time = Some(seconds(text)?),
@@ -167,10 +219,12 @@ impl Import {
         fill: impl FnOnce(&mut Sample),
     ) -> Result<Option<Sample>, String> {
         let first = *self.first.get_or_insert(time);
+        let table = matches!(self.format, Format::Columns { .. });
+        let time = if table { time } else { self.clock.steady(time) };
         let since = Duration::from_secs_f64((time - first).max(0.0));
         // A tool that records cannot go back, but for the wall clock it reads; a table may be in any order.
         let back = first + self.last.as_secs_f64() - time;
-        if matches!(self.format, Format::Columns { .. }) && back > CLOCK_STEP {
+        if table && back > CLOCK_STEP {
             return Err(format!("its time goes back by {back:.1} s: sort the rows by time"));
         }
         let since = since.max(self.last);
@@ -324,6 +378,28 @@ mod tests {
     fn a_clock_that_steps_back_stands_still() {
         let text = "MEM 1 1690000010\nMEM 2 1690000000\n";
         assert_eq!(samples(text), [(0.0, Some(1 << 20)), (0.0, Some(2 << 20))]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_does_not_make_the_rest_one_instant() {
+        let (mut import, _) = Import::detect("MEM 1 0").unwrap();
+        let mut at = |time: f64| {
+            let sample = import.line(&format!("MEM 1 {time}")).unwrap().unwrap();
+            (sample.at.monotonic.as_secs_f64() * 10.0).round() / 10.0
+        };
+        // One line a day ahead, and an hour back later on.
+        let times = [0.0, 0.5, 1.0, 86_400.0, 2.0, 2.5, -3600.0, -3599.5].map(|t| at(1.69e9 + t));
+        assert_eq!(times, [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5]);
+        assert_eq!(import.clock_steps(), 3);
+    }
+
+    #[test]
+    fn a_row_with_a_decimal_comma_is_refused() {
+        let (mut import, _) = Import::detect("t_s,rss_mb").unwrap();
+        let why = import.line("0,1,5").unwrap_err();
+        assert!(why.starts_with("3 cells in 2 columns"), "{why}");
+        // A delimiter at the end is the habit of some.
+        assert!(import.line("0,1,").is_ok());
     }
 
     #[test]

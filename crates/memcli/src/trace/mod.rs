@@ -1,7 +1,7 @@
 //! Traces: what a watch saw, in a file that is read back whole, cut off, or by other tools.
 //!
 //! A trace is JSON Lines in one gzip stream (`.jsonl.gz`): `zcat FILE | jq` reads it as it is. The stream is flushed
-//! about once a second, so that a watcher that is killed loses at most the last seconds. Concatenated traces are a
+//! once a second, and by a `run` that is calm every two, so that a watcher that is killed loses at most the last seconds. Concatenated traces are a
 //! trace of several runs.
 //!
 //! The first row is the [`Header`]: `{"schema":"memcli.trace/1",..}`; another one begins another run. Each row after it

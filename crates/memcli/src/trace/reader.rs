@@ -265,6 +265,20 @@ impl Reader {
         self.damage.as_ref()
     }
 
+    /// What is odd about the file, though all of it could be read; once [`Reader::read`] has returned `None`.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let Format::Import(import) = &self.format else { return None };
+        let times = match import.clock_steps() {
+            0 => return None,
+            1 => "once".to_owned(),
+            steps => format!("{steps} times"),
+        };
+        Some(format!(
+            "its clock was set {times}; the lines after that follow at the usual distance"
+        ))
+    }
+
     fn stop(&mut self, what: Broken) {
         self.done = true;
         self.damage = Some(Damage { rows: self.rows, at: self.at, what });

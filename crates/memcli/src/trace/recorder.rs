@@ -93,6 +93,22 @@ impl Recorder {
         }
     }
 
+    /// Several samples that waited for each other are recorded now: what follows until [`release`](Recorder::release) is flushed
+    /// together.
+    pub fn hold(&mut self) {
+        if let Some(writer) = &mut self.writer {
+            writer.hold();
+        }
+    }
+
+    /// The last of them was recorded.
+    pub fn release(&mut self) {
+        if let Some(Err(error)) = self.writer.as_mut().map(Writer::release) {
+            self.failed = Some(error);
+            self.writer = None;
+        }
+    }
+
     /// Ends the recording, and says what became of it.
     #[must_use]
     pub fn end(self, summary: &Summary) -> Recorded {

@@ -26,6 +26,10 @@ pub struct Writer<W: Write> {
     line: Vec<u8>,
     state: State,
     flushed: Duration,
+    /// The newest sample.
+    newest: Duration,
+    /// More is to come at once.
+    held: bool,
 }
 
 impl<W: Write> Writer<W> {
@@ -39,6 +43,8 @@ impl<W: Write> Writer<W> {
             line: Vec::with_capacity(512),
             state: State::new(header.started),
             flushed: Duration::ZERO,
+            newest: Duration::ZERO,
+            held: false,
         };
         writer.row(header)?;
         writer.gzip.flush()?;
@@ -56,12 +62,30 @@ impl<W: Write> Writer<W> {
         }
         let row = Row { sample: self.state.row(sample) };
         self.row(&row)?;
-        let now = sample.at.monotonic;
-        if now.abs_diff(self.flushed) < FLUSH {
+        self.newest = sample.at.monotonic;
+        if self.held { Ok(()) } else { self.flush_in_time() }
+    }
+
+    fn flush_in_time(&mut self) -> io::Result<()> {
+        if self.newest.abs_diff(self.flushed) < FLUSH {
             return Ok(());
         }
-        self.flushed = now;
+        self.flushed = self.newest;
         self.gzip.flush()
+    }
+
+    /// Leaves samples to be flushed together, at [`release`](Writer::release): several wait to be added now.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// The last of those that waited was added.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn release(&mut self) -> io::Result<()> {
+        self.held = false;
+        self.flush_in_time()
     }
 
     /// Adds an event. Events are rare and explain what comes next: each is flushed.

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use crate::support::{memcli, read_json, run, run_summed};
+use crate::support::{Demo, memcli, read_json, run, run_summed};
 use serde_json::Value;
 
 fn write(folder: &Path, text: &str) -> String {
@@ -92,7 +92,35 @@ fn an_edited_threshold_is_taken_up_and_a_bad_edit_is_refused_by_name() {
     assert_eq!(problem["labels"][0]["line"], 3);
 
     watch.row(|row| row["kind"] == "sample");
-    assert_eq!(watch.end()["level"], "emergency");
+    let summary = watch.end();
+    assert_eq!(summary["level"], "emergency");
+    let reloads = &summary["reloads"];
+    assert_eq!((&reloads["accepted"], &reloads["rejected"]), (&1.into(), &1.into()), "{summary}");
+    assert!(reloads["told"][0]["text"].as_str().unwrap().contains("budget.total"), "{reloads}");
+    assert!(reloads["told"][1]["text"].as_str().unwrap().contains("edit refused"), "{reloads}");
+}
+
+#[test]
+fn leak_says_what_became_of_an_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = write(folder.path(), "schema_version = 3\n");
+    let held = Demo::holding(4);
+    let words = ["leak", "--for", "1h", "--config", &config, &held.pid()];
+    let mut leak = memcli(&words).stderr(Stdio::piped()).spawn().unwrap();
+    // Once its sampler runs it follows the file.
+    let sampler = |task: fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name == "memtrack\n")
+    };
+    let tasks = format!("/proc/{}/task", leak.id());
+    while !fs::read_dir(&tasks).unwrap().any(|task| task.is_ok_and(sampler)) {
+        std::thread::yield_now();
+    }
+    write(folder.path(), "schema_version = 3\n[leak]\nmin_samples = 11\n");
+    let mut lines = BufReader::new(leak.stderr.take().unwrap()).lines();
+    let line = lines.next().unwrap().unwrap();
+    leak.kill().unwrap();
+    leak.wait().unwrap();
+    assert!(line.starts_with("config: leak.min_samples 10 -> 11"), "{line}");
 }
 
 #[test]

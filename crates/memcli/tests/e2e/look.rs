@@ -347,7 +347,9 @@ fn top_fits_every_size() {
 
 #[test]
 fn top_gives_the_terminal_back_when_it_is_asked_to_end() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
+    for (signal, code) in
+        [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::USR1, 138)]
+    {
         let mut command = memcli(&["top", "self", "--interval", "100ms"]);
         let mut terminal = Terminal::start(&mut command, 90, 30);
         terminal.wait_for("q quit");

@@ -23,3 +23,4 @@ mod snapshots;
 mod support;
 mod surprises;
 mod terminal;
+mod told;

@@ -311,6 +311,8 @@ fn mistakes_are_named_with_what_to_do() {
         (&["run", "--interval", "1ms", "--", "true"], 64, "5ms to 1h"),
         (&["run", "--fail-on", "leek", "--", "true"], 64, "leak"),
         (&["run"], 64, "required"),
+        (&["demo", "leak", "--unwatched", "--max-rss", "1KiB"], 64, "cannot be used with"),
+        (&["demo", "leak", "--unwatched", "--json"], 64, "cannot be used with"),
         (
             &["run", "--summary", "/no/such/folder/s.json", "--", "true"],
             66,

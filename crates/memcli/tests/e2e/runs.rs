@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Said, read_json, run};
+use crate::support::{Said, read_json, run, run_summed};
 
 struct Folder(tempfile::TempDir);
 
@@ -50,6 +50,15 @@ fn several_runs_are_one_table_and_one_trace() {
     let report: Value =
         serde_json::from_str(&run(&["report", &trace, "-f", "json"]).stdout).unwrap();
     assert_eq!(report["runs"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn a_run_costs_what_it_costs_and_not_what_those_before_it_did() {
+    let (said, runs) = run_summed(&["run", "--runs", "8", "--", "true"]);
+    let cost = |run: &Value| run["cost"]["cpu_seconds"].as_f64().unwrap();
+    let costs: Vec<f64> = runs["runs"].as_array().unwrap().iter().map(cost).collect();
+    // The first has the start of memcli in it. Added up, each would cost more than the one before.
+    assert!(costs.len() == 8 && !costs.is_sorted(), "{costs:?}: {}", said.stderr);
 }
 
 #[test]

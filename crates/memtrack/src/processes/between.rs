@@ -1,6 +1,6 @@
 //! What `statm` tells of a process between two readings of its `status`.
 //!
-//! The kernel writes seven numbers there from the same counters, at a third of what all of `status` costs.
+//! The kernel writes seven numbers there, from the same counters.
 
 use std::time::{Duration, Instant};
 

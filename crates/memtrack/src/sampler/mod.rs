@@ -154,8 +154,9 @@ impl Sampler {
             return;
         }
         let Some(Running { stop, done, thread, .. }) = self.running.take() else { return };
-        // The order matters: the thread ends because its stop channel is disconnected.
+        // The order matters: the thread ends because its stop channel is disconnected, and it looks when it is awake.
         drop(stop);
+        thread.thread().unpark();
         if done.recv_timeout(STOP_PATIENCE) != Err(RecvTimeoutError::Timeout) {
             // A panic in a caller's source has already ended the subscriptions; there is no one else to tell.
             let _ = thread.join();

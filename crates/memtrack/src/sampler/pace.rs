@@ -37,7 +37,7 @@ struct Growth(f64);
 
 impl Growth {
     fn see(&mut self, rate: f64, seconds: f64) {
-        if self.0 > 0.0 {
+        if self.0 > rate {
             let kept = self.0 * 0.5f64.powf(seconds / HALF_LIFE.as_secs_f64());
             self.0 = rate.max(kept);
         } else {

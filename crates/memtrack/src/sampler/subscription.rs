@@ -57,6 +57,7 @@ impl Limit {
 #[derive(Debug)]
 pub struct All {
     receiver: Receiver<Update>,
+    filling: Receiver<()>,
     lost: Arc<AtomicU64>,
     limit: Limit,
 }
@@ -66,6 +67,13 @@ impl All {
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Update> {
         &self.receiver
+    }
+
+    /// Rings while half of the room is taken or more: for a subscriber who sleeps between looks, and whom samples that come closer
+    /// all at once would else find asleep. Disconnected with [`receiver`](All::receiver).
+    #[must_use]
+    pub fn filling(&self) -> &Receiver<()> {
+        &self.filling
     }
 
     /// Updates that found the channel full because this subscriber was too slow.
@@ -109,22 +117,36 @@ impl Newest {
     }
 }
 
+/// The other end of [`All`].
+#[derive(Debug)]
+struct ToAll {
+    updates: Sender<Update>,
+    filling: Sender<()>,
+    half: usize,
+    lost: Arc<AtomicU64>,
+    limit: Limit,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Subscribers {
     bells: Vec<(Sender<()>, Limit)>,
-    all: Vec<(Sender<Update>, Arc<AtomicU64>, Limit)>,
+    all: Vec<ToAll>,
     /// No update will ever come: new subscriptions are born disconnected.
     pub(super) closed: bool,
 }
 
 impl Subscribers {
     pub(super) fn all(&mut self, capacity: usize) -> All {
-        let (sender, receiver) = bounded(capacity.max(1));
+        let capacity = capacity.max(1);
+        let (updates, receiver) = bounded(capacity);
+        let (ring, filling) = bounded(1);
         let (lost, limit) = (Arc::new(AtomicU64::new(0)), Limit::new());
         if !self.closed {
-            self.all.push((sender, Arc::clone(&lost), limit.clone()));
+            let half = capacity.div_ceil(2);
+            let (lost, limit) = (Arc::clone(&lost), limit.clone());
+            self.all.push(ToAll { updates, filling: ring, half, lost, limit });
         }
-        All { receiver, lost, limit }
+        All { receiver, filling, lost, limit }
     }
 
     pub(super) fn newest(&mut self, shared: Arc<Shared>) -> Newest {
@@ -136,13 +158,19 @@ impl Subscribers {
     }
 
     pub(super) fn send(&mut self, update: Update) {
-        self.all.retain(|(sender, lost, _)| match sender.try_send(update) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_)) => {
-                lost.fetch_add(1, Ordering::Relaxed);
-                true
+        self.all.retain(|ToAll { updates, filling, half, lost, .. }| {
+            match updates.try_send(update) {
+                Ok(()) => {}
+                Err(TrySendError::Full(_)) => {
+                    lost.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(TrySendError::Disconnected(_)) => return false,
             }
-            Err(TrySendError::Disconnected(_)) => false,
+            if updates.len() >= *half {
+                // A full bell has been rung already.
+                let _ = filling.try_send(());
+            }
+            true
         });
     }
 
@@ -155,7 +183,7 @@ impl Subscribers {
     /// The lowest limit that a subscriber has told of.
     pub(super) fn limit(&self) -> Option<u64> {
         let limits = self.bells.iter().map(|(_, limit)| limit);
-        limits.chain(self.all.iter().map(|(.., limit)| limit)).filter_map(Limit::get).min()
+        limits.chain(self.all.iter().map(|all| &all.limit)).filter_map(Limit::get).min()
     }
 
     pub(super) fn end(&mut self) {
@@ -193,7 +221,25 @@ mod tests {
             subscribers.send(Update::Sample(Sample::empty(Stamp::synthetic(Duration::ZERO))));
         }
         assert_eq!(all.lost(), 10);
+        assert!(all.filling().try_recv().is_ok());
         drop(subscribers);
         assert_eq!(all.receiver().iter().count(), ALL_CAPACITY);
+    }
+
+    #[test]
+    fn a_subscriber_who_sleeps_is_rung_for_before_anything_is_lost() {
+        let mut subscribers = Subscribers::default();
+        let all = subscribers.all(4);
+        let mut send =
+            || subscribers.send(Update::Sample(Sample::empty(Stamp::synthetic(Duration::ZERO))));
+        send();
+        assert!(all.filling().try_recv().is_err());
+        send();
+        assert!(all.filling().try_recv().is_ok());
+        assert_eq!((all.receiver().try_iter().count(), all.lost()), (2, 0));
+        send();
+        assert!(all.filling().try_recv().is_err(), "there is room again");
+        drop(subscribers);
+        assert_eq!(all.filling().recv(), Err(crossbeam_channel::RecvError));
     }
 }

@@ -38,12 +38,13 @@ pub(super) fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Fai
     for warning in &loaded.warnings {
         let _ = writeln!(screen::stderr(), "{}", diagnostic::render(warning));
     }
-    let files = sources(explicit)?.files;
-    let read = files.iter().filter_map(|file| {
-        let text = std::fs::read_to_string(&file.path).ok()?;
+    // A file that is left out is none of those that are good.
+    let (inputs, _) = sources(explicit)?.read().map_err(|problems| refused(&problems))?;
+    let read = inputs.texts.iter().map(|file| {
         let name = file.path.display().to_string();
+        let text = String::from_utf8_lossy(&file.bytes);
         let carried = document::migrate(&name, &text).ok().filter(|found| found.from != found.to);
-        Some((name, carried.map(|found| (found.from, found.to))))
+        (name, carried.map(|found| (found.from, found.to)))
     });
     let read: Vec<_> = read.collect();
     let names: Vec<&str> = read.iter().map(|(name, _)| name.as_str()).collect();

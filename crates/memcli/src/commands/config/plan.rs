@@ -1,6 +1,8 @@
 //! What an edit would do, before it is made: the keys it changes, and the levels and verdicts that recorded samples would
 //! have had under it.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::Path;
 
 use memcfg::diff::{Change, Direction, diff as differences};
@@ -18,9 +20,11 @@ use crate::cli::{CandidateArgs, PlanArgs};
 use crate::exit::{self, Failure};
 use crate::live::{Still, refused};
 use crate::output::human::counted;
+use crate::output::screen;
 use crate::pipeline::Event;
 use crate::recording;
 use crate::recordings;
+use crate::trace::Damage;
 
 /// Prints each key that would have another value.
 pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -59,6 +63,10 @@ pub(super) fn plan(args: &PlanArgs, explicit: Option<&Path>) -> Result<u8, Failu
         say_row("now", &effect.now.words())?;
         say_row("then", &effect.then.words())?;
         say_row("so", &effect.words())?;
+        if let Some(damage) = &effect.damage {
+            // What is told stands on what is whole.
+            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", effect.trace);
+        }
     }
     if effects.is_empty() {
         say(format_args!(
@@ -126,6 +134,8 @@ pub(crate) struct Effect {
     trace: String,
     now: Outcome,
     then: Outcome,
+    /// What is wrong with the trace, in words; `null` when nothing is.
+    damage: Option<String>,
 }
 
 /// What a pipeline makes of a trace.
@@ -143,12 +153,14 @@ struct Outcome {
     verdict: &'static str,
     /// Alerts that would have gone out.
     alerts: u64,
+    /// The same by severity and cause, such as `warning rss`.
+    by_cause: BTreeMap<String, u64>,
     /// The worst of them.
     #[cfg_attr(test, schemars(with = "Option<crate::schema::Severity>"))]
     alert: Option<Severity>,
 }
 
-fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
+fn outcome(trace: &Path, document: &Still) -> Result<(Outcome, Option<Damage>), Failure> {
     let mut outcome = Outcome {
         samples: 0,
         transitions: 0,
@@ -156,9 +168,10 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
         level: Level::Unknown,
         verdict: "undecided",
         alerts: 0,
+        by_cause: BTreeMap::new(),
         alert: None,
     };
-    recording::read(
+    let runs = recording::read(
         trace,
         std::time::Duration::ZERO,
         &mut || document.policies(),
@@ -171,13 +184,15 @@ fn outcome(trace: &Path, document: &Still) -> Result<Outcome, Failure> {
             }
             Event::Alert(alert) => {
                 outcome.alerts += 1;
+                let name = format!("{} {}", alert::word(alert.severity), alert.cause.name());
+                *outcome.by_cause.entry(name).or_default() += 1;
                 outcome.alert = outcome.alert.max(Some(alert.severity));
             }
             Event::Verdict(change) => outcome.verdict = change.to.kind(),
             _ => {}
         },
     )?;
-    Ok(outcome)
+    Ok((outcome, runs.into_iter().find_map(|run| run.damage)))
 }
 
 impl Outcome {
@@ -195,8 +210,9 @@ impl Outcome {
 
 impl Effect {
     fn of(trace: &Path, now: &Still, then: &Still) -> Result<Self, Failure> {
-        let (now, then) = (outcome(trace, now)?, outcome(trace, then)?);
-        Ok(Self { trace: trace.display().to_string(), now, then })
+        let ((now, damage), (then, _)) = (outcome(trace, now)?, outcome(trace, then)?);
+        let damage = damage.map(|damage| damage.to_string());
+        Ok(Self { trace: trace.display().to_string(), now, then, damage })
     }
 
     fn words(&self) -> String {
@@ -217,18 +233,62 @@ impl Effect {
                 then.transitions, now.transitions
             ));
         }
-        match (now.alert, then.alert) {
-            (was, Some(worst)) if Some(worst) > was => {
-                so.push(format!("a {} alert would have gone out", alert::word(worst)));
+        let names: BTreeSet<_> = now.by_cause.keys().chain(then.by_cause.keys()).collect();
+        for name in names {
+            let count = |outcome: &Outcome| outcome.by_cause.get(name).copied().unwrap_or(0);
+            match (count(now), count(then)) {
+                (was, will) if was == will => {}
+                (was, 0) => {
+                    so.push(format!("no {name} alert would have gone out, in place of {was}"));
+                }
+                (0, will @ 2..) => so.push(format!("{will} {name} alerts would have gone out")),
+                (0, _) => so.push(format!("a {name} alert would have gone out")),
+                (was, will) => {
+                    so.push(format!("{will} {name} alerts would have gone out, in place of {was}"));
+                }
             }
-            (Some(worst), will) if will < Some(worst) => {
-                so.push(format!("no {} alert would have gone out", alert::word(worst)));
-            }
-            _ => {}
         }
         if then.verdict != now.verdict {
             so.push(format!("the verdict would be {} in place of {}", then.verdict, now.verdict));
         }
         if so.is_empty() { "nothing would have been different".into() } else { so.join("; ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(alerts: &[(&str, u64)]) -> Outcome {
+        Outcome {
+            samples: 10,
+            transitions: 0,
+            highest: Level::Normal,
+            level: Level::Normal,
+            verdict: "undecided",
+            alerts: alerts.iter().map(|(_, count)| count).sum(),
+            by_cause: alerts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
+            alert: None,
+        }
+    }
+
+    #[test]
+    fn alerts_that_differ_are_named_whatever_the_worst_is() {
+        let words = |now: &[(&str, u64)], then: &[(&str, u64)]| {
+            let (now, then) = (outcome(now), outcome(then));
+            Effect { trace: "t".into(), now, then, damage: None }.words()
+        };
+        assert_eq!(
+            words(&[("warning rss", 1)], &[("warning rss", 1)]),
+            "nothing would have been different"
+        );
+        assert_eq!(
+            words(&[("critical level", 1)], &[("critical level", 1), ("warning rss", 1)]),
+            "a warning rss alert would have gone out"
+        );
+        assert_eq!(
+            words(&[("warning rss", 1), ("critical leak", 1)], &[("warning rss", 2)]),
+            "no critical leak alert would have gone out, in place of 1; 2 warning rss alerts would have gone out, in place of 1"
+        );
     }
 }

@@ -59,7 +59,7 @@ impl LinuxSource {
     }
 
     /// The same source, which reads `statm` in place of `status` on most ticks, as long as it tells that little has changed; in
-    /// the production tier. That is a third of the cost of a process that is read ten times a second.
+    /// the production tier. It is half as dear to read, and hardly anything in it has to be looked for.
     ///
     /// RSS, its parts and the footprint are as of the sample as before. A spike between two samples reaches
     /// [`peak`](crate::ProcessMemory::peak) up to 0.9 s later, and never when the process ends before that: for whoever learns
