@@ -39,6 +39,8 @@ pub struct Comparison {
     /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where one is compared with several, and `RSS` where a run
     /// of several has no PSS.
     pub peak_measure: &'static str,
+    /// What level and growth count; `null` where not every run has the same, and then neither is compared.
+    pub series: Option<&'static str>,
     /// One row for each number.
     pub rows: Vec<Row>,
     /// Of one run against one: one of them wanders so slowly that what varies within it does not tell how far the next would lie
@@ -53,6 +55,8 @@ pub struct Comparison {
 pub struct Measured {
     /// The file it is from, or the target.
     pub name: String,
+    /// What is watched for growth, in words: `anon + swap`.
+    pub series: &'static str,
     /// What is watched for growth.
     pub watched: Curve,
     /// The highest it was.
@@ -65,6 +69,7 @@ impl From<&Recording> for Measured {
     fn from(run: &Recording) -> Self {
         Self {
             name: run.path.display().to_string(),
+            series: run.pipeline.series(),
             watched: run.watched.clone(),
             peak: Peak::new(&run.header.target.watched(), run.pipeline.seen(), run.peak_rss().0),
             verdict: run.verdict(),
@@ -156,7 +161,9 @@ impl Comparison {
         let mut rows = Vec::new();
         let mut wanders = false;
         rows.extend(peaks(base, new));
+        let series = series(base, new);
         match (base, new) {
+            _ if series.is_none() => {}
             ([one], [other]) => {
                 rows.extend(within(one, other));
                 wanders = [one, other].into_iter().any(|run| wander(run, shortest));
@@ -193,7 +200,7 @@ impl Comparison {
         } else {
             Outcome::NotTested
         };
-        Self { schema: SCHEMA, base, new, peak_measure, rows, wanders, verdict }
+        Self { schema: SCHEMA, base, new, peak_measure, series, rows, wanders, verdict }
     }
 }
 
@@ -221,6 +228,13 @@ fn peaks(base: &[Measured], new: &[Measured]) -> Option<Row> {
 
 fn peak_measure(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
     Peak::common_measure(base.iter().chain(new).map(|run| &run.peak))
+}
+
+/// What all runs are watched by; `None` when they are not watched by the same.
+fn series(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
+    let mut all = base.iter().chain(new).map(|run| run.series);
+    let first = all.next()?;
+    all.all(|series| series == first).then_some(first)
 }
 
 /// Mean of what is watched, over the later half of the time that every run lasted.
@@ -385,11 +399,26 @@ mod tests {
         let verdict = detector.verdict();
         let seen = Seen { processes: Some(1), ..Seen::default() };
         let peak = Peak::new(&Target::Own, &seen, Some(peak));
-        Measured { name: format!("{seed}"), watched, peak, verdict }
+        Measured { name: format!("{seed}"), series: "RSS", watched, peak, verdict }
     }
 
     fn side(from: u64, runs: u64, level: f64) -> Vec<Measured> {
         (from..from + runs).map(|run| simulated(run, level)).collect()
+    }
+
+    #[test]
+    fn private_memory_is_not_compared_with_rss() {
+        // The same process: 100 MiB of its own in 300 MiB, once watched as the one and once as the other.
+        let private = Measured { series: "anon + swap", ..simulated(1, 100.0) };
+        let peak = simulated(2, 300.0).peak;
+        let compared = Comparison::of(
+            &[Measured { peak, ..private }],
+            &[Measured { peak, ..simulated(2, 300.0) }],
+        );
+        assert_eq!(compared.series, None);
+        assert!(compared.rows.iter().all(|row| row.metric == Metric::Peak), "{compared:?}");
+        assert_ne!(compared.verdict, Outcome::Worse);
+        assert_eq!(Comparison::of(&side(1, 1, 9.0), &side(2, 1, 9.0)).series, Some("RSS"));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod places;
 pub mod recording;
 pub mod recordings;
 pub mod report;
+pub mod rules;
 #[cfg(test)]
 mod schema;
 pub mod series;

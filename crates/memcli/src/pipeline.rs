@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use memcfg::live::Reload;
-use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Severity, Verdict};
+use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
 use mempressure::{
     BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
     Usage,
@@ -272,6 +272,12 @@ impl Pipeline {
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.detector.verdict()
+    }
+
+    /// What the plain rules say of the RSS.
+    #[must_use]
+    pub fn rules(&self) -> RuleReport {
+        self.alarms.rules()
     }
 
     /// Which kinds of memory grow, the fastest first.

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use memleak::Verdict;
-use memtrack::{Sample, Stamp};
+use memtrack::{Sample, Span, Stamp};
 
 use crate::curve::Curve;
-use crate::exit::Failure;
+use crate::exit::{self, Failure};
 use crate::output::progress::Progress;
 use crate::output::screen;
 use crate::pipeline::{Numbered, Pipeline, Policies};
@@ -148,6 +148,7 @@ pub fn read(
     let mut reader = Reader::open(path)?;
     let mut progress = Progress::new(&reader);
     let mut runs: Vec<Recording> = Vec::new();
+    let mut skipped = false;
     while let Some(row) = reader.read() {
         progress.step(&reader);
         let Some(run) = runs.last_mut() else {
@@ -161,7 +162,7 @@ pub fn read(
                 conclude(run, &mut listen);
                 runs.push(Recording::new(path, *header, policies()));
             }
-            Row::Sample(sample) if sample.at.monotonic < skip => {}
+            Row::Sample(sample) if sample.at.monotonic < skip => skipped = true,
             Row::Sample(sample) => run.sample(&sample, &mut listen),
             Row::Processes(row) => run.processes(row),
             Row::Event(event) if run.events.len() < MOST_EVENTS => run.events.push(event),
@@ -177,6 +178,10 @@ pub fn read(
     runs.retain(|run| run.pipeline.seen().samples > 0);
     let damage = reader.damage().cloned();
     let Some(last) = runs.last_mut() else {
+        if skipped {
+            let ends = format!("`{}` ends within the first {}", path.display(), Span(skip));
+            return Err(Failure::new(exit::USAGE, ends).help("leave out less with `--skip`"));
+        }
         return Err(TraceError::Empty { path: path.to_owned(), damage }.into());
     };
     conclude(last, &mut listen);

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::curve::Percentiles;
 use crate::pipeline::Seen;
 use crate::recording::Recording;
+use crate::rules::RulesRow;
 use crate::size;
 use crate::summary::{Cost, End, Growth, Judgement, Peak};
 use crate::trace::EventRow;
@@ -71,6 +72,8 @@ pub struct Run {
     pub growth: Growth,
     /// Whether it leaks, judged anew from all samples.
     pub verdict: Judgement,
+    /// What the plain rules say beside it.
+    pub rules: RulesRow,
     /// The pressure level at the end, as the watch had it.
     #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub level: Level,
@@ -142,6 +145,7 @@ impl Run {
             peak: Peak::new(&watched, seen, rss_bytes).bounded(exact, at_most),
             growth: Growth::from(verdict.trend()),
             verdict: Judgement::new(&verdict, recording.pipeline.series()),
+            rules: RulesRow::new(&recording.pipeline.rules()),
             level,
             highest_level,
             percentiles: Spreads {
@@ -160,6 +164,7 @@ impl Run {
             absent: BTreeMap::new(),
         };
         run.give_reasons(&watched, seen);
+        RulesRow::give_reasons(&recording.pipeline.rules(), &mut run.absent);
         run
     }
 

@@ -272,6 +272,7 @@ impl Session<'_> {
         listeners.screen.clear();
         let measured = listeners.curve.take().map(|watched| Measured {
             name: self.target.label.clone(),
+            series: pipeline.series(),
             watched,
             peak: peak(&self.target.watched, pipeline.seen(), &ended),
             verdict: pipeline.verdict(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memleak::{Alerts, Detector, LeakConfig, Rules, Severity, Verdict};
+use memleak::{Alerts, Detector, LeakConfig, RuleReport, Rules, Severity, Verdict};
 use mempressure::{Level, Transition};
 use memtrack::{Pass, Throttle};
 
@@ -44,6 +44,12 @@ impl Alarms {
     /// Takes new settings.
     pub fn set_config(&mut self, config: &LeakConfig) {
         self.rules.set_config(config);
+    }
+
+    /// What the plain rules say.
+    #[must_use]
+    pub fn rules(&self) -> RuleReport {
+        self.rules.report()
     }
 
     /// What a change of level asks for: a rise to a warning or worse, at most once per level and throttle time, unless it

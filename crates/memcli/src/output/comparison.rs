@@ -69,7 +69,12 @@ pub fn comparison(comparison: &Comparison, columns: usize) -> String {
             };
         }
     }
-    if comparison.rows.len() < 2 {
+    if comparison.series.is_none() {
+        let _ = writeln!(
+            text,
+            "level and growth are not compared: not every run is watched by the same size"
+        );
+    } else if comparison.rows.len() < 2 {
         let _ = writeln!(text, "the curves have too few samples in common to be compared");
     }
     if comparison.wanders {

@@ -165,6 +165,7 @@ fn comparison() -> Comparison {
         base: side("base.jsonl.gz"),
         new: side("new.jsonl.gz"),
         peak_measure: "RSS",
+        series: Some("anon + swap"),
         rows: vec![
             row(Metric::Peak, 212.4 * mib, 241.9 * mib, 4.0 * mib, 0.0001, Outcome::Worse),
             row(Metric::Steady, 180.1 * mib, 181.0 * mib, 2.5 * mib, 0.42, Outcome::NoDifference),
@@ -263,6 +264,7 @@ fn verdicts() {
                 series: "anon + swap",
                 skipped: Duration::from_secs(10),
                 verdict: judged(rate),
+                rules: memleak::RuleReport::default(),
                 limit: Some(Ok(limit())),
                 places: (rate > 0.0).then(places),
                 ended: None,

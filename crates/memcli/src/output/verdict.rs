@@ -1,9 +1,10 @@
 //! A verdict with its evidence: what `leak` shows, live and over a recording.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use memleak::{Evidence, Verdict};
+use memleak::{Evidence, RuleReport, Verdict};
 use memtrack::{Rate, Reading, Size, Span};
 use serde::Serialize;
 
@@ -13,6 +14,7 @@ use crate::output::human;
 use crate::output::human::{growth, reason};
 use crate::output::status::of;
 use crate::places::Places;
+use crate::rules::{self, RulesRow};
 use crate::summary::{Growth, Judgement};
 
 /// The name and version of the document.
@@ -29,6 +31,8 @@ pub struct Finding {
     pub skipped: Duration,
     /// The verdict.
     pub verdict: Verdict,
+    /// What the plain rules say beside it.
+    pub rules: RuleReport,
     /// The nearest limit at the end, where it is known.
     pub limit: Option<Reading<Limit>>,
     /// Where it grows, when it does.
@@ -60,10 +64,16 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
     line(figures(evidence));
     if let Verdict::Leak { shape, confidence, .. } = verdict {
         let shape = format!("{shape:?}").to_lowercase();
-        line(format!("the growth is {shape}; {:.0} % sure that it goes on", confidence * 100.0));
+        line(format!(
+            "the growth is {shape}; confidence {:.0} %, by how far it stands above the noise and how long it has gone on",
+            confidence * 100.0
+        ));
     }
     if let Some(places) = &finding.places {
         line(format!("where: {}", human::places(places)));
+    }
+    if let Some(said) = rules::line(&finding.rules) {
+        line(said);
     }
     match &finding.limit {
         Some(Ok(limit)) => line(format!(
@@ -130,12 +140,16 @@ pub struct Document<'a> {
     verdict: Judgement,
     #[cfg_attr(test, schemars(with = "crate::schema::Evidence"))]
     evidence: &'a Evidence,
+    /// The plain rules, reported apart from the verdict.
+    rules: RulesRow,
     places: Option<&'a Places>,
     limit_bytes: Option<u64>,
     limit_used_bytes: Option<u64>,
     limit_of: Option<String>,
     /// After how long the target ended, when it did before the time was up.
     ended_seconds: Option<f64>,
+    /// Why a value above is `null`, by its path.
+    absent: BTreeMap<&'static str, String>,
 }
 
 impl<'a> Document<'a> {
@@ -143,7 +157,7 @@ impl<'a> Document<'a> {
     #[must_use]
     pub fn new(finding: &'a Finding) -> Self {
         let limit = finding.limit.as_ref().and_then(|limit| limit.as_ref().ok());
-        Self {
+        let mut document = Self {
             schema: SCHEMA,
             target: &finding.label,
             series: finding.series,
@@ -155,8 +169,50 @@ impl<'a> Document<'a> {
             limit_bytes: limit.map(|limit| limit.bytes),
             limit_used_bytes: limit.map(|limit| limit.used),
             limit_of: limit.map(|limit| limit.owner.to_string()),
+            rules: RulesRow::new(&finding.rules),
             ended_seconds: finding.ended.map(|after| after.as_secs_f64()),
+            absent: BTreeMap::new(),
+        };
+        document.give_reasons(finding);
+        document
+    }
+
+    fn give_reasons(&mut self, finding: &Finding) {
+        let few = "too few samples";
+        let limit = match &finding.limit {
+            Some(Err(why)) => why.to_string(),
+            _ => "no sample was taken".to_owned(),
+        };
+        let places = match finding.verdict {
+            Verdict::Growing { .. } | Verdict::Leak { .. } => "no kind of memory was read",
+            _ => "it does not grow",
+        };
+        let evidence = self.evidence;
+        for (missing, path, why) in [
+            (self.growth.bytes_per_second.is_none(), "growth", few),
+            (self.verdict.floor_bytes_per_second.is_none(), "verdict.floor_bytes_per_second", few),
+            (evidence.trend.is_none(), "evidence.trend", few),
+            (evidence.baseline.is_none(), "evidence.baseline", few),
+            (evidence.noise.is_none(), "evidence.noise", few),
+            (evidence.floor.is_none(), "evidence.floor", few),
+            (evidence.score.is_none(), "evidence.score", "no window was tested"),
+            (evidence.season.is_none(), "evidence.season", "no cycle was found"),
+            (evidence.spread.is_none(), "evidence.spread", few),
+            (self.places.is_none(), "places", places),
+            (self.limit_bytes.is_none(), "limit_bytes", &limit),
+            (self.limit_used_bytes.is_none(), "limit_used_bytes", &limit),
+            (self.limit_of.is_none(), "limit_of", &limit),
+            (
+                self.ended_seconds.is_none(),
+                "ended_seconds",
+                "the target did not end before the time was up",
+            ),
+        ] {
+            if missing {
+                self.absent.insert(path, why.to_owned());
+            }
         }
+        RulesRow::give_reasons(&finding.rules, &mut self.absent);
     }
 }
 
@@ -180,6 +236,7 @@ mod tests {
             series: "anon + swap",
             skipped: Duration::from_secs(10),
             verdict: detector.verdict(),
+            rules: RuleReport::default(),
             limit: Some(Ok(limit)),
             places: None,
             ended: None,
@@ -213,6 +270,57 @@ mod tests {
         let text = plain(&finding(|tenth| (100 << 20) + (tenth % 3) * 4096));
         assert!(text.starts_with("🟢 steady"), "{text}");
         assert!(text.contains("would have shown"), "{text}");
+    }
+
+    #[test]
+    fn what_is_null_says_why() {
+        let mut detector = Detector::new(&LeakConfig::default());
+        detector.push(Duration::ZERO, 1 << 20);
+        let unknown = Finding {
+            verdict: detector.verdict(),
+            limit: Some(Err(memtrack::Absent::Denied)),
+            ..finding(|_| 100 << 20)
+        };
+        for finding in [unknown, finding(|tenth| (100 << 20) + tenth * (2 << 20) / 10)] {
+            let document = serde_json::to_value(Document::new(&finding)).unwrap();
+            let absent = document["absent"].as_object().unwrap();
+            let mut nulls = Vec::new();
+            for (name, value) in document.as_object().unwrap() {
+                let inner = value.as_object().filter(|_| ["evidence", "rules"].contains(&&**name));
+                let inner = inner.into_iter().flatten().filter(|(_, value)| value.is_null());
+                nulls.extend(inner.map(|(inner, _)| format!("{name}.{inner}")));
+                nulls.extend(value.is_null().then(|| name.clone()));
+            }
+            // A severity that was not earned is no value that is missing.
+            nulls.retain(|path| !path.ends_with("_severity"));
+            assert!(!nulls.is_empty());
+            for path in nulls {
+                assert!(absent.contains_key(&path), "{path} in {document:#}");
+            }
+            if document["limit_bytes"].is_null() {
+                assert_eq!(absent["limit_bytes"], memtrack::Absent::Denied.to_string());
+            }
+        }
+    }
+
+    #[test]
+    fn the_rules_are_told_beside_the_verdict() {
+        let mut rules = memleak::Rules::new(&LeakConfig::default());
+        for second in 0..600u64 {
+            rules.push(Duration::from_secs(second), (240 << 20) + second * 40_000);
+        }
+        let found = Finding { rules: rules.report(), ..finding(|_| 100 << 20) };
+        let text = plain(&found);
+        assert!(
+            text.contains(
+                "by the plain rules: growth of RSS 2.3 MiB/min (critical); RSS 262.9 MiB (warning)"
+            ),
+            "{text}"
+        );
+        let document = serde_json::to_value(Document::new(&found)).unwrap();
+        assert_eq!(document["rules"]["growth_severity"], "critical");
+        assert_eq!(document["rules"]["rss_severity"], "warning");
+        assert_eq!(document["rules"]["samples"], 600);
     }
 
     #[test]
