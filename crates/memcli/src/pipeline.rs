@@ -105,6 +105,7 @@ pub struct Seen {
 pub struct Pipeline {
     policies: Policies,
     series: Series,
+    root: Root,
     machine: Machine,
     detector: Detector,
     leak_generation: u64,
@@ -147,6 +148,40 @@ impl Series {
     }
 }
 
+/// What is known of the ends of the processes that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    /// One process of known pid and start time: it lives as long as it can be watched.
+    Alone,
+    /// The root of a tree of known pid and start time, and whether it was alone at the last sample.
+    Tree { alone: bool },
+    /// Nothing: a cgroup, the machine, or a trace of another program.
+    Unknown,
+}
+
+impl Root {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Own => Root::Alone,
+            Target::Process(id) if id.pid != 0 => Root::Alone,
+            Target::Tree(id) if id.pid != 0 => Root::Tree { alone: true },
+            _ => Root::Unknown,
+        }
+    }
+
+    /// Whether a process may have ended before `sample`; `None` where nobody can tell.
+    fn ended(&mut self, sample: &Sample) -> Option<bool> {
+        match self {
+            Root::Alone => Some(false),
+            Root::Tree { alone } => {
+                let now = sample.process.processes == Ok(1);
+                Some(!(std::mem::replace(alone, now) && now))
+            }
+            Root::Unknown => None,
+        }
+    }
+}
+
 fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -> Option<u64> {
     let machine = sample.system.available.ok();
     let cgroup = sample.cgroup.headroom.ok();
@@ -163,6 +198,7 @@ impl Pipeline {
         let leak = policies.leak.load();
         Self {
             series: Series::of(target),
+            root: Root::of(target),
             machine: Machine::new(),
             detector: Detector::new(&leak.value),
             leak_generation: leak.generation,
@@ -205,6 +241,9 @@ impl Pipeline {
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
         let mut changed = false;
+        if let Some(ended) = self.root.ended(sample) {
+            self.detector.process_ended(ended);
+        }
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
             self.detector.set_limit(limit);

@@ -11,7 +11,7 @@ use crate::profile::Profile;
 use crate::rate::rate_now;
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, grows_now};
-use crate::segment::{Fall, Falls, Past, pause};
+use crate::segment::{End, Fall, Falls, Past, pause};
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::History;
@@ -36,6 +36,8 @@ const SWING: f64 = 0.8;
 const CARRY: f64 = 1.0;
 /// A leak counts as stalled while the newest part of its window grows by less than this share of the slope.
 const STALL: f64 = 0.1;
+/// Samples from a process's end on at which a fall may be its restart: a fall shows two samples late and must stay for six.
+const ENDED: u32 = 10;
 /// Segments that are remembered.
 const PASTS: usize = 16;
 
@@ -87,6 +89,9 @@ pub struct Detector {
     quiet_since: Option<f64>,
     /// Seconds until which a leak that ended in a restart still counts.
     pub(crate) carried: Option<f64>,
+    /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
+    #[cfg_attr(feature = "serde", serde(default))]
+    may_restart: Option<u32>,
     /// Seconds of the last sample, repaired.
     pub(crate) last: f64,
     /// The verdict when its kind last changed.
@@ -121,6 +126,7 @@ impl Detector {
             candidate: None,
             quiet_since: None,
             carried: None,
+            may_restart: None,
             last: 0.0,
             reported: Verdict::unseen(),
             tuning: Tuning::default(),
@@ -166,8 +172,10 @@ impl Detector {
             Fall::Held => return None,
             Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
             Fall::New(held) => {
-                self.end_segment(held.last().map_or(0.0, |(_, y)| *y));
+                let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
+                self.end_segment(held.last().map_or(0.0, |(_, y)| *y), end);
                 held.iter().for_each(|(t, y)| self.history.push(*t, *y));
+                return self.settle(at);
             }
         }
         if self.history.samples() < self.next_look {
@@ -180,10 +188,20 @@ impl Detector {
     /// Tells that the process has been started (again): the next sample begins a new segment.
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
-            self.end_segment(self.history.high());
+            self.end_segment(self.history.high(), End::Restart);
             self.smoother = Smoother::default();
             self.falls = Falls::default();
         }
+    }
+
+    /// Tells before a sample whether a process that is watched may have ended since the last one.
+    ///
+    /// From the first call on, a level that falls as at a restart is one only near a sample for which `ended` was `true`.
+    /// Elsewhere it is memory that a living process gave back, and growth must exceed it to count. Without any call every
+    /// such fall counts as a restart.
+    pub fn process_ended(&mut self, ended: bool) {
+        let left = self.may_restart.map_or(0, |left| left.saturating_sub(1));
+        self.may_restart = Some(if ended { ENDED } else { left });
     }
 
     /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
@@ -241,13 +259,18 @@ impl Detector {
     }
 
     /// Ends the present segment; the next begins at `level` bytes.
-    fn end_segment(&mut self, level: f64) {
+    fn end_segment(&mut self, level: f64, end: End) {
         let span = self.history.span();
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
-        let grew = matches!(self.state, State::Leak | State::Growing)
+        // What grew and was given back by the process itself did not grow without end.
+        let grew = end != End::Swing
+            && matches!(self.state, State::Leak | State::Growing)
             && self.hit.is_some_and(|hit| hit.share >= 0.5);
         if span > 0.3 * whole {
             self.carried = grew.then_some(self.history.end() + CARRY * span);
+        }
+        if end == End::Swing {
+            self.carried = None;
         }
         if self.state == State::Steady {
             self.profile = Profile::learn(&self.history).or(self.profile);
@@ -267,9 +290,16 @@ impl Detector {
                 .unwrap_or(level),
             fell,
             stood,
+            swing: end == End::Swing,
             grew: grew.then(|| self.slope()).flatten(),
         });
-        self.restarts = self.restarts.saturating_add(1);
+        if end == End::Restart {
+            self.restarts = self.restarts.saturating_add(1);
+        }
+        if end == End::Swing {
+            self.state = State::Undecided(Why::Swinging);
+            self.quiet_since = None;
+        }
         self.history = History::default();
         self.next_look = FIRST_LOOK;
         self.candidate = None;
@@ -299,7 +329,7 @@ impl Detector {
     fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
-            if self.state != State::Leak {
+            if !matches!(self.state, State::Leak | State::Undecided(Why::Swinging)) {
                 self.state = State::Early;
             }
             return self.settle(at);

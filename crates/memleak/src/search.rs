@@ -134,11 +134,10 @@ impl Search<'_> {
 
     /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
     fn fallen(&self, within: f64, span: f64) -> f64 {
-        if self.pasts.len() < LIVES {
-            return within;
-        }
         // Lives that end often are swings.
-        let swings = self.pasts.iter().filter(|past| span <= OUTLASTS * past.stood);
+        let often = self.pasts.len() >= LIVES;
+        let swings =
+            self.pasts.iter().filter(|past| (often || past.swing) && span <= OUTLASTS * past.stood);
         swings.map(|past| past.fell).fold(within, f64::max)
     }
 

@@ -137,6 +137,15 @@ pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64
     (expected >= least && (y - last).abs() < STILL * expected).then_some(gap - interval)
 }
 
+/// What ended a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The process was started again.
+    Restart,
+    /// The level fell in one life of the process: what it held before was a swing.
+    Swing,
+}
+
 /// What is kept of a segment that has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -151,6 +160,9 @@ pub(crate) struct Past {
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,
+    /// The process lived on when it ended. What was saved before anybody could tell says no.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) swing: bool,
     /// Its slope, when most of it showed growth when it ended.
     pub(crate) grew: Option<Trend>,
 }
