@@ -107,7 +107,7 @@ impl Detector {
             && !self.rests(hit.share)
     }
 
-    fn rests(&self, share: f64) -> bool {
+    pub(crate) fn rests(&self, share: f64) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
         REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
             reach >= self.hold()

@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, growth};
+use crate::growth::{Finding, Growth, growth, measured};
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
+use crate::rest::stands_still;
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, grows_now};
-use crate::segment::{End, Fall, Falls, Past, pause};
+use crate::segment::{End, Fall, Falls, Past, parts, pause};
+use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::History;
@@ -167,6 +169,10 @@ impl Detector {
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
+        if parts(&self.history, t, self.hold()) {
+            self.end_segment(y, End::Gap);
+            self.falls = Falls::default();
+        }
         match self.falls.push(&self.history, self.state == State::Leak, t, y) {
             Fall::None => self.history.push(t, y),
             Fall::Held => return None,
@@ -296,10 +302,13 @@ impl Detector {
         if end == End::Restart {
             self.restarts = self.restarts.saturating_add(1);
         }
-        if end == End::Swing {
-            self.state = State::Undecided(Why::Swinging);
-            self.quiet_since = None;
-        }
+        // Nothing is known of the new life but what is carried into it.
+        self.state = match (end, self.state) {
+            (End::Swing, _) => State::Undecided(Why::Swinging),
+            (_, State::Leak) if self.carried.is_some() => State::Leak,
+            _ => State::Early,
+        };
+        self.quiet_since = None;
         self.history = History::default();
         self.next_look = FIRST_LOOK;
         self.candidate = None;
@@ -326,6 +335,17 @@ impl Detector {
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
     }
 
+    pub(crate) fn search(&self) -> Search<'_> {
+        Search {
+            history: &self.history,
+            pasts: &self.pasts,
+            hold: self.hold(),
+            swing: self.profile.map_or(0.0, |profile| profile.swing),
+            least: self.least_growth,
+            tuning: &self.tuning,
+        }
+    }
+
     fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
@@ -334,15 +354,7 @@ impl Detector {
             }
             return self.settle(at);
         }
-        let search = Search {
-            history: &self.history,
-            pasts: &self.pasts,
-            hold,
-            swing: self.profile.map_or(0.0, |profile| profile.swing),
-            least: self.least_growth,
-            tuning: &self.tuning,
-        };
-        let (mut found, mut recent) = search.run();
+        let (mut found, mut recent) = self.search().run();
         if self.state != State::Leak && self.is_start() {
             // It rises as it did before it became steady last time.
             recent = found
@@ -374,8 +386,9 @@ impl Detector {
                 self.candidate = None;
                 if self.state == State::Leak {
                     let since = *self.quiet_since.get_or_insert(now);
-                    let carried = self.carried.is_some_and(|until| now < until);
-                    if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
+                    if !self.carries()
+                        && now - since >= (CLEAR * span).max(4.0 * self.clock.interval())
+                    {
                         self.state = self.quiet(recent);
                         self.quiet_since = None;
                         self.hit = None;
@@ -386,6 +399,10 @@ impl Detector {
                     self.hit = None;
                 }
             }
+        }
+        if ending && self.state == State::Leak && !self.carries() && self.is_over() {
+            self.state = State::Undecided(Why::Settling);
+            self.hit = None;
         }
         self.settle(at)
     }
@@ -399,11 +416,39 @@ impl Detector {
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
             Finding::Chance | Finding::Small if found.rho > SWING => {
-                State::Undecided(Why::Swinging)
+                State::Undecided(if self.swings() { Why::Swinging } else { Why::Settling })
             }
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
         }
+    }
+
+    /// Whether it has turned twice: what rose once and stays there does not swing.
+    fn swings(&self) -> bool {
+        let window = self.history.window(self.history.origin());
+        window.is_some_and(|window| turns(&window.level) >= 2)
+            || self.pasts.iter().any(|past| past.swing)
+    }
+
+    /// Whether the growth of an ended life still counts in the present one.
+    fn carries(&self) -> bool {
+        self.carried.is_some_and(|until| self.history.end() < until) && !self.excludes()
+    }
+
+    /// Whether the present life excludes the growth of those before: it would have shown by now.
+    fn excludes(&self) -> bool {
+        let Some(before) = pooled(&self.pasts, None) else { return false };
+        let Some(window) = self.history.window(self.history.origin()) else { return false };
+        let needed = measured(&window, &self.tuning, self.least_growth).needed;
+        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+    }
+
+    /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
+    /// pauses would be lost.
+    fn is_over(&self) -> bool {
+        let Some(hit) = self.hit.filter(|hit| hit.season.is_none()) else { return false };
+        let window = self.history.window(hit.from);
+        window.is_some_and(|window| stands_still(&window.level)) && self.rests(hit.share)
     }
 
     /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.

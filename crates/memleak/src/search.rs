@@ -92,6 +92,13 @@ impl Search<'_> {
         (self.lives().or_else(|| self.cycles(&whole)), recent)
     }
 
+    /// The growth over `span` seconds that the tests of size ask for, in bytes.
+    pub(crate) fn needs(&self, found: &Growth, span: f64) -> f64 {
+        let whole = self.history.window(self.history.origin());
+        let fallen = whole.map_or(0.0, |whole| largest_fall(&whole.low));
+        found.needed.max(self.tuning.falls * self.fallen(fallen.max(self.swing), span))
+    }
+
     /// Growth from life to life.
     fn lives(&self) -> Option<(Hit, Growth)> {
         let (from, end) = (self.history.origin(), self.history.end());

@@ -120,6 +120,14 @@ const PAUSE_SHARE: f64 = 0.02;
 /// when the level moved by less than this share of what it would have grown.
 const STILL: f64 = 0.2;
 
+/// A gap that is this many times as long as the segment before it leaves no window of both that is filled well enough.
+const BLIND: f64 = 3.0;
+
+/// Whether a sample at `t` comes so late that it begins a segment; what came before filled a window of `hold` seconds.
+pub(crate) fn parts(history: &History, t: f64, hold: f64) -> bool {
+    history.span() >= hold && t - history.end() > BLIND * history.span()
+}
+
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
 /// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
 /// tell.
@@ -144,6 +152,8 @@ pub(crate) enum End {
     Restart,
     /// The level fell in one life of the process: what it held before was a swing.
     Swing,
+    /// Nobody watched for long.
+    Gap,
 }
 
 /// What is kept of a segment that has ended.
