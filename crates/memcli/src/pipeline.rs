@@ -400,3 +400,26 @@ impl Pipeline {
         seen.processes = seen.processes.max(process.processes.ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use memtrack::processes::ProcessId;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_told_of_a_known_process_and_of_a_tree_while_it_has_one() {
+        let id = ProcessId { pid: 7, start: 1 };
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        assert_eq!(Root::of(&Target::Process(id)).ended(&sample), Some(false));
+        // A trace of another program names no process.
+        let unnamed = ProcessId { pid: 0, start: 0 };
+        assert_eq!(Root::of(&Target::Tree(unnamed)).ended(&sample), None);
+        let mut tree = Root::of(&Target::Tree(id));
+        let told = [1, 1, 2, 2, 1, 1].map(|processes| {
+            sample.process.processes = Ok(processes);
+            tree.ended(&sample)
+        });
+        assert_eq!(told, [false, false, true, true, true, false].map(Some));
+    }
+}
