@@ -111,6 +111,7 @@ pub struct Seen {
 pub struct Pipeline {
     policies: Policies,
     series: Series,
+    root: Root,
     machine: Machine,
     detector: Detector,
     leak_generation: u64,
@@ -155,6 +156,40 @@ impl Series {
     }
 }
 
+/// What is known of the ends of the processes that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Root {
+    /// One process of known pid and start time: it lives as long as it can be watched.
+    Alone,
+    /// The root of a tree of known pid and start time, and whether it was alone at the last sample.
+    Tree { alone: bool },
+    /// Nothing: a cgroup, the machine, or a trace of another program.
+    Unknown,
+}
+
+impl Root {
+    fn of(target: &Target) -> Self {
+        match target {
+            Target::Own => Root::Alone,
+            Target::Process(id) if id.pid != 0 => Root::Alone,
+            Target::Tree(id) if id.pid != 0 => Root::Tree { alone: true },
+            _ => Root::Unknown,
+        }
+    }
+
+    /// Whether a process may have ended before `sample`; `None` where nobody can tell.
+    fn ended(&mut self, sample: &Sample) -> Option<bool> {
+        match self {
+            Root::Alone => Some(false),
+            Root::Tree { alone } => {
+                let now = sample.process.processes == Ok(1);
+                Some(!(std::mem::replace(alone, now) && now))
+            }
+            Root::Unknown => None,
+        }
+    }
+}
+
 fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -> Option<u64> {
     let machine = sample.system.available.ok();
     let cgroup = sample.cgroup.headroom.ok();
@@ -171,6 +206,7 @@ impl Pipeline {
         let leak = policies.leak.load();
         Self {
             series: Series::of(target),
+            root: Root::of(target),
             machine: Machine::new(),
             detector: Detector::new(&leak.value),
             leak_generation: leak.generation,
@@ -221,6 +257,9 @@ impl Pipeline {
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
         let mut changed = false;
+        if let Some(ended) = self.root.ended(sample) {
+            self.detector.process_ended(ended);
+        }
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
             self.detector.set_limit(limit);
@@ -425,6 +464,8 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use memtrack::processes::ProcessId;
+
     use super::*;
 
     #[test]
@@ -453,5 +494,21 @@ mod tests {
         assert!(!calm(Ok(90), Ok(80), Ok(40)));
         assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
         assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
+    }
+
+    #[test]
+    fn ends_are_told_of_a_known_process_and_of_a_tree_while_it_has_one() {
+        let id = ProcessId { pid: 7, start: 1 };
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        assert_eq!(Root::of(&Target::Process(id)).ended(&sample), Some(false));
+        // A trace of another program names no process.
+        let unnamed = ProcessId { pid: 0, start: 0 };
+        assert_eq!(Root::of(&Target::Tree(unnamed)).ended(&sample), None);
+        let mut tree = Root::of(&Target::Tree(id));
+        let told = [1, 1, 2, 2, 1, 1].map(|processes| {
+            sample.process.processes = Ok(processes);
+            tree.ended(&sample)
+        });
+        assert_eq!(told, [false, false, true, true, true, false].map(Some));
     }
 }

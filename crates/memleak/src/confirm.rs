@@ -117,7 +117,7 @@ impl Detector {
         drift_score(&window.low).max(drift_score(&window.level)) >= least && !self.rests(hit.share)
     }
 
-    fn rests(&self, share: f64) -> bool {
+    pub(crate) fn rests(&self, share: f64) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
         REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
             reach >= self.hold()

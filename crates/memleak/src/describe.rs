@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::detector::{Detector, FIRST_LOOK, State};
-use crate::growth::{Growth, growth};
+use crate::growth::{Growth, measured};
 use crate::rate::{Now, rate_now};
 use crate::saturation::power;
 use crate::search::Hit;
@@ -19,7 +19,7 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
     let window = history.window(detector.hit.map_or(later, |hit| hit.from));
     let found =
-        window.as_ref().map(|window| growth(window, &detector.tuning, detector.least_growth));
+        window.as_ref().map(|window| measured(window, &detector.tuning, detector.least_growth));
     let mut evidence = evidence(detector, now, window.as_ref().zip(found));
     match detector.state {
         State::Early => Verdict::Undecided {
@@ -28,7 +28,12 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
             evidence,
         },
         State::Steady => {
-            let end = history.end() - history.span() / 4.0;
+            let fell = evidence.trend.is_some_and(|trend| {
+                trend.high < 0.0
+                    && -trend.bytes_per_second * history.span() >= detector.least_growth
+            });
+            // Of what falls, the level it has fallen to.
+            let end = history.end() - history.span() / if fell { 48.0 } else { 4.0 };
             let plateau = history.level_since(end, 0.5).unwrap_or(0.0) as u64;
             Verdict::Steady { plateau, evidence }
         }
@@ -44,34 +49,50 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
         }
         State::Leak => {
             let rate = detector.rate();
-            evidence.trend = Some(rate);
-            leak(detector, rate, window.as_ref(), found, evidence)
+            // The slope of a life that only carries a leak is its own.
+            if detector.hit.is_some() {
+                evidence.trend = Some(rate);
+            }
+            leak(detector, rate, found, evidence)
         }
     }
 }
 
-fn leak(
-    detector: &Detector,
-    rate: Trend,
-    window: Option<&Window>,
-    found: Option<Growth>,
-    evidence: Evidence,
-) -> Verdict {
+fn leak(detector: &Detector, rate: Trend, found: Option<Growth>, evidence: Evidence) -> Verdict {
     let history = &detector.history;
-    let since = detector.hit.map_or(history.origin(), |hit| onset(history, &hit));
+    // A leak that is carried began in the life that showed it.
+    let past = detector.pasts.iter().rev().find(|past| past.grew.is_some());
+    let carried = past.filter(|_| detector.hit.is_none());
+    let since = match (&detector.hit, carried) {
+        (Some(hit), _) => onset(history, hit),
+        (None, Some(past)) => past.start,
+        (None, None) => history.origin(),
+    };
     let short = (history.span() / 60.0).max(detector.clock.interval() * 5.0);
-    let level = history.level_since(history.end() - short, 0.5).unwrap_or(0.0);
-    let before = history.level_between(since, since + short).unwrap_or(level);
-    let time_to_limit = detector.limit.and_then(|limit| {
-        let left = (limit as f64 - level).max(0.0);
+    let level = history.level_since(history.end() - short, 0.5);
+    let before = match carried {
+        Some(past) => Some(past.low),
+        None => history.level_between(since, since + short),
+    };
+    let season = detector.hit.and_then(|hit| hit.season);
+    let leaked = match season {
+        // Two levels of a cycle differ by their phase, too.
+        Some((_, rate)) => rate * (history.end() - since),
+        None => level.zip(before).map_or(0.0, |(level, before)| level - before),
+    };
+    // The peaks of a cycle reach a limit first.
+    let top = season.map_or(level, |(period, _)| history.level_since(history.end() - period, 1.0));
+    let time_to_limit = detector.limit.zip(top).and_then(|(limit, top)| {
+        let left = (limit as f64 - top).max(0.0);
         seconds((rate.bytes_per_second > 0.0).then(|| left / rate.bytes_per_second))
     });
+    let grown = history.window(since);
     Verdict::Leak {
         rate,
         confidence: confidence(detector, found.as_ref()),
         since: Duration::try_from_secs_f64(detector.clock.raw(since)).unwrap_or_default(),
-        leaked: (level - before).max(0.0) as u64,
-        shape: window.map_or(Shape::Linear, shape),
+        leaked: leaked.max(0.0) as u64,
+        shape: grown.as_ref().map_or(Shape::Linear, shape),
         time_to_limit,
         evidence,
     }
@@ -104,7 +125,11 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
     if let Some((window, found)) = found {
         out.noise = Some(found.noise as u64);
         out.score = Some(found.score);
-        out.floor = Some(found.needed / window.span);
+        let needs = detector.search().needs(&found, window.span);
+        let floor = needs / window.span;
+        // What the interval of the slope does not exclude has not shown either.
+        let seen = out.trend.filter(|_| detector.hit.is_none());
+        out.floor = Some(seen.map_or(floor, |trend| floor.max(trend.high)));
     }
     out.season = match detector.hit {
         Some(Hit { season, .. }) => season.map(|(period, _)| period),
@@ -170,7 +195,8 @@ fn early(detector: &Detector) -> Why {
 }
 
 fn wait_of_early(detector: &Detector) -> Option<f64> {
-    let least = detector.min_samples.max(FIRST_LOOK).saturating_sub(detector.samples) as f64;
+    let least = detector.min_samples.saturating_sub(detector.samples);
+    let least = least.max(FIRST_LOOK.saturating_sub(detector.history.samples())) as f64;
     let missing = detector.hold() - detector.history.span();
     (detector.samples > 1).then(|| missing.max(least * detector.clock.interval()).max(0.0))
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, growth};
+use crate::growth::{Finding, Growth, growth, measured};
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
+use crate::rest::stands_still;
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, grows_now};
-use crate::segment::{Fall, Falls, Past, pause};
+use crate::segment::{End, Fall, Falls, Past, parts, pause};
+use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::History;
@@ -36,6 +38,8 @@ const SWING: f64 = 0.8;
 const CARRY: f64 = 1.0;
 /// A leak counts as stalled while the newest part of its window grows by less than this share of the slope.
 const STALL: f64 = 0.1;
+/// Samples from a process's end on at which a fall may be its restart: a fall shows two samples late and must stay for six.
+const ENDED: u32 = 10;
 /// Segments that are remembered.
 const PASTS: usize = 16;
 
@@ -87,6 +91,9 @@ pub struct Detector {
     quiet_since: Option<f64>,
     /// Seconds until which a leak that ended in a restart still counts.
     pub(crate) carried: Option<f64>,
+    /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
+    #[cfg_attr(feature = "serde", serde(default))]
+    may_restart: Option<u32>,
     /// Seconds of the last sample, repaired.
     pub(crate) last: f64,
     /// The verdict when its kind last changed.
@@ -121,6 +128,7 @@ impl Detector {
             candidate: None,
             quiet_since: None,
             carried: None,
+            may_restart: None,
             last: 0.0,
             reported: Verdict::unseen(),
             tuning: Tuning::default(),
@@ -161,13 +169,19 @@ impl Detector {
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
+        if parts(&self.history, t, self.hold()) {
+            self.end_segment(y, End::Gap);
+            self.falls = Falls::default();
+        }
         match self.falls.push(&self.history, self.state == State::Leak, t, y) {
             Fall::None => self.history.push(t, y),
             Fall::Held => return None,
             Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
             Fall::New(held) => {
-                self.end_segment(held.last().map_or(0.0, |(_, y)| *y));
+                let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
+                self.end_segment(held.last().map_or(0.0, |(_, y)| *y), end);
                 held.iter().for_each(|(t, y)| self.history.push(*t, *y));
+                return self.settle(at);
             }
         }
         if self.history.samples() < self.next_look {
@@ -180,10 +194,20 @@ impl Detector {
     /// Tells that the process has been started (again): the next sample begins a new segment.
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
-            self.end_segment(self.history.high());
+            self.end_segment(self.history.high(), End::Restart);
             self.smoother = Smoother::default();
             self.falls = Falls::default();
         }
+    }
+
+    /// Tells before a sample whether a process that is watched may have ended since the last one.
+    ///
+    /// From the first call on, a level that falls as at a restart is one only near a sample for which `ended` was `true`.
+    /// Elsewhere it is memory that a living process gave back, and growth must exceed it to count. Without any call every
+    /// such fall counts as a restart.
+    pub fn process_ended(&mut self, ended: bool) {
+        let left = self.may_restart.map_or(0, |left| left.saturating_sub(1));
+        self.may_restart = Some(if ended { ENDED } else { left });
     }
 
     /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
@@ -247,13 +271,18 @@ impl Detector {
     }
 
     /// Ends the present segment; the next begins at `level` bytes.
-    fn end_segment(&mut self, level: f64) {
+    fn end_segment(&mut self, level: f64, end: End) {
         let span = self.history.span();
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
-        let grew = matches!(self.state, State::Leak | State::Growing)
+        // What grew and was given back by the process itself did not grow without end.
+        let grew = end != End::Swing
+            && matches!(self.state, State::Leak | State::Growing)
             && self.hit.is_some_and(|hit| hit.share >= 0.5);
         if span > 0.3 * whole {
             self.carried = grew.then_some(self.history.end() + CARRY * span);
+        }
+        if end == End::Swing {
+            self.carried = None;
         }
         if self.state == State::Steady {
             self.profile = Profile::learn(&self.history).or(self.profile);
@@ -273,9 +302,19 @@ impl Detector {
                 .unwrap_or(level),
             fell,
             stood,
+            swing: end == End::Swing,
             grew: grew.then(|| self.slope()).flatten(),
         });
-        self.restarts = self.restarts.saturating_add(1);
+        if end == End::Restart {
+            self.restarts = self.restarts.saturating_add(1);
+        }
+        // Nothing is known of the new life but what is carried into it.
+        self.state = match (end, self.state) {
+            (End::Swing, _) => State::Undecided(Why::Swinging),
+            (_, State::Leak) if self.carried.is_some() => State::Leak,
+            _ => State::Early,
+        };
+        self.quiet_since = None;
         self.history = History::default();
         self.next_look = FIRST_LOOK;
         self.candidate = None;
@@ -302,23 +341,26 @@ impl Detector {
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
     }
 
+    pub(crate) fn search(&self) -> Search<'_> {
+        Search {
+            history: &self.history,
+            pasts: &self.pasts,
+            hold: self.hold(),
+            swing: self.profile.map_or(0.0, |profile| profile.swing),
+            least: self.least_growth,
+            tuning: &self.tuning,
+        }
+    }
+
     fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
-            if self.state != State::Leak {
+            if !matches!(self.state, State::Leak | State::Undecided(Why::Swinging)) {
                 self.state = State::Early;
             }
             return self.settle(at);
         }
-        let search = Search {
-            history: &self.history,
-            pasts: &self.pasts,
-            hold,
-            swing: self.profile.map_or(0.0, |profile| profile.swing),
-            least: self.least_growth,
-            tuning: &self.tuning,
-        };
-        let (mut found, mut recent) = search.run();
+        let (mut found, mut recent) = self.search().run();
         if self.state != State::Leak && self.is_start() {
             // It rises as it did before it became steady last time.
             recent = found
@@ -350,8 +392,9 @@ impl Detector {
                 self.candidate = None;
                 if self.state == State::Leak {
                     let since = *self.quiet_since.get_or_insert(now);
-                    let carried = self.carried.is_some_and(|until| now < until);
-                    if !carried && now - since >= (CLEAR * span).max(4.0 * self.clock.interval()) {
+                    if !self.carries()
+                        && now - since >= (CLEAR * span).max(4.0 * self.clock.interval())
+                    {
                         self.state = self.quiet(recent);
                         self.quiet_since = None;
                         self.hit = None;
@@ -362,6 +405,10 @@ impl Detector {
                     self.hit = None;
                 }
             }
+        }
+        if ending && self.state == State::Leak && !self.carries() && self.is_over() {
+            self.state = State::Undecided(Why::Settling);
+            self.hit = None;
         }
         self.settle(at)
     }
@@ -375,11 +422,39 @@ impl Detector {
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
             Finding::Chance | Finding::Small if found.rho > SWING => {
-                State::Undecided(Why::Swinging)
+                State::Undecided(if self.swings() { Why::Swinging } else { Why::Settling })
             }
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
         }
+    }
+
+    /// Whether it has turned twice: what rose once and stays there does not swing.
+    fn swings(&self) -> bool {
+        let window = self.history.window(self.history.origin());
+        window.is_some_and(|window| turns(&window.level) >= 2)
+            || self.pasts.iter().any(|past| past.swing)
+    }
+
+    /// Whether the growth of an ended life still counts in the present one.
+    fn carries(&self) -> bool {
+        self.carried.is_some_and(|until| self.history.end() < until) && !self.excludes()
+    }
+
+    /// Whether the present life excludes the growth of those before: it would have shown by now.
+    fn excludes(&self) -> bool {
+        let Some(before) = pooled(&self.pasts, None) else { return false };
+        let Some(window) = self.history.window(self.history.origin()) else { return false };
+        let needed = measured(&window, &self.tuning, self.least_growth).needed;
+        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+    }
+
+    /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
+    /// pauses would be lost.
+    fn is_over(&self) -> bool {
+        let Some(hit) = self.hit.filter(|hit| hit.season.is_none()) else { return false };
+        let window = self.history.window(hit.from);
+        window.is_some_and(|window| stands_still(&window.level)) && self.rests(hit.share)
     }
 
     /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.

@@ -92,12 +92,17 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
 
 /// Applies all tests to a window; growth below `least` bytes passes none.
 pub(crate) fn growth(window: &Window, tuning: &Tuning, least: f64) -> Growth {
+    // Most windows of most series end here: a tenth of the cost of the rank statistics.
+    if quick_growth(&window.level) < QUICK_SHARE * least {
+        return Growth::none(least);
+    }
+    measured(window, tuning, least)
+}
+
+/// [`growth`] with all its figures, also where a quick look sees no rise.
+pub(crate) fn measured(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     let (level, low) = (&window.level, &window.low);
     let mut out = Growth::none(least);
-    // Most windows of most series end here: a tenth of the cost of the rank statistics.
-    if quick_growth(level) < QUICK_SHARE * least {
-        return out;
-    }
     let by_level = ranks(level);
     let by_low = ranks(low);
     out.rate = by_level.slope / window.span;

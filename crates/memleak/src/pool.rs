@@ -91,7 +91,7 @@ mod tests {
     use crate::growth::MIB;
 
     fn life(start: f64, low: f64) -> Past {
-        Past { start, low, span: 600.0, fell: 50.0 * MIB, stood: 300.0, grew: None }
+        Past { start, low, span: 600.0, fell: 50.0 * MIB, stood: 300.0, swing: false, grew: None }
     }
 
     fn lives(n: u32, low: impl Fn(u32) -> f64) -> (Vec<Past>, (f64, f64)) {

@@ -92,6 +92,13 @@ impl Search<'_> {
         (self.lives().or_else(|| self.cycles(&whole)), recent)
     }
 
+    /// The growth over `span` seconds that the tests of size ask for, in bytes.
+    pub(crate) fn needs(&self, found: &Growth, span: f64) -> f64 {
+        let whole = self.history.window(self.history.origin());
+        let fallen = whole.map_or(0.0, |whole| largest_fall(&whole.low));
+        found.needed.max(self.tuning.falls * self.fallen(fallen.max(self.swing), span))
+    }
+
     /// Growth from life to life.
     fn lives(&self) -> Option<(Hit, Growth)> {
         let (from, end) = (self.history.origin(), self.history.end());
@@ -134,11 +141,10 @@ impl Search<'_> {
 
     /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
     fn fallen(&self, within: f64, span: f64) -> f64 {
-        if self.pasts.len() < LIVES {
-            return within;
-        }
         // Lives that end often are swings.
-        let swings = self.pasts.iter().filter(|past| span <= OUTLASTS * past.stood);
+        let often = self.pasts.len() >= LIVES;
+        let swings =
+            self.pasts.iter().filter(|past| (often || past.swing) && span <= OUTLASTS * past.stood);
         swings.map(|past| past.fell).fold(within, f64::max)
     }
 

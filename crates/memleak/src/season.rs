@@ -7,6 +7,10 @@ use crate::window::{History, median, quantile};
 const POINTS: usize = 96;
 /// The growth from one cycle to the next must be this share of the least growth.
 const CYCLE_SHARE: f64 = 0.4;
+/// A cycle swings by at least this share of the least growth,
+const LEAST_SWING: f64 = 0.2;
+/// and of what the line through all rises or falls by: less is how a line falls into points.
+const LINE_SWING: f64 = 0.03;
 /// Points one cycle apart must correlate by this,
 const LEAST_PEAK: f64 = 0.45;
 /// and by this over the root of the cycles that are compared: over few cycles, chance correlates more (M. S. Bartlett, J.
@@ -73,7 +77,8 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     let r = detrended(&m);
     let mut sorted = r;
     let swing = quantile(&mut sorted, 0.92) - quantile(&mut sorted, 0.08);
-    if swing <= 0.0 {
+    let line = (m[POINTS - 1] - r[POINTS - 1]) - (m[0] - r[0]);
+    if swing <= 0.0 || swing < (LEAST_SWING * least).max(LINE_SWING * line.abs()) {
         return None;
     }
     // Autocorrelation at lags of 4 to 49 points: the first peak after it has turned negative is the period.

@@ -120,6 +120,14 @@ const PAUSE_SHARE: f64 = 0.02;
 /// when the level moved by less than this share of what it would have grown.
 const STILL: f64 = 0.2;
 
+/// A gap that is this many times as long as the segment before it leaves no window of both that is filled well enough.
+const BLIND: f64 = 3.0;
+
+/// Whether a sample at `t` comes so late that it begins a segment; what came before filled a window of `hold` seconds.
+pub(crate) fn parts(history: &History, t: f64, hold: f64) -> bool {
+    history.span() >= hold && t - history.end() > BLIND * history.span()
+}
+
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
 /// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
 /// tell.
@@ -137,6 +145,17 @@ pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64
     (expected >= least && (y - last).abs() < STILL * expected).then_some(gap - interval)
 }
 
+/// What ended a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The process was started again.
+    Restart,
+    /// The level fell in one life of the process: what it held before was a swing.
+    Swing,
+    /// Nobody watched for long.
+    Gap,
+}
+
 /// What is kept of a segment that has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -151,6 +170,9 @@ pub(crate) struct Past {
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,
+    /// The process lived on when it ended. What was saved before anybody could tell says no.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) swing: bool,
     /// Its slope, when most of it showed growth when it ended.
     pub(crate) grew: Option<Trend>,
 }

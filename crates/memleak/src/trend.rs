@@ -118,6 +118,24 @@ pub(crate) fn robust_deviation(residuals: &[f64; POINTS]) -> f64 {
     1.4826 * median(&mut sizes)
 }
 
+/// How often the values turn by at least half of their range.
+pub(crate) fn turns(y: &[f64; POINTS]) -> usize {
+    let least = y.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = y.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let size = (most - least) / 2.0;
+    let (mut top, mut bottom, mut up, mut turns) = (y[0], y[0], None, 0);
+    for &v in y {
+        (top, bottom) = (top.max(v), bottom.min(v));
+        let rises = v - bottom >= size && up != Some(true);
+        let falls = top - v >= size && up != Some(false);
+        if size > 0.0 && (rises || falls) {
+            turns += usize::from(up.is_some());
+            (top, bottom, up) = (v, v, Some(rises));
+        }
+    }
+    turns
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

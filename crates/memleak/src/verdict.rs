@@ -49,9 +49,11 @@ pub struct Evidence {
     pub trend: Option<Trend>,
     /// Median level over the baseline window at the start of the present segment, in bytes.
     pub baseline: Option<u64>,
-    /// Standard deviation around the trend, robust to outliers, in bytes.
+    /// Standard deviation around the trend, robust to outliers, in bytes: of the middle levels of 48 equal parts of the time
+    /// that decided, so less than that of the samples where each part holds many.
     pub noise: Option<u64>,
-    /// The slowest growth that would have been told from this noise over this time, in bytes per second.
+    /// The slowest growth that the tests of size would have told from this noise and these falls over this time, in bytes per
+    /// second; where nothing grows, never below the upper end of the interval of the slope.
     pub floor: Option<f64>,
     /// Mann-Kendall score of the window that decided, corrected for autocorrelation; in standard deviations.
     pub score: Option<f64>,
@@ -141,7 +143,7 @@ pub enum Verdict {
     /// It does not grow faster than the floor in the evidence.
     #[non_exhaustive]
     Steady {
-        /// The level it stays at, in bytes.
+        /// The level it stays at, or has fallen to where the slope is surely below 0, in bytes.
         plateau: u64,
         /// What it rests on.
         evidence: Evidence,
