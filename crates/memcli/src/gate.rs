@@ -1,4 +1,4 @@
-//! Gates: conditions a run must meet, judged on intervals and never on a point inside the noise.
+//! Gates: conditions a run must meet, judged on intervals, and a leak by the verdict, which has outlasted its own tests.
 
 use std::fmt;
 use std::str::FromStr;

@@ -88,7 +88,7 @@ pub(crate) struct Evidence {
     trend: Option<Trend>,
     /// Median level at the start, in bytes.
     baseline: Option<u64>,
-    /// Standard deviation around the trend, in bytes.
+    /// Standard deviation around the trend of the points that are compared, each of which stands for many samples, in bytes.
     noise: Option<u64>,
     /// The slowest growth that would have been told from the noise, in bytes per second.
     floor: Option<f64>,

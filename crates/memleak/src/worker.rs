@@ -93,13 +93,15 @@ impl Worker {
         detector: Detector,
         outlets: Outlets,
     ) -> io::Result<Self> {
-        Self::spawn_inside(samples, settings, detector, outlets, Vec::new)
+        Self::begin(samples, settings, detector, outlets, Box::new(Vec::new))
     }
 
     /// As [`Worker::spawn`], for the own process: `parts` says with each sample what the parts of this program hold, in
     /// bytes, and the evidence of growth then names those that grow. Parts may be registered components
     /// ([`of_components`](crate::parts::of_components)) or, where `memtrack`'s tracking allocator serves the program, the
     /// size classes of its allocations; both together count the same bytes twice, which a comparison of slopes bears.
+    ///
+    /// The own process does not end and go on, so a level that falls is no restart ([`Detector::process_ended`]).
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -110,9 +112,20 @@ impl Worker {
         outlets: Outlets,
         parts: impl FnMut() -> Vec<(String, u64)> + Send + 'static,
     ) -> io::Result<Self> {
+        let mut detector = detector;
+        detector.process_ended(false);
+        Self::begin(samples, settings, detector, outlets, Box::new(parts))
+    }
+
+    fn begin(
+        samples: All,
+        settings: Settings<LeakConfig>,
+        mut detector: Detector,
+        outlets: Outlets,
+        inside: Box<dyn FnMut() -> Vec<(String, u64)> + Send>,
+    ) -> io::Result<Self> {
         let current = settings.load();
         let config = &current.value;
-        let mut detector = detector;
         detector.set_config(config);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -135,7 +148,7 @@ impl Worker {
             config: current.value,
             settings,
             outlets,
-            inside: Box::new(parts),
+            inside,
             events,
             number: 0,
         };

@@ -179,6 +179,34 @@ fn stopping_does_not_wait_for_the_next_sample() {
 }
 
 #[test]
+fn what_the_own_process_frees_is_no_restart() {
+    // 100 MiB, and 150 more that go all at once each hour.
+    let teeth = || {
+        let mut samples = samples(390, 0.0);
+        for (minute, sample) in (0..).zip(&mut samples) {
+            sample.process.anon = Ok((100 << 20) + (minute % 60) * (150 << 20) / 60);
+        }
+        sampler(samples)
+    };
+    let restarts = |mut sampler: Sampler, worker: Worker| {
+        sampler.start().unwrap();
+        worker.changes().iter().for_each(drop);
+        worker.status().verdict.evidence().restarts
+    };
+    let config = LeakConfig::default();
+    let settings = || Settings::fixed(config.clone());
+    let (sampler, detector) = (teeth(), Detector::new(&config));
+    let all = sampler.all_within(400);
+    let inside = Worker::spawn_inside(all, settings(), detector, Outlets::new(), Vec::new).unwrap();
+    assert_eq!(restarts(sampler, inside), 0);
+    // Of another process nobody here knows.
+    let (sampler, detector) = (teeth(), Detector::new(&config));
+    let outside =
+        Worker::spawn(sampler.all_within(400), settings(), detector, Outlets::new()).unwrap();
+    assert!(restarts(sampler, outside) > 0);
+}
+
+#[test]
 fn the_component_and_the_size_class_that_grow_are_named() {
     let components = memtrack::component::Components::new();
     let (cache, index) = (components.component("cache"), components.component("index"));
