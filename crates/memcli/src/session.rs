@@ -1,51 +1,39 @@
 //! One watch from its first sample to its summary: the loop of `run`, `watch` and `demo`.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
-use mempressure::Level;
 use memtrack::sampler::Update;
 use memtrack::source::{LinuxSource, Target};
-use memtrack::{Absent, Sample, Tier};
 
 use crate::alert::Delivery;
-use crate::child::{Child, Gone};
+use crate::child::Child;
 use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates, Known};
 use crate::intake::{Intake, LOOK};
 use crate::live::Live;
-use crate::look::pss_missing;
-use crate::output;
 use crate::output::screen::Screen;
-use crate::pipeline::{Event, Numbered, Pipeline, Seen};
+use crate::pipeline::{Event, Pipeline};
 use crate::places::{Lookout, Places};
-use crate::size;
-use crate::summary::{
-    Alerted, Cost, End, Growth, Judgement, Peak, Reloaded, Reloads, SCHEMA, Summary,
-};
+use crate::summary::{Alerted, Cost, End, Growth, Judgement, Reloads, SCHEMA, Summary};
 use crate::sys::{self, Childless, Signal};
 use crate::target::{Found, not_opened};
-use crate::trace::rows::AlertRow;
 use crate::trace::{Header, Recorder, to_tick};
 
-/// How long it takes until a watch does the same again and again, after its start and after anything it tells of.
-const SETTLES: Duration = Duration::from_secs(2);
+mod ending;
+mod listeners;
+
+use ending::{Blind, Ended, peak, reasons};
+use listeners::{Listeners, SETTLES};
 
 /// Samples that come as close as this are read sparingly.
 const SPARED: Duration = Duration::from_millis(200);
 
 /// How long a child has to end after `--for` asked it to, before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
-
-/// A command that lasts no longer than this may be over before its first sample, on a busy machine.
-const AT_ONCE: Duration = Duration::from_secs(1);
-
-/// Alerts that a summary tells one by one, and edits of the configuration.
-const MOST_TOLD: usize = 8;
 
 /// What one watch came to.
 #[derive(Debug)]
@@ -81,112 +69,6 @@ pub struct Session<'a> {
     pub gates_decide: bool,
     /// CPU time of memcli that is none of this watch: what the runs before it cost.
     pub spent: Duration,
-}
-
-/// Everyone who is told what happens, in this order.
-struct Listeners<'a> {
-    screen: &'a mut Screen,
-    recorder: Option<Recorder>,
-    delivery: &'a mut Delivery,
-    alerted: Alerted,
-    reloads: Reloads,
-    /// What is watched for growth, when it is measured for a comparison.
-    curve: Option<Curve>,
-    /// Where it grows.
-    lookout: Lookout,
-    /// Whether it does, by the verdict so far.
-    grows: bool,
-    /// When what the start needed, or what was told since, is given back.
-    settles: Option<Duration>,
-}
-
-impl Listeners<'_> {
-    fn event(&mut self, numbered: &Numbered) {
-        self.screen.event(numbered);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.event(numbered);
-        }
-        match &numbered.event {
-            Event::Sample(_) => {
-                // It goes nowhere from there, but an alert tells of the size.
-                self.delivery.event(numbered);
-                return;
-            }
-            Event::Alert(alert) => {
-                self.alerted.delivered += 1;
-                if self.alerted.told.len() < MOST_TOLD {
-                    self.alerted.told.push(AlertRow::new(numbered, alert));
-                }
-            }
-            Event::Verdict(change) => {
-                self.grows = matches!(change.to.kind(), "growing" | "leak");
-            }
-            Event::Config(reload) => self.reloaded(numbered, reload),
-            Event::Hook(problem) => self.alerted.problems.push(problem.clone()),
-            _ => {}
-        }
-        // Telling runs through code that watching alone never enters.
-        self.settles = Some(numbered.at.monotonic.saturating_add(SETTLES));
-        if self.delivery.logs() {
-            // A log line must not begin behind the status line.
-            self.screen.clear();
-        }
-        self.delivery.event(numbered);
-    }
-
-    fn reloaded(&mut self, numbered: &Numbered, reload: &Reload) {
-        let accepted = !matches!(reload, Reload::Rejected { .. });
-        let Reloads { accepted: taken_up, rejected, told } = &mut self.reloads;
-        *(if accepted { taken_up } else { rejected }) += 1;
-        if told.len() < MOST_TOLD {
-            let (t, text) = (numbered.at.monotonic.as_secs_f64(), output::reload::line(reload));
-            told.push(Reloaded { t, accepted, text });
-        }
-    }
-
-    /// Gives back what was needed before, once nothing was told for a while: from there on it is the same few functions
-    /// again and again.
-    fn settle(&mut self, latest: Option<&Sample>) {
-        let Some(latest) = latest else { return };
-        if self.settles.is_some_and(|settles| latest.at.monotonic >= settles) {
-            sys::startup::give_back();
-            self.settles = None;
-        }
-    }
-
-    /// Tells of everything that went wrong with the command of alerts.
-    fn problems(&mut self, pipeline: &mut Pipeline) {
-        let problems = self.delivery.problems().collect();
-        self.tell(pipeline, problems);
-    }
-
-    /// Waits for the command of alerts, unless a signal says not to.
-    fn finish(&mut self, pipeline: &mut Pipeline, signals: &Receiver<Signal>) {
-        let problems = self.delivery.finish(signals);
-        self.tell(pipeline, problems);
-    }
-
-    fn tell(&mut self, pipeline: &mut Pipeline, problems: Vec<String>) {
-        for problem in problems {
-            self.event(&pipeline.number(Event::Hook(problem)));
-        }
-    }
-}
-
-/// How the loop ended.
-struct Ended {
-    end: End,
-    /// The child, when there was one.
-    gone: Option<Gone>,
-    /// No process of the target had children that ended, which samples may have missed.
-    alone: bool,
-}
-
-impl Ended {
-    /// Without a child of ours.
-    fn as_of(end: End) -> Self {
-        Self { end, gone: None, alone: true }
-    }
 }
 
 impl Session<'_> {
@@ -488,35 +370,6 @@ impl Session<'_> {
     }
 }
 
-/// Why a watch could not see what gates are judged by.
-struct Blind {
-    unseen: Option<&'static str>,
-    no_level: Option<&'static str>,
-}
-
-impl Blind {
-    /// Of a watch that lasted this long under the configuration in force at its end.
-    fn of(live: &Live, seen: &Seen, lasted: Duration) -> Self {
-        let track = live.track().load().value;
-        let disabled = track.tier == Tier::Disabled;
-        // The first sample is taken at once: what was over in a moment may still be over before it.
-        let over_at_once = lasted < track.base_interval().max(AT_ONCE);
-        let unseen = match seen.watched {
-            Some(_) => None,
-            None if disabled => Some("nothing was read: `track.tier` is `disabled`"),
-            None if over_at_once => None,
-            None => Some("no sample has a reading of its memory"),
-        };
-        let no_level = match (seen.level, live.policies().pressure.load().value.enabled) {
-            (Level::Unknown, _) if seen.samples == 0 => None,
-            (Level::Unknown, false) => Some("`pressure.enabled` is false"),
-            (Level::Unknown, true) => Some("no signal of pressure could be read"),
-            _ => None,
-        };
-        Self { unseen, no_level }
-    }
-}
-
 /// Looks at what has come; false when nothing will come any more.
 fn take(intake: &mut Intake, pipeline: &mut Pipeline, listeners: &mut Listeners<'_>) -> bool {
     listeners.recorder.iter_mut().for_each(Recorder::hold);
@@ -553,94 +406,5 @@ fn root(watched: &Target) -> Option<u32> {
     match watched {
         Target::Tree(id) => Some(id.pid),
         _ => None,
-    }
-}
-
-/// The peak, whether it is exact, and what it was at most.
-///
-/// Two kernel figures see every page: `VmHWM`, up to the last sample, and `ru_maxrss`, up to the end. The second is
-/// the child's own only when it is above what memcli itself had reached when it forked, for `exec` carries that over; below
-/// that it is a bound. The first may be from before a watch, and is a bound then too. Both count one process: over a tree the sum of a sample may be higher, and is never exact, be the tree
-/// there between samples only.
-fn peak(watched: &Target, seen: &Seen, ended: &Ended) -> Peak {
-    let of_child = ended.gone.and_then(|gone| gone.peak_rss);
-    let alone = ended.alone && seen.processes.is_none_or(|processes| processes <= 1);
-    let watched_to_the_end = match ended.end {
-        End::TargetEnded => false,
-        End::Interrupted { .. } => seen.peak_rss.is_some(),
-        End::TimeUp | End::Aborted if ended.gone.is_none() => seen.peak_rss.is_some(),
-        _ => of_child.is_some(),
-    };
-    let rss_bytes = seen.peak_rss.max(of_child);
-    let at_most = match ended.gone {
-        Some(gone) => Some(gone.max_rss),
-        None => seen.peak_ever.filter(|_| watched_to_the_end),
-    };
-    let at_most = at_most.filter(|_| alone);
-    // A peak from before the watch bounds it, and is none of it.
-    let exact = alone && watched_to_the_end && (ended.gone.is_some() || rss_bytes >= at_most);
-    Peak::new(watched, seen, rss_bytes).bounded(exact, at_most)
-}
-
-fn reasons(
-    watched: &Target,
-    peak: &Peak,
-    pipeline: &Pipeline,
-    growth: &Growth,
-    cost: Option<Absent>,
-) -> BTreeMap<&'static str, String> {
-    let mut absent = BTreeMap::new();
-    let mut note = |missing: bool, path, why: &str| {
-        if missing {
-            absent.insert(path, why.to_owned());
-        }
-    };
-    let (unread, latest) = (size::unread(watched, pipeline.seen()), pipeline.latest());
-    note(peak.size_bytes.is_none(), "peak.size_bytes", unread);
-    note(peak.size_bytes.is_none(), "peak.size_measure", unread);
-    note(peak.rss_bytes.is_none(), "peak.rss_bytes", unread);
-    note(peak.rss_at_most_bytes.is_none(), "peak.rss_at_most_bytes", size::unbounded(watched));
-    note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread);
-    note(peak.rss_bytes.is_none(), "mean_rss_bytes", unread);
-    let why = latest.map(|sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
-    let why = why.filter(|_| size::of_processes(watched)).map_or(unread, pss_missing);
-    note(peak.pss_bytes.is_none(), "peak.pss_bytes", why);
-    note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
-    if let Some(why) = cost {
-        absent.insert("cost.max_rss_bytes", why.to_string());
-    }
-    absent
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pipeline::Policies;
-    use memleak::LeakConfig;
-    use mempressure::{BudgetConfig, PressureConfig};
-    use memtrack::{Settings, Stamp};
-
-    #[test]
-    fn a_peak_from_before_a_watch_is_a_bound_and_one_that_rose_in_it_is_exact() {
-        let policies = || Policies {
-            pressure: Settings::fixed(PressureConfig::default()),
-            budget: Settings::fixed(BudgetConfig::default()),
-            leak: Settings::fixed(LeakConfig::default()),
-        };
-        let told = |mut pipeline: Pipeline, peaks: [u64; 2]| {
-            for (second, peak) in peaks.into_iter().enumerate() {
-                let at = Stamp::synthetic(Duration::from_secs(second as u64));
-                let mut sample = Sample::empty(at);
-                (sample.process.rss, sample.process.peak) = (Ok(13), Ok(peak));
-                pipeline.push(&sample, |_| {});
-            }
-            let peak = peak(&Target::Own, pipeline.seen(), &Ended::as_of(End::TimeUp));
-            (peak.rss_bytes, peak.exact, peak.rss_at_most_bytes)
-        };
-        let watched = || Pipeline::new(&Target::Own, policies());
-        assert_eq!(told(watched(), [300, 300]), (Some(13), false, Some(300)));
-        assert_eq!(told(watched(), [300, 301]), (Some(301), true, Some(301)));
-        assert_eq!(told(watched(), [13, 13]), (Some(13), true, Some(13)));
-        assert_eq!(told(watched().from_birth(), [300, 300]), (Some(300), true, Some(300)));
     }
 }

@@ -41,6 +41,9 @@ pub enum TargetError {
     /// A cgroup path that does not start at the mount.
     #[error("`{0}` is no cgroup: write `cgroup:/path`, as `/proc/PID/cgroup` shows it")]
     Cgroup(String),
+    /// Text with a control character, escaped.
+    #[error("`{0}` holds a control character: a process of such a name is found by its pid")]
+    Control(String),
     /// A cgroup path that leads up.
     #[error("`{0}` leads out of a cgroup: write the path without `..`")]
     Above(String),
@@ -54,6 +57,10 @@ impl FromStr for Target {
         const MAX_PID: u32 = 1 << 22;
         match text {
             "" => Err(TargetError::Empty),
+            // One line wherever it is shown.
+            _ if text.contains(char::is_control) => {
+                Err(TargetError::Control(text.escape_debug().to_string()))
+            }
             "self" => Ok(Target::Own),
             "system" => Ok(Target::System),
             _ if text.bytes().all(|b| b.is_ascii_digit()) => match text.parse() {
@@ -66,11 +73,7 @@ impl FromStr for Target {
                 }
                 Some(path) if path.starts_with('/') => Ok(Target::Cgroup(PathBuf::from(path))),
                 Some(_) => Err(TargetError::Cgroup(text.to_owned())),
-                None => match clean(text) {
-                    // A target is one line wherever it is shown, and processes are compared by names without these too.
-                    name if name.is_empty() => Err(TargetError::Empty),
-                    name => Ok(Target::Name(name)),
-                },
+                None => Ok(Target::Name(text.to_owned())),
             },
         }
     }
@@ -353,8 +356,9 @@ mod tests {
         assert!(matches!("cgroup:app".parse::<Target>(), Err(TargetError::Cgroup(_))));
         assert!(matches!("cgroup:/a/../b".parse::<Target>(), Err(TargetError::Above(_))));
         assert_eq!("cgroup:/a..b".parse(), Ok(Target::Cgroup("/a..b".into())));
-        assert_eq!("wor\nker".parse(), Ok(Target::Name("worker".into())), "a target is one line");
-        assert_eq!("\n".parse::<Target>(), Err(TargetError::Empty));
+        for text in ["wor\nker", "\n", "1\u{7f}2", "cgroup:/a\tb", ".\0/test"] {
+            assert!(matches!(text.parse::<Target>(), Err(TargetError::Control(_))), "{text:?}");
+        }
     }
 
     #[test]

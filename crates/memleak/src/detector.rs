@@ -5,11 +5,10 @@ use std::time::Duration;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
-use crate::growth::{Finding, Growth, growth, measured};
+use crate::growth::{Finding, Growth};
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
-use crate::rest::stands_still;
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
@@ -17,6 +16,8 @@ use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::History;
+
+mod present;
 
 /// A look is taken each time a segment's samples have grown by this share, so that a month has few chances to err.
 const LOOK: f64 = 0.05;
@@ -439,38 +440,6 @@ impl Detector {
     /// Whether the growth of an ended life still counts in the present one.
     fn carries(&self) -> bool {
         self.carried.is_some_and(|until| self.history.end() < until) && !self.excludes()
-    }
-
-    /// Whether the present life excludes the growth of those before: it would have shown by now.
-    fn excludes(&self) -> bool {
-        let Some(before) = pooled(&self.pasts, None) else { return false };
-        let Some(window) = self.history.window(self.history.origin()) else { return false };
-        let needed = measured(&window, &self.tuning, self.least_growth).needed;
-        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
-    }
-
-    /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
-    /// pauses would be lost.
-    fn is_over(&self) -> bool {
-        let Some(hit) = self.hit.filter(|hit| hit.season.is_none()) else { return false };
-        let window = self.history.window(hit.from);
-        window.is_some_and(|window| stands_still(&window.level)) && self.rests(hit.share)
-    }
-
-    /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
-    fn creeps(&self) -> bool {
-        let window = self.history.window(self.history.origin());
-        let least = self.least_growth * CREEP;
-        window.is_some_and(|window| growth(&window, &self.tuning, least).finding == Finding::Grows)
-    }
-
-    /// Whether the present life does no more than start as one before did that became steady.
-    fn is_start(&self) -> bool {
-        let Some(profile) = self.profile.filter(|_| self.restarts > 0) else { return false };
-        let tail =
-            self.history.end() - (self.history.span() / 60.0).max(5.0 * self.clock.interval());
-        let level = self.history.level_since(tail, 0.5).unwrap_or(0.0);
-        profile.is_start(self.history.span(), level, self.least_growth)
     }
 
     /// The median level over the baseline window of the present segment, in bytes.

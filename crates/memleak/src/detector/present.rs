@@ -1,0 +1,40 @@
+//! What the present life of a process shows, beside whether it grows.
+
+use super::{CREEP, Detector};
+use crate::growth::{Finding, growth, measured};
+use crate::pool::pooled;
+use crate::rest::stands_still;
+
+impl Detector {
+    /// Whether the present life excludes the growth of those before: it would have shown by now.
+    pub(super) fn excludes(&self) -> bool {
+        let Some(before) = pooled(&self.pasts, None) else { return false };
+        let Some(window) = self.history.window(self.history.origin()) else { return false };
+        let needed = measured(&window, &self.tuning, self.least_growth).needed;
+        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+    }
+
+    /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
+    /// pauses would be lost.
+    pub(super) fn is_over(&self) -> bool {
+        let Some(hit) = self.hit.filter(|hit| hit.season.is_none()) else { return false };
+        let window = self.history.window(hit.from);
+        window.is_some_and(|window| stands_still(&window.level)) && self.rests(hit.share)
+    }
+
+    /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
+    pub(super) fn creeps(&self) -> bool {
+        let window = self.history.window(self.history.origin());
+        let least = self.least_growth * CREEP;
+        window.is_some_and(|window| growth(&window, &self.tuning, least).finding == Finding::Grows)
+    }
+
+    /// Whether the present life does no more than start as one before did that became steady.
+    pub(super) fn is_start(&self) -> bool {
+        let Some(profile) = self.profile.filter(|_| self.restarts > 0) else { return false };
+        let tail =
+            self.history.end() - (self.history.span() / 60.0).max(5.0 * self.clock.interval());
+        let level = self.history.level_since(tail, 0.5).unwrap_or(0.0);
+        profile.is_start(self.history.span(), level, self.least_growth)
+    }
+}
