@@ -1,10 +1,12 @@
 //! Lines of a file that may be compressed, within limits, with the count of bytes read from the disk.
 
-use std::cell::Cell;
 use std::io::{self, BufRead, BufReader, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::bufread::MultiGzDecoder;
+
+use super::ahead::Ahead;
 
 /// The longest line that is read: a header carries a command line, and Linux takes none beyond 2 MiB.
 const LONGEST: u64 = 4 << 20;
@@ -28,28 +30,25 @@ pub(super) enum Next {
 /// The lines of a file.
 pub(super) struct Lines {
     input: Box<dyn BufRead>,
-    read: Rc<Cell<u64>>,
+    read: Arc<AtomicU64>,
     pub(super) buffer: Vec<u8>,
 }
 
 impl Lines {
     /// The lines of `input`, unpacked when it is gzip.
-    pub(super) fn new(input: impl Read + 'static) -> io::Result<Self> {
-        let read = Rc::new(Cell::new(0));
-        let counted = Counted { input, read: Rc::clone(&read) };
+    pub(super) fn new(input: impl Read + Send + 'static) -> io::Result<Self> {
+        let read = Arc::new(AtomicU64::new(0));
+        let counted = Counted { input, read: Arc::clone(&read) };
         let mut raw = BufReader::with_capacity(BUFFER, counted);
         let zipped = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-        let input: Box<dyn BufRead> = if zipped {
-            Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(raw)))
-        } else {
-            Box::new(raw)
-        };
+        let input: Box<dyn BufRead> =
+            if zipped { Box::new(Ahead::new(MultiGzDecoder::new(raw))?) } else { Box::new(raw) };
         Ok(Self { input, read, buffer: Vec::new() })
     }
 
-    /// Bytes taken from the file so far, compressed or not, ahead of the lines by at most a buffer.
+    /// Bytes taken from the file so far, compressed or not, ahead of the lines by some buffers at most.
     pub(super) fn bytes_read(&self) -> u64 {
-        self.read.get()
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Puts the next line into the buffer.
@@ -75,13 +74,13 @@ impl Lines {
 
 struct Counted<R> {
     input: R,
-    read: Rc<Cell<u64>>,
+    read: Arc<AtomicU64>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buffer)?;
-        self.read.set(self.read.get() + n as u64);
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }

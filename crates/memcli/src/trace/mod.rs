@@ -24,6 +24,7 @@
 //! left out is as it was in the row before; before the first row nothing has been read. A value that could not be had is
 //! `null`, and `absent` says why: `"pss":null,"absent":{"pss":"denied"}`.
 
+mod ahead;
 mod delta;
 pub mod error;
 pub mod fields;

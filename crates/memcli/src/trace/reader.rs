@@ -70,7 +70,11 @@ impl Reader {
     ///
     /// # Errors
     /// When it cannot be read, or is none of the formats.
-    pub fn new(path: &Path, input: impl Read + 'static, size: u64) -> Result<Self, TraceError> {
+    pub fn new(
+        path: &Path,
+        input: impl Read + Send + 'static,
+        size: u64,
+    ) -> Result<Self, TraceError> {
         let not = |why: &str| TraceError::NotATrace { path: path.to_owned(), why: why.to_owned() };
         let mut lines = Lines::new(input)
             .map_err(|source| TraceError::Read { path: path.to_owned(), source })?;
