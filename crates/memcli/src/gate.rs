@@ -396,9 +396,9 @@ mod tests {
     use super::*;
     use crate::pipeline::{Pipeline, Policies};
     use memleak::{Detector, LeakConfig};
-    use mempressure::{BudgetConfig, PressureConfig};
+
     use memtrack::source::Target;
-    use memtrack::{Sample, Settings, Stamp};
+    use memtrack::{Sample, Stamp};
 
     /// A verdict on `rate` MiB/s, watched for 30 s at 10 Hz.
     fn verdict_on(rate: f64) -> Verdict {
@@ -517,12 +517,7 @@ mod tests {
 
     #[test]
     fn an_estimated_pss_fails_no_gate_once_it_was_measured_again() {
-        let policies = Policies {
-            pressure: Settings::fixed(PressureConfig::default()),
-            budget: Settings::fixed(BudgetConfig::default()),
-            leak: Settings::fixed(LeakConfig::default()),
-        };
-        let mut pipeline = Pipeline::new(&Target::Own, policies);
+        let mut pipeline = Pipeline::new(&Target::Own, Policies::unedited());
         let mut judge = |millis: u64, pss: u64, age: u64| {
             let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(millis)));
             (sample.process.rss, sample.process.processes) = (Ok(960 << 20), Ok(4));

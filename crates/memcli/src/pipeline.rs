@@ -13,7 +13,7 @@ use mempressure::{
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
-use memtrack::{Absent, Reading, Sample, Settings, Stamp};
+use memtrack::{Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
@@ -63,6 +63,18 @@ pub struct Policies {
     pub budget: Settings<BudgetConfig>,
     /// Windows and rates.
     pub leak: Settings<LeakConfig>,
+}
+
+#[cfg(test)]
+impl Policies {
+    /// Those of a configuration in which nothing is set.
+    pub(crate) fn unedited() -> Self {
+        Self {
+            pressure: Settings::fixed(PressureConfig::default()),
+            budget: Settings::fixed(BudgetConfig::default()),
+            leak: Settings::fixed(LeakConfig::default()),
+        }
+    }
 }
 
 /// What has been seen so far.
@@ -341,7 +353,7 @@ impl Pipeline {
         self.level() == Level::Normal
             && plenty(system.available, system.total)
             && match cgroup.limit {
-                Err(Absent::Unlimited | Absent::Unsupported | Absent::NotRead) => true,
+                Err(why) if why.nothing_there() => true,
                 limit => plenty(cgroup.headroom, limit),
             }
     }
@@ -464,18 +476,14 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
+    use memtrack::Absent;
     use memtrack::processes::ProcessId;
 
     use super::*;
 
     #[test]
     fn plenty_of_memory_is_calm_and_half_of_it_or_less_is_not() {
-        let policies = Policies {
-            pressure: Settings::fixed(PressureConfig::default()),
-            budget: Settings::fixed(BudgetConfig::default()),
-            leak: Settings::fixed(LeakConfig::default()),
-        };
-        let mut pipeline = Pipeline::new(&Target::System, policies);
+        let mut pipeline = Pipeline::new(&Target::System, Policies::unedited());
         assert!(!pipeline.is_calm(), "nothing is known");
         let mut second = 0;
         let mut calm = |available, limit: Reading<u64>, headroom| {

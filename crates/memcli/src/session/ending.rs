@@ -122,17 +122,10 @@ pub(super) fn reasons(
 mod tests {
     use super::*;
     use crate::pipeline::Policies;
-    use memleak::LeakConfig;
-    use mempressure::{BudgetConfig, PressureConfig};
-    use memtrack::{Sample, Settings, Stamp};
+    use memtrack::{Sample, Stamp};
 
     #[test]
     fn a_peak_from_before_a_watch_is_a_bound_and_one_that_rose_in_it_is_exact() {
-        let policies = || Policies {
-            pressure: Settings::fixed(PressureConfig::default()),
-            budget: Settings::fixed(BudgetConfig::default()),
-            leak: Settings::fixed(LeakConfig::default()),
-        };
         let told = |mut pipeline: Pipeline, peaks: [u64; 2]| {
             for (second, peak) in peaks.into_iter().enumerate() {
                 let at = Stamp::synthetic(Duration::from_secs(second as u64));
@@ -143,7 +136,7 @@ mod tests {
             let peak = peak(&Target::Own, pipeline.seen(), &Ended::as_of(End::TimeUp));
             (peak.rss_bytes, peak.exact, peak.rss_at_most_bytes)
         };
-        let watched = || Pipeline::new(&Target::Own, policies());
+        let watched = || Pipeline::new(&Target::Own, Policies::unedited());
         assert_eq!(told(watched(), [300, 300]), (Some(13), false, Some(300)));
         assert_eq!(told(watched(), [300, 301]), (Some(301), true, Some(301)));
         assert_eq!(told(watched(), [13, 13]), (Some(13), true, Some(13)));
