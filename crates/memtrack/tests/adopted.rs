@@ -19,7 +19,7 @@ fn a_daemon_is_found_where_this_program_is_given_it_and_a_stranger_is_not_taken_
     let start = |script: &str| Command::new("sh").args(["-c", script]).output().unwrap();
     let stranger: u32 = String::from_utf8(start(daemon).stdout).unwrap().trim().parse().unwrap();
 
-    let script = format!("read go; {daemon}; read on");
+    let script = format!("read go; {daemon}; echo ended; read on");
     let mut actor = Actor::spawn(Command::new("sh").args(["-c", &script]));
     let target = Target::Tree(actor.id());
     let mut plain = LinuxSource::open(&target).unwrap();
@@ -29,15 +29,20 @@ fn a_daemon_is_found_where_this_program_is_given_it_and_a_stranger_is_not_taken_
     };
     assert_eq!((count(&mut plain), count(&mut source)), (1, 1));
     actor.tell("go");
-    let mut line = String::new();
-    std::io::BufRead::read_line(&mut actor.output, &mut line).unwrap();
+    let mut line = || {
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut actor.output, &mut line).unwrap();
+        line.trim().to_owned()
+    };
+    let started_by_it: u32 = line().parse().unwrap();
+    assert_eq!(line(), "ended", "the one in between is gone only when its shell has waited for it");
     let started = Instant::now();
     while count(&mut source) < 2 {
         assert!(started.elapsed() < Duration::from_secs(30));
     }
     let rows = source.snapshot().rows();
     let pids: Vec<u32> = rows.iter().map(|row| row.id.pid).collect();
-    assert_eq!(pids, [actor.child.id(), line.trim().parse().unwrap()]);
+    assert_eq!(pids, [actor.child.id(), started_by_it]);
     assert_eq!(count(&mut plain), 1, "nobody told this one");
     for pid in [stranger, pids[1]] {
         Command::new("kill").arg(pid.to_string()).status().unwrap();
