@@ -47,6 +47,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -55,15 +56,16 @@ use crate::cli::{Cli, Color, Command};
 use crate::exit::Failure;
 use crate::output::screen;
 
-/// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+/// Does what the arguments say, and returns the exit code. The first argument is the program's own name; `spent` is the CPU
+/// time that the process had used when its program began ([`sys::cpu_time`]), which is none of the cost of watching.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
     // What panicked has been told of by then, and a terminal given back, by the hook.
-    std::panic::catch_unwind(AssertUnwindSafe(|| obey(arguments))).unwrap_or_else(|_| {
+    std::panic::catch_unwind(AssertUnwindSafe(|| obey(arguments, spent))).unwrap_or_else(|_| {
         report(&Failure::new(exit::SOFTWARE, "this is a defect of memcli, not of what it watches"))
     })
 }
 
-fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+fn obey(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
     let arguments = as_flags(arguments.into_iter().collect());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -86,9 +88,9 @@ fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Status(args) => commands::status::status(args, config),
         Command::Top(args) => commands::top::top(args, config),
         Command::Leak(args) => commands::leak::leak(args, config),
-        Command::Run(args) => commands::run::run(args, config),
-        Command::Watch(args) => commands::watch::watch(args, config),
-        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Run(args) => commands::run::run(args, config, spent),
+        Command::Watch(args) => commands::watch::watch(args, config, spent),
+        Command::Demo(args) => commands::demo::demo(args, config, spent),
         Command::Report(args) => commands::report::report(args, config),
         Command::Replay(args) => commands::replay::replay(args, config),
         Command::Diff(args) => commands::diff::diff(args, config),

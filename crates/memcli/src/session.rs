@@ -67,7 +67,7 @@ pub struct Session<'a> {
     pub measured: bool,
     /// Whether its gates decide on the exit code; of one run of several they do not.
     pub gates_decide: bool,
-    /// CPU time of memcli that is none of this watch: what the runs before it cost.
+    /// CPU time of this process that is none of this watch: from before memcli began, and what the runs before it cost.
     pub spent: Duration,
 }
 

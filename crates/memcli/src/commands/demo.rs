@@ -32,11 +32,11 @@ const SPIKE_EVERY: u32 = 50;
 const CHILDREN: usize = 4;
 const CHILD_BYTES: usize = 4 << 20;
 
-/// Watches the program, or is the program.
+/// Watches the program, or is the program. `spent` is CPU time from before memcli began.
 ///
 /// # Errors
 /// When it cannot be started or watched.
-pub fn demo(args: &DemoArgs, config: Option<&Path>) -> Result<u8, Failure> {
+pub fn demo(args: &DemoArgs, config: Option<&Path>, spent: Duration) -> Result<u8, Failure> {
     let duration = args.watching.duration.unwrap_or(DEFAULT_DURATION);
     if args.unwatched {
         be(args.program, args.rate, duration)?;
@@ -52,7 +52,7 @@ pub fn demo(args: &DemoArgs, config: Option<&Path>) -> Result<u8, Failure> {
         std::iter::once(own.into_os_string()).chain(words.map(Into::into)).collect();
     // The program itself ends when its time is up.
     let watching = Watching { duration: None, ..args.watching.clone() };
-    run::start(&command, &watching, config)
+    run::start(&command, &watching, config, spent)
 }
 
 /// The word for a program on the command line.

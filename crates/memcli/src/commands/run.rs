@@ -25,15 +25,16 @@ use crate::sys::{self, Signal};
 use crate::target::{Found, not_opened};
 use crate::trace::Recorder;
 
-/// Runs the command; the exit code is its own, unless it succeeded and a gate failed.
+/// Runs the command; the exit code is its own, unless it succeeded and a gate failed. `spent` is CPU time from before memcli
+/// began.
 ///
 /// # Errors
 /// When the command cannot be started or the summary cannot be written.
-pub fn run(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
+pub fn run(args: &RunArgs, config: Option<&Path>, spent: Duration) -> Result<u8, Failure> {
     if args.runs == 1 && args.warmup == 0 {
-        return start(&args.command, &args.watching, config);
+        return start(&args.command, &args.watching, config, spent);
     }
-    several(args, config)
+    several(args, config, spent)
 }
 
 /// One command under `watching`, ready to be started again and again.
@@ -65,7 +66,7 @@ impl<'a> Start<'a> {
     }
 
     /// Runs the command once. `alone` says that its gates decide on the exit code and its baseline is compared with; `spent` is
-    /// the CPU time of the runs before.
+    /// the CPU time from before it.
     fn once(
         &self,
         recorder: Option<Recorder>,
@@ -106,11 +107,12 @@ pub(crate) fn start(
     command: &[OsString],
     watching: &Watching,
     config: Option<&Path>,
+    spent: Duration,
 ) -> Result<u8, Failure> {
     let start = Start::new(command, watching, config)?;
     let file = watching.summary_file()?;
     let Watched { summary, .. } =
-        start.once(watching.recorder()?, watching.gates(), true, Duration::ZERO)?;
+        start.once(watching.recorder()?, watching.gates(), true, spent)?;
     let shown = match watching.shows(&summary.gates) {
         true => show_on_stderr(&summary, watching.json),
         false => Ok(()),
@@ -119,13 +121,12 @@ pub(crate) fn start(
 }
 
 /// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end.
-fn several(args: &RunArgs, config: Option<&Path>) -> Result<u8, Failure> {
+fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result<u8, Failure> {
     let watching = &args.watching;
     let start = Start::new(&args.command, watching, config)?;
     let mut runs: Vec<Summary> = Vec::new();
     let mut measured = Vec::new();
     let mut failed = None;
-    let mut spent = Duration::ZERO;
     // The file is made before anything is started, and each run adds to it.
     let mut recorder = watching.recorder()?;
     let file = watching.summary_file()?;

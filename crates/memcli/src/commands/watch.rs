@@ -13,11 +13,11 @@ use crate::output::{human, json};
 use crate::session::{Session, Watched};
 use crate::sys;
 
-/// Watches the target until it ends, the time is up, or someone interrupts.
+/// Watches the target until it ends, the time is up, or someone interrupts. `spent` is CPU time from before memcli began.
 ///
 /// # Errors
 /// When the target cannot be watched or the output cannot be written.
-pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
+pub fn watch(args: &WatchArgs, config: Option<&Path>, spent: Duration) -> Result<u8, Failure> {
     let watching = &args.watching;
     let target = args.target.find()?;
     let live = watching.live(config, true)?;
@@ -35,7 +35,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>) -> Result<u8, Failure> {
         baseline: baseline.as_deref(),
         measured: baseline.is_some(),
         gates_decide: true,
-        spent: Duration::ZERO,
+        spent,
     };
     let style = match (watching.json, watching.quiet) {
         (true, _) => Style::Json,

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -281,7 +282,7 @@ fn a_hook_is_told_the_size_whatever_the_cause() {
 #[test]
 fn a_defect_of_ours_has_an_exit_code_of_its_own() {
     let arguments = std::iter::from_fn(|| -> Option<std::ffi::OsString> { panic!("a defect") });
-    assert_eq!(memcli::main(arguments), 70);
+    assert_eq!(memcli::main(arguments, Duration::ZERO), 70);
 }
 
 #[test]

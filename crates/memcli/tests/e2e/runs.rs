@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Said, read_json, run, run_summed};
+use crate::support::{Said, read_json, run, run_summed, said, shell};
 
 struct Folder(tempfile::TempDir);
 
@@ -59,6 +59,19 @@ fn a_run_costs_what_it_costs_and_not_what_those_before_it_did() {
     let costs: Vec<f64> = runs["runs"].as_array().unwrap().iter().map(cost).collect();
     // The first has the start of memcli in it. Added up, each would cost more than the one before.
     assert!(costs.len() == 8 && !costs.is_sorted(), "{costs:?}: {}", said.stderr);
+}
+
+#[test]
+fn a_run_that_another_program_became_does_not_cost_what_that_had_used() {
+    let folder = Folder::new();
+    let path = folder.at("summary.json");
+    // As `cargo run` does, which builds first: one process all along. The first number of schedstat is its CPU time in ns.
+    let script = r#"while read -r used rest < /proc/$$/schedstat && [ "$used" -lt 1000000000 ]; do :; done
+        exec "$0" run --summary "$1" -- true"#;
+    let said = said(&shell(script).arg(&path).output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let cost = read_json(Path::new(&path))["cost"]["cpu_seconds"].as_f64().unwrap();
+    assert!(cost > 0.0 && cost < 0.5, "a second was used before it began, and it cost {cost} s");
 }
 
 #[test]
