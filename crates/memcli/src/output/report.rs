@@ -3,14 +3,13 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use memleak::Trend;
 use memtrack::{Size, Span};
 
 use crate::output::chart::Chart;
 use crate::output::drawn::{Drawn, charts};
 use crate::output::human::{
-    BOLD, Painted, WARN, counted, end, growth, level_words, peak, peak_line, seconds, shortened,
-    verdict_style,
+    BOLD, Painted, WARN, counted, end, growth_row, level_words, peak, peak_line, seconds,
+    shortened, verdict_style,
 };
 use crate::output::page;
 use crate::recording::Recording;
@@ -132,16 +131,8 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
         }),
     );
     row("peak", peak_line(peak(&run.peak, &run.absent)));
-    row(
-        "growth",
-        match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
-            (Some(bytes_per_second), Some(low), Some(high)) => {
-                growth(Trend { bytes_per_second, low, high })
-            }
-            _ => "unknown: too few samples".into(),
-        },
-    );
     let kind = run.verdict.kind;
+    row("growth", growth_row(&run.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
     let spreads = &run.percentiles;

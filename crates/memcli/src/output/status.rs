@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mempressure::{Level, Measure, Signal};
-use memtrack::{Absent, Size, Span};
+use memtrack::{Absent, Rate, Size, Span};
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::limit::Owner;
 use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
-use crate::output::human::signed;
+use crate::output::human::rate_beside;
 use crate::output::json::Readings;
 use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
@@ -83,8 +83,11 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
     let verdict = look.verdict.as_ref()?;
     let word = marks.verdict(verdict.kind()).to_string();
     let mut text = word.trim_end().to_owned();
-    if let Some(trend) = verdict.trend() {
-        text.push_str(&format!(" {}", signed(trend.bytes_per_second, trend.bytes_per_second)));
+    if let Some(rate) = rate_beside(verdict) {
+        text.push_str(&format!(" {rate}"));
+    }
+    if let (memleak::Verdict::Steady { .. }, Some(floor)) = (verdict, verdict.evidence().floor) {
+        text.push_str(&format!(", growth of {} would have shown", Rate::per_second(floor)));
     }
     if let memleak::Verdict::Undecided { why, .. } = verdict {
         text.push_str(&format!(", {why}"));
