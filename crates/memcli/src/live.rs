@@ -13,7 +13,7 @@ use memcfg::live::{LiveOptions, Reload};
 use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
 use memleak::LeakConfig;
-use mempressure::{PressureConfig, Signal};
+use mempressure::{BudgetTotal, PressureConfig, Signal};
 use memtrack::units::format_duration;
 use memtrack::{Current, Settings, Tier, TrackConfig};
 
@@ -198,10 +198,24 @@ impl Still {
     /// What the cores run on.
     #[must_use]
     pub fn policies(&self) -> Policies {
+        self.policies_under(None)
+    }
+
+    /// The same for what ran under this budget, which it keeps where nobody sets another now.
+    #[must_use]
+    pub fn policies_under(&self, recorded: Option<BudgetTotal>) -> Policies {
         let config = &self.loaded.value;
+        let mut budget = (*config.budget).clone();
+        let pressure = match recorded.filter(|_| !is_set(&self.loaded, "budget.total")) {
+            Some(total) => {
+                budget.total = total;
+                (*config.pressure).clone()
+            }
+            None => without_foreign_budget(&config.pressure, &self.loaded),
+        };
         Policies {
-            pressure: Settings::fixed(without_foreign_budget(&config.pressure, &self.loaded)),
-            budget: Settings::fixed((*config.budget).clone()),
+            pressure: Settings::fixed(pressure),
+            budget: Settings::fixed(budget),
             leak: Settings::fixed(without_foreign_sizes(&config.leak, &self.loaded)),
         }
     }

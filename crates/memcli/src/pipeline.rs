@@ -8,7 +8,7 @@ use std::time::Duration;
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
 use mempressure::{
-    BudgetConfig, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
+    BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
     Usage,
 };
 use memtrack::error::SourceError;
@@ -414,6 +414,13 @@ impl Pipeline {
     /// That of `nearest`, when there is no budget either.
     pub fn limit(&self, nearest: Reading<Limit>) -> Reading<Limit> {
         limit::behind(&self.pressure(), nearest, self.budget())
+    }
+
+    /// The budget that somebody set, as it was written.
+    #[must_use]
+    pub fn budget_total(&self) -> Option<BudgetTotal> {
+        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
+        set.then(|| self.policies.budget.load().value.total)
     }
 
     /// From which shares of the budget each level holds.

@@ -135,14 +135,14 @@ impl Recording {
     }
 }
 
-/// Reads every run of the trace at `path`, without the samples of its first `skip`. `listen` hears what the pipeline says of each sample, and at the end.
+/// Reads every run of the trace at `path`, without the samples of its first `skip`, each under the `policies` for its header. `listen` hears what the pipeline says of each sample, and at the end.
 ///
 /// # Errors
 /// When it cannot be read or holds no sample. A file that is cut off or damaged gives what is whole.
 pub fn read(
     path: &Path,
     skip: Duration,
-    policies: &mut dyn FnMut() -> Policies,
+    policies: &mut dyn FnMut(&Header) -> Policies,
     mut listen: impl FnMut(&Header, &Numbered),
 ) -> Result<Vec<Recording>, Failure> {
     let mut reader = Reader::open(path)?;
@@ -153,14 +153,16 @@ pub fn read(
         progress.step(&reader);
         let Some(run) = runs.last_mut() else {
             if let Row::Header(header) = row {
-                runs.push(Recording::new(path, *header, policies()));
+                let policies = policies(&header);
+                runs.push(Recording::new(path, *header, policies));
             }
             continue;
         };
         match row {
             Row::Header(header) => {
                 conclude(run, &mut listen);
-                runs.push(Recording::new(path, *header, policies()));
+                let policies = policies(&header);
+                runs.push(Recording::new(path, *header, policies));
             }
             Row::Sample(sample) if sample.at.monotonic < skip => skipped = true,
             Row::Sample(sample) => run.sample(&sample, &mut listen),

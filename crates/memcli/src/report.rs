@@ -52,6 +52,8 @@ pub struct Run {
     pub started: Option<String>,
     /// Time between samples that was asked for; 0 when it is not known.
     pub interval_seconds: f64,
+    /// The budget that somebody had set for it, such as `512MiB` or `25%` of the limit around it.
+    pub budget: Option<String>,
     /// The machine it ran on.
     pub machine: Option<MachineRow>,
     /// How the watch came to its end.
@@ -135,6 +137,7 @@ impl Run {
             started: (header.started > SystemTime::UNIX_EPOCH)
                 .then(|| humantime::format_rfc3339_millis(header.started).to_string()),
             interval_seconds: header.interval_seconds,
+            budget: header.budget().map(|total| total.to_string()),
             machine: header.machine.clone(),
             end: end.map(|end| end.end),
             exit_code: end.map(|end| end.exit_code),
@@ -187,6 +190,7 @@ impl Run {
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
             (self.started.is_none(), "started", "the trace does not say"),
+            (self.budget.is_none(), "budget", "nobody had set one, or the trace does not say"),
             (self.machine.is_none(), "machine", "the trace does not say"),
             (self.processes.is_none(), "processes", "the trace does not say"),
             (

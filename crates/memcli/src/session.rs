@@ -86,13 +86,18 @@ impl Session<'_> {
     ) -> Result<Watched, Failure> {
         let started = Instant::now();
         let track = live.track().load();
+        let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
+        if self.child.is_some() {
+            pipeline = pipeline.from_birth();
+        }
         let header = Header::new(
             &self.target,
             self.command.as_deref(),
             SystemTime::now(),
             track.value.base_interval(),
             track.generation,
-        );
+        )
+        .under(pipeline.budget_total());
         let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         if let Some(child) = &self.child {
             source = source.adopting(child.strangers());
@@ -117,10 +122,6 @@ impl Session<'_> {
             recorder.begin(&header, source.snapshot());
         }
         let childless = root(&self.target.watched).map(Childless::since_now);
-        let mut pipeline = Pipeline::new(&self.target.watched, live.policies());
-        if self.child.is_some() {
-            pipeline = pipeline.from_birth();
-        }
         let look = self.look(&pipeline);
         let mut intake = Intake::start(source, &self.target.watched, live.track(), look)?;
         let ended = self.wait(

@@ -60,7 +60,7 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
+        runs.extend(recording::read(path, Duration::ZERO, &mut |header| still.policies_under(header.budget()), |_, _| {})?);
     }
     for run in &runs {
         if let Some(damage) = &run.damage {

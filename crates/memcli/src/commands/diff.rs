@@ -24,7 +24,7 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
             runs.extend(recording::read(
                 path,
                 Duration::ZERO,
-                &mut || still.policies(),
+                &mut |header| still.policies_under(header.budget()),
                 |_, _| {},
             )?);
         }

@@ -132,7 +132,7 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
         }
         return Ok(None);
     };
-    let runs = recording::read(path, Duration::ZERO, &mut || live.policies(), |_, _| {})?;
+    let runs = recording::read(path, Duration::ZERO, &mut |_| live.policies(), |_, _| {})?;
     Ok(Some(runs.iter().map(Measured::from).collect()))
 }
 

@@ -28,7 +28,7 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
         recordings.extend(recording::read(
             path,
             Duration::ZERO,
-            &mut || still.policies(),
+            &mut |header| still.policies_under(header.budget()),
             |_, _| {},
         )?);
     }

@@ -93,7 +93,8 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
                 let interval = interval.unwrap_or(Duration::from_secs(1));
                 let (label, watched) = (found.label.clone(), found.watched.clone());
                 let state = State::new(label, watched, interval, true);
-                let (policies, thresholds) = (still.policies(), still.policies().pressure);
+                let policies = still.policies_under(header.budget());
+                let thresholds = still.policies().pressure;
                 run = Some((state, Feed::new(found, policies, thresholds, Snapshot::default())));
             }
             (Row::Processes(tree), Some((state, _))) => state.tree(&tree),
@@ -225,7 +226,8 @@ impl Feed {
         let path = format!("{name}-{digits}.jsonl.gz");
         match Recorder::create(Path::new(&path)) {
             Ok(mut recorder) => {
-                let header = Header::new(&self.found, None, started, state.interval, 0);
+                let header = Header::new(&self.found, None, started, state.interval, 0)
+                    .under(self.pipeline.budget_total());
                 recorder.begin(&header, self.snapshot.clone());
                 self.recorder = Some(recorder);
                 state.note(format!("{time} trace    {path} is written from now on"));

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use mempressure::BudgetTotal;
 use memtrack::{Size, Span};
 
 use crate::output::chart::Chart;
@@ -75,7 +76,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         let _ = writeln!(text, "    and {} more", counted(left, "event"));
     }
     let _ = writeln!(text);
-    report_rows(&mut text, run, recording.pipeline.series(), columns);
+    report_rows(&mut text, run, recording, columns);
     text
 }
 
@@ -122,7 +123,7 @@ fn row_name(series: &'static str) -> &'static str {
     }
 }
 
-fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usize) {
+fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row(
         "ended",
@@ -135,12 +136,17 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
     row("growth", growth_row(&run.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
+    match recording.header.budget() {
+        Some(BudgetTotal::Size(size)) => row("budget", size.to_string()),
+        Some(share) => row("budget", format!("{share} of the limit around it")),
+        None => {}
+    }
     let spreads = &run.percentiles;
     let sizes = match run.peak.size_measure {
         Some(PSS) => ("PSS", spreads.pss),
         _ => ("RSS", spreads.rss),
     };
-    let watched = (row_name(series), spreads.watched);
+    let watched = (row_name(recording.pipeline.series()), spreads.watched);
     // Of an import both may be RSS.
     for (name, spread) in
         [Some(sizes), Some(watched).filter(|(name, _)| *name != sizes.0)].into_iter().flatten()

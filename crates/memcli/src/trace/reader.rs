@@ -178,6 +178,7 @@ impl Reader {
             started: import.started(),
             interval_seconds: 0.0,
             generation: 0,
+            budget: None,
             machine: None,
         };
         self.waiting.extend(sample);

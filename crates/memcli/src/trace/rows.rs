@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use memleak::{Severity, Trend};
-use mempressure::Level;
+use mempressure::{BudgetTotal, Level};
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,11 @@ pub struct Header {
     /// The generation of the configuration in force at the start.
     #[serde(default)]
     pub generation: u64,
+    /// The budget that somebody had set for the target at the start, as `budget.total` has it: a size such as `512MiB`, or a share
+    /// of the limit around it such as `25%`. Not there when nobody had, nor in
+    /// traces from before it was written down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
     /// The machine it ran on; `null` in an import.
     #[serde(default)]
     pub machine: Option<MachineRow>,
@@ -229,8 +234,21 @@ impl Header {
             started,
             interval_seconds: interval.as_secs_f64(),
             generation,
+            budget: None,
             machine: Some(MachineRow::here()),
         }
+    }
+
+    /// The same under this budget.
+    #[must_use]
+    pub fn under(self, budget: Option<BudgetTotal>) -> Self {
+        Self { budget: budget.map(|total| total.to_string()), ..self }
+    }
+
+    /// The budget, where one is told that can be read.
+    #[must_use]
+    pub fn budget(&self) -> Option<BudgetTotal> {
+        self.budget.as_ref()?.parse().ok()
     }
 
     /// Without what could upset a terminal: names in a trace come from outside.
@@ -238,6 +256,7 @@ impl Header {
     pub(super) fn cleaned(mut self) -> Self {
         self.writer = clean(&self.writer);
         self.target.label = clean(&self.target.label);
+        self.budget = self.budget.as_deref().map(clean);
         if let Some(words) = &mut self.command {
             words.iter_mut().for_each(|word| *word = clean(word));
         }

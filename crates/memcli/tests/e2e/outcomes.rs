@@ -381,3 +381,32 @@ fn the_peak_of_a_command_of_an_instant_says_what_it_was_at_most() {
     let words = if seen { "in its samples; at most" } else { "(it ended before a sample saw" };
     assert!(peak.contains(words) && peak.contains("at most") && !peak.contains(" 0 B"), "{peak}");
 }
+
+#[test]
+fn a_recording_keeps_the_budget_it_was_watched_under() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let trace = at("t.jsonl.gz");
+    let held = Demo::holding(40);
+    // 40 MiB and a shell: above 98 % of 32 MiB from the first sample on.
+    let watched =
+        run(&["watch", "--limit", "32MiB", "--for", "1s", "-o", &trace, "--json", &held.pid()]);
+    assert_eq!(watched.code, 0, "{}", watched.stderr);
+    let report: Value =
+        serde_json::from_str(&run(&["report", &trace, "--json"]).stdout).expect("a document");
+    assert_eq!(report["runs"][0]["budget"], "32MiB", "{report}");
+    assert!(run(&["report", &trace]).stdout.contains("budget    32.0 MiB"));
+
+    let highest = |arguments: &[&str]| {
+        let said = run(&[&["replay", "--json", &trace], arguments].concat());
+        let last: Value = serde_json::from_str(said.stdout.lines().last().unwrap()).unwrap();
+        last["highest_level"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(highest(&[]), "emergency");
+    let leak = run(&["leak", &trace]).stdout;
+    assert!(leak.contains("of 32.0 MiB of the budget"), "{leak}");
+    // What somebody sets today is what yesterday's samples go through.
+    let config = at("memcli.toml");
+    fs::write(&config, "schema_version = 3\n[budget]\ntotal = \"16GiB\"\n").unwrap();
+    assert_ne!(highest(&["--config", &config]), "emergency");
+}

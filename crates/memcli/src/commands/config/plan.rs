@@ -174,7 +174,7 @@ fn outcome(trace: &Path, document: &Still) -> Result<(Outcome, Option<Damage>), 
     let runs = recording::read(
         trace,
         std::time::Duration::ZERO,
-        &mut || document.policies(),
+        &mut |header| document.policies_under(header.budget()),
         |_, numbered| match &numbered.event {
             Event::Sample(_) => outcome.samples += 1,
             Event::Level(transition) => {
