@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mempressure::BudgetTotal;
-use memtrack::{Rate, Size};
+use memtrack::Rate;
 
 use crate::alert::log;
 use crate::gate::FailOn;
@@ -20,7 +20,7 @@ pub use config::{
     MigrateArgs, PlanArgs, RollbackArgs, SetArgs, ShowArgs, UnsetArgs,
 };
 pub use values::Speed;
-use values::{FailOnWords, duration, interval};
+use values::{FailOnWords, duration, interval, size_or_share};
 
 /// How much memory a process uses, how close to the limit it is, and whether it leaks.
 #[derive(Debug, Parser)]
@@ -337,7 +337,7 @@ pub struct Watching {
     #[arg(long, value_name = "TIME", value_parser = interval)]
     pub interval: Option<Duration>,
     /// The most memory the target should take: its budget, such as 2GiB, or 25% of the limit it runs under
-    #[arg(long, value_name = "SIZE")]
+    #[arg(long, value_name = "SIZE", value_parser = size_or_share)]
     pub limit: Option<BudgetTotal>,
     /// Speak JSON: an event a line on stdout; in `run` the summary on stderr
     #[arg(long)]
@@ -354,12 +354,12 @@ pub struct Watching {
     /// Compare with the runs of TRACE, as `diff` does
     #[arg(long, value_name = "TRACE")]
     pub baseline: Option<PathBuf>,
-    /// Fail with 99 when the peak RSS is above SIZE
-    #[arg(long, value_name = "SIZE")]
-    pub max_rss: Option<Size>,
+    /// Fail with 99 when the peak RSS is above SIZE, such as 512MiB, or 25% of `--limit`, or else of the limit it runs under
+    #[arg(long, value_name = "SIZE", value_parser = size_or_share)]
+    pub max_rss: Option<BudgetTotal>,
     /// Fail with 99 when the peak PSS is above SIZE: for trees whose processes share memory
-    #[arg(long, value_name = "SIZE")]
-    pub max_pss: Option<Size>,
+    #[arg(long, value_name = "SIZE", value_parser = size_or_share)]
+    pub max_pss: Option<BudgetTotal>,
     /// Fail with 99 when it surely grows faster than RATE, such as 1MiB/min
     #[arg(long, value_name = "RATE")]
     pub max_growth: Option<Rate>,
@@ -438,9 +438,9 @@ pub struct BudgetArgs {
     /// Recordings of one worker; without any, only the limit here is told
     #[arg(value_name = "TRACE")]
     pub traces: Vec<PathBuf>,
-    /// Plan for this limit in place of the recorded one
-    #[arg(long, value_name = "SIZE")]
-    pub limit: Option<Size>,
+    /// Plan for this limit in place of the recorded one, or for 25% of that
+    #[arg(long, value_name = "SIZE", value_parser = size_or_share)]
+    pub limit: Option<BudgetTotal>,
     /// As the document memcli.budget/1
     #[arg(long)]
     pub json: bool,

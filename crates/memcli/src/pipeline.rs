@@ -8,8 +8,8 @@ use std::time::Duration;
 use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
 use mempressure::{
-    BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds, Transition,
-    Usage,
+    BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds,
+    Transition, Usage,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
@@ -63,6 +63,16 @@ pub struct Policies {
     pub budget: Settings<BudgetConfig>,
     /// Windows and rates.
     pub leak: Settings<LeakConfig>,
+}
+
+impl Policies {
+    /// The budget that somebody set, as it was written.
+    #[must_use]
+    pub fn budget_total(&self) -> Option<BudgetTotal> {
+        // One that nobody set is not among the signals.
+        let set = self.pressure.load().value.signals.contains(&Signal::Budget);
+        set.then(|| self.budget.load().value.total)
+    }
 }
 
 #[cfg(test)]
@@ -419,8 +429,7 @@ impl Pipeline {
     /// The budget that somebody set, as it was written.
     #[must_use]
     pub fn budget_total(&self) -> Option<BudgetTotal> {
-        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
-        set.then(|| self.policies.budget.load().value.total)
+        self.policies.budget_total()
     }
 
     /// From which shares of the budget each level holds.

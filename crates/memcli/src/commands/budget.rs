@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use memcfg::document;
 use memleak::Verdict;
-use memtrack::source::{LinuxSource, Source, Target};
-use memtrack::{Sample, Size, TrackConfig};
+use mempressure::BudgetTotal;
+use memtrack::source::Target;
+use memtrack::{Sample, Size};
 use serde::Serialize;
 
 use crate::budget::{MOST_WORKERS, Need, Plan, SELDOM, Shares};
 use crate::cli::BudgetArgs;
 use crate::commands;
 use crate::exit::{self, Failure};
+use crate::limit;
 use crate::live::Still;
 use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::{self, Recording};
-use crate::target::not_opened;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.budget/1";
@@ -60,7 +61,12 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, Duration::ZERO, &mut |header| still.policies_under(header.budget()), |_, _| {})?);
+        runs.extend(recording::read(
+            path,
+            Duration::ZERO,
+            &mut |header| still.policies_under(header.budget()),
+            |_, _| {},
+        )?);
     }
     for run in &runs {
         if let Some(damage) = &run.damage {
@@ -81,11 +87,18 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<Document, Failure> {
-    let (limit_bytes, limit_from) = match (asked, runs.iter().find_map(recorded_limit)) {
-        (Some(limit), _) => (limit.bytes(), "as asked"),
-        (None, Some(limit)) => limit,
-        (None, None) => limit_here()?,
+fn plan(
+    runs: &[Recording],
+    asked: Option<BudgetTotal>,
+    policies: &Policies,
+) -> Result<Document, Failure> {
+    let recorded = || runs.iter().find_map(recorded_limit).map_or_else(limit_here, Ok);
+    let (limit_bytes, limit_from) = match asked {
+        Some(BudgetTotal::Size(limit)) => (limit.bytes(), "as asked"),
+        Some(share) => {
+            (share.resolve(Some(recorded()?.0)).unwrap_or_default(), "the share that was asked for")
+        }
+        None => recorded()?,
     };
     let (budget, pressure) = (policies.budget.load().value, policies.pressure.load().value);
     let shares = Shares {
@@ -160,10 +173,7 @@ fn recorded_limit(run: &Recording) -> Option<(u64, &'static str)> {
 }
 
 fn limit_here() -> Result<(u64, &'static str), Failure> {
-    let mut source = LinuxSource::open(&Target::Own).map_err(not_opened)?;
-    let sample = source
-        .read(&TrackConfig::default())
-        .map_err(|error| Failure::new(exit::IO, "failed to read the limit here").because(error))?;
+    let sample = commands::sample_of(&Target::Own)?;
     limit_of(&sample, "of the cgroup memcli runs in", "the memory of this machine").ok_or_else(
         || {
             Failure::new(exit::UNAVAILABLE, "this system does not tell how much memory there is")
@@ -177,8 +187,8 @@ fn limit_of(
     cgroup: &'static str,
     machine: &'static str,
 ) -> Option<(u64, &'static str)> {
-    let group = sample.cgroup.limit.ok().map(|limit| (limit, cgroup));
-    group.or_else(|| sample.system.total.ok().map(|total| (total, machine)))
+    let (bytes, of_cgroup) = limit::around(sample).ok()?;
+    Some((bytes, if of_cgroup { cgroup } else { machine }))
 }
 
 fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {

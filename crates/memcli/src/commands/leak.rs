@@ -70,7 +70,12 @@ fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
 /// The verdict on each run of a recording, over all of it.
 fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
-    let runs = recording::read(path, args.skip, &mut |header| still.policies_under(header.budget()), |_, _| {})?;
+    let runs = recording::read(
+        path,
+        args.skip,
+        &mut |header| still.policies_under(header.budget()),
+        |_, _| {},
+    )?;
     let mut leaks = false;
     for run in &runs {
         let finding = Finding {

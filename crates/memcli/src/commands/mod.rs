@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mempressure::BudgetTotal;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Sample, Size, TrackConfig};
 use serde::Serialize;
 
 use crate::alert::Delivery;
@@ -29,25 +31,41 @@ use crate::cli::{Logging, Watching};
 use crate::comparison::Measured;
 use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates, Judged};
+use crate::limit;
 use crate::live::{Flag, Live};
 use crate::outfile::OutFile;
 use crate::output::page::columns;
 use crate::output::{human, json, screen};
 use crate::recording;
 use crate::summary::Summary;
+use crate::target::not_opened;
 use crate::trace::Recorder;
 
 /// Time between samples when neither a flag nor the configuration sets one.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Watching {
-    fn gates(&self) -> Gates {
-        Gates {
-            max_rss: self.max_rss,
-            max_pss: self.max_pss,
+    /// The gates on `watched`, or on a command that runs where it does. A share is one of the limit at this time.
+    fn gates(&self, watched: &Target, live: &Live) -> Result<Gates, Failure> {
+        let limit = |share: BudgetTotal| {
+            let around = around(watched)?;
+            let limit = live.policies().budget_total().and_then(|total| total.resolve(around));
+            let unknown = || {
+                Failure::new(exit::UNAVAILABLE, format!("no limit is known to take {share} of"))
+                    .help("name a size, such as 512MiB")
+            };
+            share.resolve(limit.or(around)).map(Size).ok_or_else(unknown)
+        };
+        let size = |most: BudgetTotal| match most {
+            BudgetTotal::Size(size) => Ok(size),
+            share @ BudgetTotal::Percent(_) => limit(share),
+        };
+        Ok(Gates {
+            max_rss: self.max_rss.map(size).transpose()?,
+            max_pss: self.max_pss.map(size).transpose()?,
             max_growth: self.max_growth,
             fail_on: once(&self.fail_on),
-        }
+        })
     }
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
@@ -77,6 +95,19 @@ impl Watching {
         let open = |path: &PathBuf| OutFile::open(path, "the summary", instead);
         self.summary.as_ref().map(open).transpose()
     }
+}
+
+/// The memory that there is for `watched`, where it is known.
+fn around(watched: &Target) -> Result<Option<u64>, Failure> {
+    Ok(limit::around(&sample_of(watched)?).ok().map(|(limit, _)| limit))
+}
+
+/// One sample of `watched`, for its limits.
+fn sample_of(watched: &Target) -> Result<Sample, Failure> {
+    let mut source = LinuxSource::open(watched).map_err(not_opened)?;
+    source
+        .read(&TrackConfig::default())
+        .map_err(|error| Failure::new(exit::IO, "failed to read the limit").because(error))
 }
 
 /// Writes the document to its file, when there is one.

@@ -44,6 +44,7 @@ struct Start<'a> {
     live: Live,
     signals: Receiver<Signal>,
     baseline: Option<Vec<Measured>>,
+    gates: Gates,
 }
 
 impl<'a> Start<'a> {
@@ -53,12 +54,14 @@ impl<'a> Start<'a> {
         config: Option<&Path>,
     ) -> Result<Self, Failure> {
         let live = watching.live(config, false)?;
+        // A command begins in the cgroup that memcli is in.
+        let gates = watching.gates(&Target::Own, &live)?;
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
         let signals = sys::signals_with_a_command()
             .map_err(|error| Failure::io("failed to take over signals", error))?;
-        Ok(Self { command, watching, live, signals, baseline })
+        Ok(Self { command, watching, live, signals, baseline, gates })
     }
 
     fn words(&self) -> Vec<String> {
@@ -112,7 +115,7 @@ pub(crate) fn start(
     let start = Start::new(command, watching, config)?;
     let file = watching.summary_file()?;
     let Watched { summary, .. } =
-        start.once(watching.recorder()?, watching.gates(), true, spent)?;
+        start.once(watching.recorder()?, start.gates.clone(), true, spent)?;
     let shown = match watching.shows(&summary.gates) {
         true => show_on_stderr(&summary, watching.json),
         false => Ok(()),
@@ -135,7 +138,7 @@ fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result
         if counts && number > args.warmup {
             recorder = watching.output.as_deref().map(Recorder::append).transpose()?;
         }
-        let gates = if counts { watching.gates() } else { Gates::default() };
+        let gates = if counts { start.gates.clone() } else { Gates::default() };
         let recorder = if counts { recorder.take() } else { None };
         let Watched { summary, measured: run } = start.once(recorder, gates, false, spent)?;
         spent = sys::cpu_time();

@@ -21,6 +21,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>, spent: Duration) -> Result
     let watching = &args.watching;
     let target = args.target.find()?;
     let live = watching.live(config, true)?;
+    let gates = watching.gates(&target.watched, &live)?;
     let baseline = baseline(watching, &live)?;
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
@@ -29,7 +30,7 @@ pub fn watch(args: &WatchArgs, config: Option<&Path>, spent: Duration) -> Result
         command: None,
         child: None,
         duration: watching.duration,
-        gates: watching.gates(),
+        gates,
         recorder: watching.recorder()?,
         abort: watching.abort,
         baseline: baseline.as_deref(),

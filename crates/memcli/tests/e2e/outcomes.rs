@@ -410,3 +410,33 @@ fn a_recording_keeps_the_budget_it_was_watched_under() {
     fs::write(&config, "schema_version = 3\n[budget]\ntotal = \"16GiB\"\n").unwrap();
     assert_ne!(highest(&["--config", &config]), "emergency");
 }
+
+#[test]
+fn a_gate_takes_a_share_of_the_limit() {
+    // Of `--limit`: 40 MiB and a shell are more than a quarter of 128 MiB, and less than nine tenths.
+    let held = Demo::holding(40);
+    let watch = |gate: &[&str]| {
+        run_summed(
+            &[&["watch"], gate, &["--limit", "128MiB", "--for", "500ms", &held.pid()]].concat(),
+        )
+    };
+    for gate in ["--max-rss", "--max-pss"] {
+        let (said, summary) = watch(&[gate, "25%"]);
+        assert_eq!(said.code, 99, "{}", said.stderr);
+        assert_eq!(summary["gates"][0]["limit"], 32 << 20, "{summary}");
+        assert!(said.stdout.contains("allowed up to 32.0 MiB"), "{}", said.stdout);
+        assert_eq!(watch(&[gate, "90%"]).0.code, 0);
+    }
+    // Without one, of what there is here: all of it is enough for `true`, over before a sample is taken as it may be.
+    let (said, summary) = run_summed(&["run", "--max-rss", "100%", "--", "true"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(summary["gates"][0]["limit"].as_u64().unwrap() > 128 << 20, "{summary}");
+    for wrong in ["0%", "101%", "x%", "512Mo"] {
+        let said = run(&["run", "--max-rss", wrong, "--", "true"]);
+        assert_eq!(said.code, 64, "{wrong}: {}", said.stderr);
+    }
+    let planned: Value =
+        serde_json::from_str(&run(&["budget", "--limit", "50%", "--json"]).stdout).unwrap();
+    let whole: Value = serde_json::from_str(&run(&["budget", "--json"]).stdout).unwrap();
+    assert_eq!(planned["limit_bytes"], whole["limit_bytes"].as_u64().unwrap() / 2);
+}
