@@ -10,12 +10,12 @@ use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
 use crate::saturation::prepare;
-use crate::search::{Hit, Search, grows_now};
+use crate::search::{Hit, Search, Searched, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
 use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
-use crate::window::History;
+use crate::window::{History, Window};
 
 mod present;
 
@@ -361,7 +361,7 @@ impl Detector {
             }
             return self.settle(at);
         }
-        let (mut found, mut recent) = self.search().run();
+        let Searched { mut found, mut recent, whole } = self.search().run();
         if self.state != State::Leak && self.is_start() {
             // It rises as it did before it became steady last time.
             recent = found
@@ -396,13 +396,13 @@ impl Detector {
                     if !self.carries()
                         && now - since >= (CLEAR * span).max(4.0 * self.clock.interval())
                     {
-                        self.state = self.quiet(recent);
+                        self.state = self.quiet(recent, whole.as_ref());
                         self.quiet_since = None;
                         self.hit = None;
                         self.carried = None;
                     }
                 } else {
-                    self.state = self.quiet(recent);
+                    self.state = self.quiet(recent, whole.as_ref());
                     self.hit = None;
                 }
             }
@@ -414,16 +414,20 @@ impl Detector {
         self.settle(at)
     }
 
-    /// What to say when no window grows, from the later half of the segment.
-    fn quiet(&self, recent: Option<Growth>) -> State {
+    /// What to say when no window grows, from the later half of the segment and the whole of it.
+    fn quiet(&self, recent: Option<Growth>, whole: Option<&Window>) -> State {
         let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
         if found.bytes < self.least_growth {
-            return if self.creeps() { State::Undecided(Why::BelowLeast) } else { State::Steady };
+            return if whole.is_some_and(|whole| self.creeps(whole)) {
+                State::Undecided(Why::BelowLeast)
+            } else {
+                State::Steady
+            };
         }
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
             Finding::Chance | Finding::Small if found.rho > SWING => {
-                State::Undecided(if self.swings() { Why::Swinging } else { Why::Settling })
+                State::Undecided(if self.swings(whole) { Why::Swinging } else { Why::Settling })
             }
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
@@ -431,9 +435,8 @@ impl Detector {
     }
 
     /// Whether it has turned twice: what rose once and stays there does not swing.
-    fn swings(&self) -> bool {
-        let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| turns(&window.level) >= 2)
+    fn swings(&self, whole: Option<&Window>) -> bool {
+        whole.is_some_and(|whole| turns(&whole.level) >= 2)
             || self.pasts.iter().any(|past| past.swing)
     }
 
