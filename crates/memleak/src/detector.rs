@@ -6,6 +6,7 @@ use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
 use crate::growth::{Finding, Growth};
+use crate::pink;
 use crate::pool::pooled;
 use crate::profile::Profile;
 use crate::rate::rate_now;
@@ -109,6 +110,7 @@ impl Detector {
     #[must_use]
     pub fn new(config: &LeakConfig) -> Self {
         prepare();
+        pink::prepare();
         let mut detector = Self {
             min_samples: 0,
             baseline_window: 0.0,
