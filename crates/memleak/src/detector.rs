@@ -9,7 +9,7 @@ use crate::growth::{Finding, Growth};
 use crate::pink;
 use crate::pool::pooled;
 use crate::profile::Profile;
-use crate::rate::rate_now;
+use crate::rate::{Now, rate_now};
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, Searched, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
@@ -306,7 +306,7 @@ impl Detector {
             fell,
             stood,
             swing: end == End::Swing,
-            grew: grew.then(|| self.slope()).flatten(),
+            grew: grew.then(|| self.slope(self.now().map(|now| now.trend))).flatten(),
         });
         if end == End::Restart {
             self.restarts = self.restarts.saturating_add(1);
@@ -324,21 +324,24 @@ impl Detector {
         self.hit = None;
     }
 
-    /// The slope of the growth that stands, over all lives that show it.
-    pub(crate) fn rate(&self) -> Trend {
+    /// The slope of the growth that stands, over all lives that show it; `now` is [`Detector::now`].
+    pub(crate) fn rate(&self, now: Option<Trend>) -> Trend {
         match self.hit {
-            Some(Hit { season: Some(_), .. }) => self.slope(),
-            Some(_) => pooled(&self.pasts, self.slope()),
+            Some(Hit { season: Some(_), .. }) => self.slope(now),
+            Some(_) => pooled(&self.pasts, self.slope(now)),
             None if self.carried.is_some() => pooled(&self.pasts, None),
-            None => self.slope(),
+            None => self.slope(now),
         }
         .unwrap_or_default()
     }
 
-    /// The slope of the present life.
-    fn slope(&self) -> Option<Trend> {
-        let from = self.hit.map_or(self.history.origin(), |hit| hit.from);
-        let now = rate_now(&self.history, from).map(|now| now.trend);
+    /// The slope since the growth that stands began, or of the whole present life.
+    pub(crate) fn now(&self) -> Option<Now> {
+        rate_now(&self.history, self.hit.map_or(self.history.origin(), |hit| hit.from))
+    }
+
+    /// The slope of the present life, of which `now` is what [`Detector::now`] gives.
+    fn slope(&self, now: Option<Trend>) -> Option<Trend> {
         let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
         let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })

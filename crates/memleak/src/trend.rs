@@ -24,10 +24,9 @@ pub(crate) fn ranks(y: &[f64; POINTS]) -> Ranks {
     Pairs::of(y).ranks()
 }
 
-/// All pairs of points, as the order of their slopes and the sum of their signs.
+/// All pairs of points.
 pub(crate) struct Pairs {
-    /// Slopes as [`key`]s: they are compared many times, and integers compare faster.
-    keys: [i64; PAIRS],
+    slopes: [f64; PAIRS],
     /// Pairs that rise less pairs that fall.
     sum: i64,
     /// Of the sum, with the correction for ties.
@@ -36,22 +35,22 @@ pub(crate) struct Pairs {
 
 impl Pairs {
     pub(crate) fn of(y: &[f64; POINTS]) -> Self {
-        let mut keys = [0; PAIRS];
+        let mut slopes = [0.0; PAIRS];
         let (mut rising, mut falling) = (0i64, 0i64);
-        let mut rest = &mut keys[..];
+        let mut rest = &mut slopes[..];
         for gap in 1..POINTS {
             let scale = POINTS as f64 / gap as f64;
             let (part, after) = rest.split_at_mut(POINTS - gap);
-            for ((out, earlier), later) in part.iter_mut().zip(y).zip(&y[gap..]) {
+            for ((slope, earlier), later) in part.iter_mut().zip(y).zip(&y[gap..]) {
                 let difference = later - earlier;
                 rising += i64::from(difference > 0.0);
                 falling += i64::from(difference < 0.0);
-                *out = key(difference * scale);
+                *slope = difference * scale;
             }
             rest = after;
         }
         let variance = variance(y, rising + falling < PAIRS as i64);
-        Self { keys, sum: rising - falling, variance }
+        Self { slopes, sum: rising - falling, variance }
     }
 
     pub(crate) fn ranks(&self) -> Ranks {
@@ -64,21 +63,19 @@ impl Pairs {
         const STRIDE: usize = 24;
         const SAMPLE: usize = PAIRS / STRIDE;
         const AROUND: usize = 6;
-        const NEAR: usize = PAIRS / 2;
-        let mut sample: [i64; SAMPLE] = std::array::from_fn(|k| self.keys[k * STRIDE]);
+        let mut sample: [i64; SAMPLE] = std::array::from_fn(|k| key(self.slopes[k * STRIDE]));
         sample.sort_unstable();
-        let (least, most) = (sample[SAMPLE / 2 - AROUND], sample[SAMPLE / 2 + AROUND]);
-        let mut near = [0; NEAR];
-        let (mut below, mut count) = (0, 0);
-        for &key in &self.keys {
-            near[count.min(NEAR - 1)] = key;
-            count += usize::from(key >= least && key <= most);
-            below += usize::from(key < least);
+        let least = value(sample[SAMPLE / 2 - AROUND]);
+        let most = value(sample[SAMPLE / 2 + AROUND]);
+        let below: i64 = self.slopes.iter().map(|slope| i64::from(*slope < least)).sum();
+        let (mut near, mut count) = ([0; PAIRS], 0);
+        for &slope in &self.slopes {
+            near[count] = key(slope);
+            count += usize::from(slope >= least) & usize::from(slope <= most);
         }
-        if count < NEAR && below < PAIRS / 2 && PAIRS / 2 < below + count {
-            middle(&mut near[..count], PAIRS / 2 - below)
-        } else {
-            middle(&mut self.keys.clone(), PAIRS / 2)
+        match (PAIRS / 2).checked_sub(below as usize) {
+            Some(rank) if rank > 0 && rank < count => middle(&mut near[..count], rank),
+            _ => median(&mut self.slopes.clone()),
         }
     }
 
@@ -88,20 +85,21 @@ impl Pairs {
         let half = PAIRS as f64 / 2.0;
         let mut at = |rank: f64| {
             let rank = rank.round().clamp(0.0, (PAIRS - 1) as f64) as usize;
-            value(*self.keys.select_nth_unstable(rank).1)
+            *self.slopes.select_nth_unstable_by(rank, f64::total_cmp).1
         };
         (at(half - reach / 2.0), at(half + reach / 2.0))
     }
 }
 
-/// The mean of the values of `rank` and of the one before it.
+/// The mean of the numbers of `rank` and of the one before it, of their [`key`]s.
 fn middle(keys: &mut [i64], rank: usize) -> f64 {
     let (left, &mut upper, _) = keys.select_nth_unstable(rank);
     let lower = left.iter().copied().max().unwrap_or(upper);
     f64::midpoint(value(lower), value(upper))
 }
 
-/// An integer in the place of a number in the total order of IEEE 754 (as `f64::total_cmp` compares).
+/// An integer in the place of a number in the total order of IEEE 754 (as `f64::total_cmp` compares): integers compare
+/// faster, and these are compared many times.
 fn key(value: f64) -> i64 {
     let bits = value.to_bits() as i64;
     bits ^ (((bits >> 63) as u64) >> 1) as i64
@@ -228,7 +226,7 @@ mod tests {
         #[test]
         fn the_slope_lies_between_the_least_and_the_greatest_of_two_points(y in points()) {
             let pairs = Pairs::of(&y);
-            let mut slopes = pairs.keys.map(value);
+            let mut slopes = pairs.slopes;
             slopes.sort_unstable_by(f64::total_cmp);
             let slope = pairs.slope();
             prop_assert!(slopes[0] <= slope && slope <= slopes[PAIRS - 1]);

@@ -12,7 +12,8 @@ impl Detector {
         let Some(before) = pooled(&self.pasts, None) else { return false };
         let Some(window) = self.history.window(self.history.origin()) else { return false };
         let needed = measured(&window, &self.tuning, self.least_growth).needed;
-        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+        let slope = || self.slope(self.now().map(|now| now.trend));
+        before.low * window.span >= needed && slope().is_some_and(|now| now.high < before.low)
     }
 
     /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
