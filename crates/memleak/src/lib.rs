@@ -45,6 +45,7 @@ mod filter;
 mod growth;
 pub mod kinds;
 pub mod parts;
+mod pink;
 mod pool;
 mod profile;
 mod rate;

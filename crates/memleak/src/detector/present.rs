@@ -1,9 +1,10 @@
 //! What the present life of a process shows, beside whether it grows.
 
 use super::{CREEP, Detector};
-use crate::growth::{Finding, growth, measured};
+use crate::growth::{Finding, growth, may_grow, measured};
 use crate::pool::pooled;
 use crate::rest::stands_still;
+use crate::window::Window;
 
 impl Detector {
     /// Whether the present life excludes the growth of those before: it would have shown by now.
@@ -11,7 +12,8 @@ impl Detector {
         let Some(before) = pooled(&self.pasts, None) else { return false };
         let Some(window) = self.history.window(self.history.origin()) else { return false };
         let needed = measured(&window, &self.tuning, self.least_growth).needed;
-        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+        let slope = || self.slope(self.now().map(|now| now.trend));
+        before.low * window.span >= needed && slope().is_some_and(|now| now.high < before.low)
     }
 
     /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
@@ -23,10 +25,9 @@ impl Detector {
     }
 
     /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
-    pub(super) fn creeps(&self) -> bool {
-        let window = self.history.window(self.history.origin());
+    pub(super) fn creeps(&self, whole: &Window) -> bool {
         let least = self.least_growth * CREEP;
-        window.is_some_and(|window| growth(&window, &self.tuning, least).finding == Finding::Grows)
+        may_grow(whole, least) && growth(whole, &self.tuning, least).finding == Finding::Grows
     }
 
     /// Whether the present life does no more than start as one before did that became steady.
