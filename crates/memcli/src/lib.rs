@@ -35,7 +35,6 @@ mod schema;
 pub mod series;
 pub mod session;
 pub mod size;
-pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
