@@ -520,8 +520,12 @@ fn record_names_its_trace_where_nobody_does() {
     // It is a guess that works, and no command to learn.
     let help = run(&["--help"]).stdout;
     assert!(!help.contains("record  ") && !help.contains("export"), "{help}");
-    let completions = run(&["completions", "bash"]).stdout;
-    assert!(!completions.contains("memcli__record"), "{completions}");
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]).stdout;
+        let offered = script.split(|c: char| !c.is_alphanumeric()).any(|word| word == "attach");
+        assert!(!offered, "{shell}");
+        assert!(!script.contains("__record") && !script.contains("'record"), "{shell}");
+    }
 }
 
 #[test]
