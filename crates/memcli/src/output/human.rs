@@ -101,7 +101,8 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             let falls = verdict.trend().is_some_and(|trend| trend.high < 0.0);
             let does = if falls { "falls, lately to about" } else { "stays at" };
             let _ = write!(text, "; it {does} {} of {series}", Size(*plateau));
-            if let Some(floor) = floor {
+            // Beside growth of the whole it is no more than the upper end of that interval.
+            if let Some(floor) = floor.filter(|_| !grew) {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
         }
