@@ -163,12 +163,13 @@ impl Detector {
     /// Returns the change when the verdict becomes one of another kind.
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.clock.advance(at.as_secs_f64())?;
+        let t = self.begin_anew(t).unwrap_or(t);
         let interval = self.clock.interval();
         let t = match pause(&self.history, t, bytes as f64, interval, self.least_growth) {
             Some(pause) => self.clock.skip(t, pause),
             None => t,
         };
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
@@ -198,9 +199,12 @@ impl Detector {
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
             self.end_segment(self.history.high(), End::Restart);
-            self.smoother = Smoother::default();
-            self.falls = Falls::default();
+        } else if !self.smoother.is_empty() {
+            // Too young for a segment, and a life all the same.
+            self.restarts = self.restarts.saturating_add(1);
         }
+        self.smoother = Smoother::default();
+        self.falls = Falls::default();
     }
 
     /// Tells before a sample whether a process that is watched may have ended since the last one.
@@ -218,6 +222,10 @@ impl Detector {
     pub fn resumed(&mut self) {
         self.restarted();
         self.clock.rebase();
+        // Whether the new process leaks is for its own samples to show.
+        self.carried = None;
+        self.state = State::Early;
+        self.reported = self.verdict();
     }
 
     /// Whether a leak stands, without the figures of [`Detector::verdict`].

@@ -39,6 +39,11 @@ impl Sums {
         }
     }
 
+    /// The seconds over which samples at equal intervals would be spread as these are.
+    pub(crate) fn width(&self) -> f64 {
+        (12.0 * self.stt / self.n).sqrt()
+    }
+
     /// Slope and its standard error, taking the samples as independent; `None` below three samples or without spread.
     pub(crate) fn slope(&self) -> Option<(f64, f64)> {
         if self.n < 3.0 || self.stt <= 0.0 {

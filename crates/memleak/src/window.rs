@@ -62,7 +62,7 @@ impl History {
         } else if self.width == 0.0 && t > self.origin {
             self.width = (t - self.origin).max(1e-3);
         }
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.high = self.high.max(y);
         self.end = t;
         let mut index = self.index_of(t);
@@ -77,7 +77,14 @@ impl History {
                 last.mean += (y - last.mean) / f64::from(last.count);
                 last.low = last.low.min(y);
             }
-            _ => self.buckets.push(Bucket { index, count: 1, mean: y, low: y }),
+            _ => {
+                if self.buckets.len() == self.buckets.capacity() {
+                    // Never past the most there can be: a copy's capacity is no power of two, and would double past it.
+                    let more = self.buckets.len().max(4).min(CAPACITY - self.buckets.len());
+                    self.buckets.reserve_exact(more);
+                }
+                self.buckets.push(Bucket { index, count: 1, mean: y, low: y });
+            }
         }
     }
 

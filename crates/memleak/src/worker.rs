@@ -50,7 +50,7 @@ pub struct Status {
     pub lost_alerts: u64,
     /// The generation of the settings in force.
     pub generation: u64,
-    /// The subscription has ended: the target is gone, or the sampler was stopped.
+    /// The thread has ended: the target is gone, the sampler or the worker was stopped, or a callback panicked.
     pub ended: bool,
 }
 
@@ -226,6 +226,7 @@ struct Work {
 
 impl Work {
     fn run(mut self, samples: &All, stopped: &Receiver<()>) -> Detector {
+        let _ended = Ended(Arc::clone(&self.shared));
         let mut changed = self.settings.changed().clone();
         loop {
             select! {
@@ -242,9 +243,7 @@ impl Work {
                 recv(stopped) -> _ => break,
             }
         }
-        let mut state = lock(&self.shared.state);
-        state.ended = true;
-        state.detector.clone()
+        lock(&self.shared.state).detector.clone()
     }
 
     fn reload(&mut self) {
@@ -266,9 +265,6 @@ impl Work {
         let parts = (self.inside)();
         let mut state = lock(&self.shared.state);
         state.lost_samples = lost;
-        if let Ok(rss) = process.rss {
-            state.rules.push(at, rss);
-        }
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
         state.parts.push(at, parts);
@@ -277,6 +273,10 @@ impl Work {
         if state.detector.restarts() != lives {
             state.kinds.restarted();
             state.parts.restarted();
+            state.rules.restarted();
+        }
+        if let Ok(rss) = process.rss {
+            state.rules.push(at, rss);
         }
         let report = state.rules.report();
         // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
@@ -308,6 +308,15 @@ impl Work {
             // A full channel loses it: the gap in the numbers tells, and `status` has the last state.
             let _ = self.events.try_send(event);
         }
+    }
+}
+
+/// Says that the thread has ended, also when a callback's panic ended it.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        lock(&self.0.state).ended = true;
     }
 }
 

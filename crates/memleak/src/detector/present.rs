@@ -1,12 +1,36 @@
 //! What the present life of a process shows, beside whether it grows.
 
-use super::{CREEP, Detector};
+use super::{CREEP, Detector, FIRST_LOOK, HOLD_LEAST, HOLD_MOST};
+use crate::filter::Smoother;
 use crate::growth::{Finding, growth, may_grow, measured};
 use crate::pool::pooled;
 use crate::rest::stands_still;
-use crate::window::Window;
+use crate::segment::{Falls, outgrown};
+use crate::window::{History, Window};
 
 impl Detector {
+    /// Forgets a young segment before a gap that is long beside all that was watched: the new time of the sample at `t`, one
+    /// interval after the last.
+    pub(super) fn begin_anew(&mut self, t: f64) -> Option<f64> {
+        // Nearly all samples of nearly all series end here.
+        if t - self.last <= HOLD_LEAST || self.history.span() >= HOLD_MOST || self.samples < 3 {
+            return None;
+        }
+        let (interval, hold) = (self.clock.interval(), self.hold());
+        if self.history.span() >= hold {
+            return None;
+        }
+        let first = self.first.unwrap_or(self.last);
+        // On the caller's clock: a burst of samples each hour has been watched for hours.
+        let watched = (self.clock.raw(self.last) - self.clock.raw(first)).max(self.history.span());
+        let pause = outgrown(t - self.last, watched, interval, hold)?;
+        self.history = History::default();
+        self.smoother = Smoother::default();
+        self.falls = Falls::default();
+        self.next_look = FIRST_LOOK;
+        Some(self.clock.skip(t, pause))
+    }
+
     /// Whether the present life excludes the growth of those before: it would have shown by now.
     pub(super) fn excludes(&self) -> bool {
         let Some(before) = pooled(&self.pasts, None) else { return false };
