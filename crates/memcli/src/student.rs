@@ -77,7 +77,8 @@ fn integral(freedom: f64, to: f64) -> f64 {
 }
 
 /// The t that |T| passes with this chance.
-fn quantile(freedom: f64, chance: f64) -> f64 {
+#[must_use]
+pub fn quantile(freedom: f64, chance: f64) -> f64 {
     // With one degree of freedom 5 % lie beyond 12.7; a little less than one cannot come from two groups of two.
     let (mut low, mut high) = (0.0, 1000.0);
     for _ in 0..60 {
