@@ -34,8 +34,10 @@ pub struct Recording {
     pub rss: Curve,
     /// RSS + swap.
     pub footprint: Curve,
-    /// PSS, as far as it was read.
+    /// PSS, as far as it was read: measured now and then, and estimated in between.
     pub pss: Curve,
+    /// Samples of it that are estimates.
+    pub pss_estimated: u64,
     /// What happened, as the watch told it.
     pub events: Vec<EventRow>,
     /// Events beyond those.
@@ -61,6 +63,7 @@ impl Recording {
             rss: Curve::default(),
             footprint: Curve::default(),
             pss: Curve::default(),
+            pss_estimated: 0,
             events: Vec::new(),
             more_events: 0,
             processes: None,
@@ -71,6 +74,7 @@ impl Recording {
     }
 
     fn sample(&mut self, sample: &Sample, listen: &mut impl FnMut(&Header, &Numbered)) {
+        let sample = &self.pipeline.heard(sample);
         let at = sample.at.monotonic;
         let process = &sample.process;
         for (curve, reading) in [
@@ -83,6 +87,8 @@ impl Recording {
                 curve.push(at, bytes);
             }
         }
+        let estimated = process.pss_age.is_ok_and(|age| age > Duration::ZERO);
+        self.pss_estimated += u64::from(process.pss.is_ok() && estimated);
         let header = &self.header;
         self.pipeline.push(sample, |numbered| listen(header, numbered));
     }

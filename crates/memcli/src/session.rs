@@ -388,7 +388,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             pipeline.push(&sample, |event| listeners.event(event));
             let grows = listeners.grows;
             listeners.lookout.look(sample.at.monotonic, grows);
-            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
+            let watched = pipeline.watched(&pipeline.heard(&sample));
+            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, watched) {
                 curve.push(sample.at.monotonic, bytes);
             }
         }

@@ -120,17 +120,23 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
                 let _ = write!(text, "; it kept {kept} since {since} into the watch");
             }
             if let Some(time) = time_to_limit {
-                let _ = write!(
-                    text,
-                    "{} at this rate the limit is reached in about {}",
-                    if *leaked > 0 { ", and" } else { ";" },
-                    Span(*time)
-                );
+                let and = if *leaked > 0 { ", and" } else { ";" };
+                let _ = match until_limit(*time) {
+                    Some(time) => {
+                        write!(text, "{and} at this rate the limit is reached in about {time}")
+                    }
+                    None => write!(text, "{and} it is past its limit"),
+                };
             }
         }
         _ => {}
     }
     text
+}
+
+/// The time until the limit that is the nearest; `None` when it is reached or passed.
+pub(crate) fn until_limit(time: Duration) -> Option<Span> {
+    (time > Duration::ZERO).then_some(Span(time))
 }
 
 /// What [`growth`] says of a rate too small to print.
@@ -499,7 +505,7 @@ pub(super) fn judged(gate: &Judged) -> String {
         (limit, "level" | "alert") => {
             format!("{} at worst, must stay below {limit}", seen.unwrap_or("unknown".into()))
         }
-        (_, "regression") => seen.unwrap_or("nothing was compared".into()),
+        (_, "regression") => seen.map_or("nothing was compared".into(), |it| it.replace('_', " ")),
         _ => format!("the verdict is {}", seen.unwrap_or("unknown".into())),
     };
     let reason = gate.reason.as_ref().map_or(String::new(), |why| format!("; {why}"));
