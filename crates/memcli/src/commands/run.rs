@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 
+use crate::alert::Offspring;
 use crate::child::Child;
 use crate::cli::{RunArgs, Watching};
 use crate::commands::{baseline, code_after, keep, show_on_stderr};
@@ -43,6 +45,8 @@ struct Start<'a> {
     watching: &'a Watching,
     live: Live,
     signals: Receiver<Signal>,
+    /// What the command of alerts has left behind, in all runs.
+    alerts: Arc<Offspring>,
     baseline: Option<Vec<Measured>>,
     gates: Gates,
 }
@@ -59,9 +63,10 @@ impl<'a> Start<'a> {
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals = sys::signals_with_a_command()
+        let signals = sys::signals()
             .map_err(|error| Failure::io("failed to take over signals", error))?;
-        Ok(Self { command, watching, live, signals, baseline, gates })
+        let alerts = Arc::default();
+        Ok(Self { command, watching, live, signals, alerts, baseline, gates })
     }
 
     fn words(&self) -> Vec<String> {
@@ -78,7 +83,7 @@ impl<'a> Start<'a> {
         spent: Duration,
     ) -> Result<Watched, Failure> {
         let watching = self.watching;
-        let child = Child::start(self.command)?;
+        let child = Child::start(self.command, &self.alerts)?;
         let id = ProcessId::read(Path::new("/"), child.pid()).map_err(not_opened)?;
         let words = self.words();
         let name = Path::new(&self.command[0])
@@ -98,7 +103,8 @@ impl<'a> Start<'a> {
             spent,
         };
         let label = &session.target.label;
-        let mut delivery = watching.logging.delivery(label, &self.live, false)?;
+        let delivery = watching.logging.delivery(label, &self.live, false)?;
+        let mut delivery = delivery.noting(Arc::clone(&self.alerts));
         // Both streams are the child's until it has ended.
         let mut screen = Screen::new(Style::Silent, &session.target);
         session.watch(&self.live, &self.signals, &mut screen, &mut delivery)
