@@ -90,6 +90,7 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
         Command::Leak(args) => commands::leak::leak(args, config),
         Command::Run(args) => commands::run::run(args, config, spent),
         Command::Watch(args) => commands::watch::watch(args, config, spent),
+        Command::Record(args) => commands::watch::record(args, config, spent),
         Command::Demo(args) => commands::demo::demo(args, config, spent),
         Command::Report(args) => commands::report::report(args, config),
         Command::Replay(args) => commands::replay::replay(args, config),

@@ -9,7 +9,7 @@ use memcfg::live::Reload;
 use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
 use mempressure::{
     BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds,
-    Transition, Usage,
+    Transition,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
@@ -142,6 +142,8 @@ pub struct Pipeline {
     seen: Seen,
     latest: Option<Sample>,
     headroom: Option<u64>,
+    /// The budget that somebody set, as of the newest sample.
+    budget: Option<Limit>,
     seq: u64,
     /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
     peak_before: Option<u64>,
@@ -212,13 +214,10 @@ impl Root {
     }
 }
 
-fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -> Option<u64> {
+fn headroom(sample: &Sample, budget: Option<&Limit>) -> Option<u64> {
     let machine = sample.system.available.ok();
     let cgroup = sample.cgroup.headroom.ok();
-    // A budget that nobody set is not among the signals.
-    let set = pressure.signals.contains(&Signal::Budget);
-    let own = set.then(|| budget.usage(sample).ok()).flatten().map(Usage::left);
-    machine.into_iter().chain(cgroup).chain(own).min()
+    machine.into_iter().chain(cgroup).chain(budget.map(Limit::left)).min()
 }
 
 impl Pipeline {
@@ -238,6 +237,7 @@ impl Pipeline {
             seen: Seen::default(),
             latest: None,
             headroom: None,
+            budget: None,
             seq: 0,
             peak_before: None,
         }
@@ -267,7 +267,10 @@ impl Pipeline {
             budget: &budget.value,
             generation: pressure.generation,
         };
-        self.headroom = headroom(sample, &pressure.value, &budget.value);
+        // A budget that nobody set is not among the signals.
+        let set = pressure.value.signals.contains(&Signal::Budget);
+        self.budget = set.then(|| limit::of_budget(sample, &budget.value).ok()).flatten();
+        self.headroom = headroom(sample, self.budget.as_ref());
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
             let alert = self.alarms.level(&transition, &leak.value);
@@ -423,7 +426,7 @@ impl Pipeline {
     /// # Errors
     /// That of `nearest`, when there is no budget either.
     pub fn limit(&self, nearest: Reading<Limit>) -> Reading<Limit> {
-        limit::behind(&self.pressure(), nearest, self.budget())
+        limit::behind(&self.pressure(), nearest, self.budget().cloned())
     }
 
     /// The budget that somebody set, as it was written.
@@ -440,10 +443,8 @@ impl Pipeline {
 
     /// The budget, where one is set and the newest sample tells what is used of it.
     #[must_use]
-    pub fn budget(&self) -> Option<Limit> {
-        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
-        let sample = self.latest.as_ref().filter(|_| set)?;
-        limit::of_budget(sample, &self.policies.budget.load().value).ok()
+    pub fn budget(&self) -> Option<&Limit> {
+        self.budget.as_ref()
     }
 
     fn note(&mut self, sample: &Sample) {

@@ -12,6 +12,7 @@ use memtrack::source::Target as Watched;
 use crate::command_line::command_line;
 use crate::exit::{self, Failure};
 use crate::output::human::shortened;
+use crate::output::screen::harmless;
 
 /// What somebody asked to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +166,7 @@ impl Target {
             Target::Pid(pid) => find_pid(root, *pid),
             Target::Name(name) => find_name(root, name),
             Target::Cgroup(path) => {
-                let label = format!("cgroup {}", clean(&path.to_string_lossy()));
+                let label = format!("cgroup {}", harmless(&path.to_string_lossy()));
                 Ok(Found { watched: Watched::Cgroup(path.clone()), label })
             }
             Target::Own => find_pid(root, std::process::id()),
@@ -305,12 +306,7 @@ fn is_called(root: &Path, pid: u32, name: &str) -> bool {
 fn command_name(root: &Path, pid: u32) -> Option<String> {
     let name = fs::read(root.join(format!("proc/{pid}/comm"))).ok()?;
     let name = String::from_utf8_lossy(&name);
-    Some(clean(&name))
-}
-
-/// Without what could upset a terminal.
-fn clean(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).collect()
+    Some(harmless(&name))
 }
 
 /// A target that could not be opened, as a failure with the code that fits.

@@ -33,7 +33,7 @@ pub fn status(args: &StatusArgs, config: Option<&Path>) -> Result<u8, Failure> {
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
         writeln!(screen::stdout(), "{document}")
     } else {
-        write!(screen::stdout(), "{}", lines(&rows, Marks::choose(args.no_emoji)))
+        write!(screen::stdout(), "{}", lines(&rows, Marks::choose(args.no_emoji), &still.off()))
     })?;
     let looks = rows.iter().map(|(_, look)| look);
     if args.check {

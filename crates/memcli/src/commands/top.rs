@@ -66,7 +66,7 @@ fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Fail
     let feed = Feed::new(found.clone(), policies, thresholds, snapshot);
     // The screen is the terminal's: a log has a file, or a stderr that leads elsewhere.
     let logging = &args.logging;
-    if logging.log_format.is_some() && logging.log_file.is_none() && io::stderr().is_terminal() {
+    if logging.to_stderr() && io::stderr().is_terminal() {
         let taken = "`top` cannot write a log to the terminal that it draws on";
         return Err(Failure::new(exit::USAGE, taken).help("add `--log-file FILE`"));
     }

@@ -12,6 +12,7 @@ mod completions;
 mod config;
 mod config_edit;
 mod detached;
+mod live;
 mod look;
 mod main_job;
 mod newcomer;

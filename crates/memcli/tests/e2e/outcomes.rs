@@ -440,3 +440,83 @@ fn a_gate_takes_a_share_of_the_limit() {
     let whole: Value = serde_json::from_str(&run(&["budget", "--json"]).stdout).unwrap();
     assert_eq!(planned["limit_bytes"], whole["limit_bytes"].as_u64().unwrap() / 2);
 }
+
+#[test]
+fn what_is_undecided_fails_a_strict_gate_and_no_other() {
+    // Nothing can be said of what is watched for an instant.
+    let gates = ["--fail-on", "leak,growing,limit-in:1s", "--max-growth", "1GiB/s"];
+    let words = ["--for", "300ms", "self"];
+    let (said, _) = run_summed(&[&["watch"], &gates[..], &words].concat());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let (said, summary) = run_summed(&[&["watch", "--strict"], &gates[..], &words].concat());
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    let judged = summary["gates"].as_array().unwrap();
+    assert!(judged.iter().all(|gate| gate["pass"] == false), "{judged:?}");
+    assert!(said.stdout.contains("the verdict is undecided"), "{}", said.stdout);
+    let leak = |flags: &[&str]| run(&[&["leak", "self", "--for", "300ms"], flags].concat()).code;
+    assert_eq!((leak(&[]), leak(&["--strict"])), (0, 99));
+}
+
+#[test]
+fn record_names_its_trace_where_nobody_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let traces = || {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let record = |words: &[&str]| {
+        let arguments = [&["record", "--for", "200ms"], words].concat();
+        said(&memcli(&arguments).current_dir(folder.path()).output().unwrap())
+    };
+    for _ in 0..2 {
+        let said = record(&["self"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    let named = traces();
+    assert_eq!(named.len(), 2, "the second is beside the first: {named:?}");
+    for name in &named {
+        assert!(name.starts_with("memcli-2") && name.ends_with(".jsonl.gz"), "{name}");
+        let report = memcli(&["report", name]).current_dir(folder.path()).output().unwrap();
+        assert_eq!(said(&report).code, 0);
+    }
+    assert_eq!(record(&["-o", "mine.jsonl.gz", "self"]).code, 0);
+    assert!(traces().contains(&"mine.jsonl.gz".to_owned()));
+    // It is a guess that works, and no command to learn.
+    let help = run(&["--help"]).stdout;
+    assert!(!help.contains("record  ") && !help.contains("export"), "{help}");
+    let completions = run(&["completions", "bash"]).stdout;
+    assert!(!completions.contains("memcli__record"), "{completions}");
+}
+
+#[test]
+fn what_people_know_from_other_tools_works() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.jsonl.gz");
+    let trace = trace.to_str().unwrap();
+    let attached = run(&["attach", "self", "--for", "200ms", "-o", trace]);
+    assert_eq!(attached.code, 0, "{}", attached.stderr);
+    let report = run(&["report", trace]).stdout;
+    for alias in ["plot", "dump", "export"] {
+        assert_eq!(run(&[alias, trace]).stdout, report, "{alias}");
+    }
+    assert_eq!(run(&["compare", trace, trace]).code, 0);
+    assert_eq!(run(&["check"]).code, 0);
+    for alias in ["live", "dash"] {
+        assert_eq!(run(&[alias, "self"]).code, 69, "there is no terminal here");
+    }
+}
+
+#[test]
+fn a_verbose_run_tells_on_stderr_what_happens() {
+    let held = Demo::holding(40);
+    let watch = |words: &[&str]| {
+        let words = [&["watch", "--limit", "32MiB", "--for", "300ms"], words, &[&held.pid()]];
+        run(&words.concat())
+    };
+    let said = watch(&["-v"]);
+    assert!(said.stderr.contains("emergency"), "{}", said.stderr);
+    assert_eq!(watch(&["-v", "--log-format", "json"]).code, 64, "one of both");
+}

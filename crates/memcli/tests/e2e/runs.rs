@@ -18,12 +18,13 @@ impl Folder {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Runs a shell that holds `mib` MiB for a while, and reads the summary.
+    /// Runs a program that holds `mib` MiB for a while, in one buffer and one process, and reads the summary.
     fn hold(&self, mib: u32, words: &[&str]) -> (Said, Value) {
         let summary = self.at("summary.json");
         let bytes = mib << 20;
-        let script = format!("held=$(head -c {bytes} /dev/zero | tr '\\0' x); sleep 0.4");
-        let command = ["--summary", &summary, "--", "sh", "-c", &script];
+        let size = format!("bs={bytes}");
+        let command = ["--summary", &summary, "--", "dd", "if=/dev/zero", "of=/dev/null"];
+        let command = [&command[..], &[&size, "count=60", "status=none"]].concat();
         let said = run(&[&["run"][..], words, &command].concat());
         (said, read_json(Path::new(&summary)))
     }
