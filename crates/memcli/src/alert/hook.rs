@@ -166,9 +166,8 @@ fn run(job: &Job, offspring: &Offspring, now: &AtomicBool) -> Result<(), String>
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     // In a group of its own: with all it starts it is killed as one, and Ctrl-C is not for it.
-    let mut child = offspring
-        .start(&mut command)
-        .map_err(|error| format!("could not be started: {error}"))?;
+    let mut child =
+        offspring.start(&mut command).map_err(|error| format!("could not be started: {error}"))?;
     if let Some(mut input) = child.stdin.take() {
         // The document is smaller than a pipe, so this never waits; a command need not read it.
         let _ = input.write_all(&job.document);

@@ -123,7 +123,8 @@ fn admit_adopted(members: &mut Vec<Member>, table: &mut Table, adopted: &Adopted
             continue;
         }
         let id = |start| ProcessId { pid: *child, start };
-        let ours = |stat: &Stat| stat.parent == adopted.own && !(adopted.strangers.0)(id(stat.start));
+        let ours =
+            |stat: &Stat| stat.parent == adopted.own && !(adopted.strangers.0)(id(stat.start));
         if let Ok(member) = table.member(*child, ours) {
             members.push(member);
             table.known.insert(*child);
