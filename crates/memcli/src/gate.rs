@@ -328,7 +328,7 @@ impl Gates {
                 fail_on
                     .judge(facts)
                     .unless(facts.unseen)
-                    .unless(self.open(undecided.then_some("the verdict is undecided")))
+                    .unless(self.open(undecided.then_some("a strict gate wants it decided")))
             }
             FailOn::Level(_) | FailOn::Alert(_) => fail_on.judge(facts).unless(facts.unseen),
         });
