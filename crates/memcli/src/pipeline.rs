@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use memcfg::live::Reload;
-use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
+use memleak::{
+    Change, Detector, KindGrowth, Kinds, LeakConfig, Outside, RuleReport, Severity, Verdict,
+};
 use mempressure::{
     BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds,
     Transition,
@@ -313,9 +315,11 @@ impl Pipeline {
             let change = self.detector.push(sample.at.monotonic, bytes);
             if self.detector.restarts() != lives {
                 self.kinds.restarted();
+                self.alarms.restarted();
             }
-            if let Some(change) = change {
+            if let Some(mut change) = change {
                 changed = true;
+                change.to.name_outside(self.outside());
                 listen(&self.number(Event::Verdict(change)));
             }
         }
@@ -345,7 +349,8 @@ impl Pipeline {
 
     /// Says that there will be no further sample, so that the verdict is judged on all of them.
     pub fn conclude(&mut self, mut listen: impl FnMut(&Numbered)) {
-        let Some(change) = self.detector.conclude() else { return };
+        let Some(mut change) = self.detector.conclude() else { return };
+        change.to.name_outside(self.outside());
         listen(&self.number(Event::Verdict(change)));
         let Some((_, last)) = self.seen.span else { return };
         let leak = self.policies.leak.load().value;
@@ -356,7 +361,18 @@ impl Pipeline {
     /// The verdict now.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.detector.verdict()
+        let mut verdict = self.detector.verdict();
+        verdict.name_outside(self.outside());
+        verdict
+    }
+
+    /// What grows outside the series; what is watched of a cgroup or of the machine holds all kinds.
+    fn outside(&self) -> Vec<Outside> {
+        if self.series != Series::Private {
+            return Vec::new();
+        }
+        let leak = self.policies.leak.load().value;
+        self.kinds.outside(leak.min_samples, leak.least_growth)
     }
 
     /// What the plain rules say of the RSS.
@@ -539,6 +555,48 @@ mod tests {
         assert!(!calm(Ok(90), Ok(80), Ok(40)));
         assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
         assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
+    }
+
+    /// One a second of a process with so much anon and shmem.
+    fn watched(sizes: impl Iterator<Item = (u64, u64)>) -> (Pipeline, Vec<Verdict>) {
+        let target = Target::Process(ProcessId { pid: 0, start: 0 });
+        let mut pipeline = Pipeline::new(&target, Policies::unedited());
+        let mut told = Vec::new();
+        for (second, (anon, shmem)) in (0..).zip(sizes) {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            sample.process.anon = Ok(anon);
+            sample.process.shmem = Ok(shmem);
+            sample.process.rss = Ok(anon + shmem);
+            pipeline.push(&sample, |numbered| {
+                if let Event::Verdict(change) = &numbered.event {
+                    told.push(change.to.clone());
+                }
+            });
+        }
+        (pipeline, told)
+    }
+
+    #[test]
+    fn what_grows_outside_the_series_is_told_beside_every_verdict() {
+        for (seconds, grown) in [(30, "116.0 MiB in 29.0 s"), (600, "2.3 GiB in 9 min 59 s")] {
+            let (pipeline, told) = watched((0..seconds).map(|i| (8 << 20, i << 22)));
+            let verdict = pipeline.verdict();
+            assert!(matches!(verdict.kind(), "undecided" | "steady"), "{verdict:?}");
+            let said = crate::output::human::reason(&verdict, pipeline.series());
+            let told_as = format!("outside this verdict shmem grew {grown}");
+            assert!(said.contains(&told_as), "{said}");
+            assert!(told.iter().all(|verdict| !verdict.evidence().outside.is_empty()), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn the_rules_begin_anew_with_a_process() {
+        let life = |i: u64| if i < 3600 { 500 << 20 } else { (100 << 20) + (i - 3600) * 58_254 };
+        let (pipeline, _) = watched((0..6600).map(|i| (life(i), 0)));
+        let rules = pipeline.rules();
+        // 200 MiB/h.
+        assert!((rules.growth.unwrap() / 58_254.0 - 1.0).abs() < 0.02, "{rules:?}");
+        assert_eq!(rules.by_rate, Some(Severity::Critical));
     }
 
     #[test]

@@ -171,7 +171,7 @@ impl Session<'_> {
         summary.alerts = listeners.alerted;
         summary.reloads = listeners.reloads;
         summary.left_running = left_running;
-        if listeners.grows {
+        if listeners.grows || !pipeline.verdict().evidence().outside.is_empty() {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
         }
         if let Some(recorder) = listeners.recorder {

@@ -87,12 +87,10 @@ fn leak(
         Some((_, rate)) => rate * (history.end() - since),
         None => level.zip(before).map_or(0.0, |(level, before)| level - before),
     };
-    // The peaks of a cycle reach a limit first.
-    let top = season.map_or(level, |(period, _)| history.level_since(history.end() - period, 1.0));
-    let time_to_limit = detector.limit.zip(top).and_then(|(limit, top)| {
-        let left = (limit as f64 - top).max(0.0);
-        seconds((rate.bytes_per_second > 0.0).then(|| left / rate.bytes_per_second))
-    });
+    let time_to_limit = detector
+        .limit
+        .zip(level)
+        .and_then(|(limit, level)| left(detector, limit, level, short, rate));
     let grown = history.window(since);
     Verdict::Leak {
         rate,
@@ -103,6 +101,33 @@ fn leak(
         time_to_limit,
         evidence,
     }
+}
+
+/// Seconds until `limit` bytes are reached at `rate`, when the median over the last `short` seconds is `level`: that is the level of
+/// their middle, and grew since. No more than the newest samples leave, and none when the newest is there.
+fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) -> Option<Duration> {
+    let history = &detector.history;
+    let rate = rate.bytes_per_second;
+    if rate <= 0.0 {
+        return None;
+    }
+    let limit = limit as f64;
+    let (newest, lately) = detector.newest().unwrap_or((level, level));
+    if newest >= limit {
+        return Some(Duration::ZERO);
+    }
+    let level = match detector.hit.and_then(|hit| hit.season) {
+        // The peaks of a cycle reach a limit first.
+        Some((period, _)) => history.level_since(history.end() - period, 1.0).unwrap_or(level),
+        None => {
+            let of = history.since(history.end() - short);
+            let middle = of.first().zip(of.last()).map_or(history.end(), |(first, last)| {
+                f64::midpoint(history.middle(first), history.middle(last))
+            });
+            level + rate * (detector.last - middle)
+        }
+    };
+    seconds(Some((limit - level.max(lately)).max(0.0) / rate))
 }
 
 /// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time

@@ -73,7 +73,7 @@ pub use alert::{Alert, Alerts, Cause, Outlets};
 pub use compare::{Comparison, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
-pub use kinds::{Kind, KindGrowth, Kinds};
+pub use kinds::{Kind, KindGrowth, Kinds, Outside};
 pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity, Waits};
 pub use student::Difference;

@@ -17,7 +17,7 @@ const BASELINE_LEAST: usize = 5;
 /// A slope below this many of its standard errors earns nothing, and none does that makes less than `leak.least_growth` over the
 /// samples it is of. What moves by 1 MiB up and down never makes more than twice the root of three, 3.5 MiB, however few or close
 /// the samples are: no correlation is above 1.
-const ERRORS: f64 = 3.0;
+pub(crate) const ERRORS: f64 = 3.0;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

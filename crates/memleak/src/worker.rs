@@ -13,7 +13,7 @@ use memtrack::{Sample, Settings};
 use crate::alert::{Alerts, Outlets};
 use crate::config::LeakConfig;
 use crate::detector::Detector;
-use crate::kinds::{KindGrowth, Kinds};
+use crate::kinds::{KindGrowth, Kinds, Outside};
 use crate::parts::Parts;
 use crate::rules::{RuleReport, Rules};
 use crate::verdict::{Change, Verdict};
@@ -69,6 +69,7 @@ struct Shared {
 }
 
 struct State {
+    config: Arc<LeakConfig>,
     detector: Detector,
     rules: Rules,
     kinds: Kinds,
@@ -77,6 +78,13 @@ struct State {
     alerts: u64,
     lost_alerts: u64,
     ended: bool,
+}
+
+impl State {
+    fn outside(&self) -> Vec<Outside> {
+        let config = &self.config;
+        self.kinds.outside(config.min_samples, config.least_growth)
+    }
 }
 
 impl Worker {
@@ -129,6 +137,7 @@ impl Worker {
         detector.set_config(config);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
+                config: Arc::clone(config),
                 detector,
                 rules: Rules::new(config),
                 kinds: Kinds::new(config.window),
@@ -169,6 +178,7 @@ impl Worker {
         let state = lock(&self.shared.state);
         let mut verdict = state.detector.verdict();
         verdict.name_parts(state.parts.growth());
+        verdict.name_outside(state.outside());
         Status {
             verdict,
             rules: state.rules.report(),
@@ -254,6 +264,7 @@ impl Work {
         state.rules.set_config(&self.config);
         state.kinds.set_window(self.config.window);
         state.parts.set_window(self.config.window);
+        state.config = Arc::clone(&self.config);
         drop(state);
         self.shared.generation.store(current.generation, Ordering::Release);
     }
@@ -286,11 +297,13 @@ impl Work {
             None => Verdict::unseen(),
         };
         if change.is_some() || state.detector.leaks() {
-            let parts = state.parts.growth();
+            let (parts, outside) = (state.parts.growth(), state.outside());
             if let Some(change) = &mut change {
                 change.to.name_parts(parts.clone());
+                change.to.name_outside(outside.clone());
             }
             verdict.name_parts(parts);
+            verdict.name_outside(outside);
         }
         let alerts = self.alerts.step(at, &verdict, &report, &self.config);
         state.alerts = self.alerts.total();

@@ -144,6 +144,31 @@ fn the_rules_too_begin_anew_with_a_new_life() {
 }
 
 #[test]
+fn what_grows_outside_the_series_stands_beside_steady() {
+    let mut samples = samples(300, 0.0);
+    for (i, sample) in (0u64..).zip(&mut samples) {
+        sample.process.shmem = Ok(i << 22);
+        sample.process.rss = Ok((150 << 20) + (i << 22));
+    }
+    let mut sampler = sampler(samples);
+    let config = LeakConfig::default();
+    let (settings, detector) = (Settings::fixed(config.clone()), Detector::new(&config));
+    let worker =
+        Worker::spawn(sampler.all_within(400), settings, detector, Outlets::new()).unwrap();
+    sampler.start().unwrap();
+    let changes: Vec<_> = worker.changes().iter().collect();
+    let verdict = worker.status().verdict;
+    assert_eq!(verdict.kind(), "steady");
+    for verdict in [&verdict, &changes[changes.len() - 1].change.to] {
+        let outside = &verdict.evidence().outside;
+        assert_eq!(outside.len(), 1, "{verdict:?}");
+        assert_eq!(outside[0].kind, memleak::Kind::Shmem);
+        // The last window of an hour, at 4 MiB a minute.
+        assert!(outside[0].bytes >= 100 << 20, "{outside:?}");
+    }
+}
+
+#[test]
 fn the_kind_that_grows_is_that_of_the_present_life() {
     // Three hours of growing private memory, a restart, and 40 minutes more; mapped files grow a little all the time.
     let mut samples = samples(220, 60.0);

@@ -13,7 +13,7 @@ use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Growth, Peak, Recorded, Summary};
@@ -130,6 +130,10 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             }
         }
         _ => {}
+    }
+    for one in &evidence.outside {
+        let (kind, bytes, over) = (places::word(one.kind), Size(one.bytes), Span(one.over));
+        let _ = write!(text, "; outside this verdict {kind} grew {bytes} in {over}");
     }
     text
 }

@@ -31,6 +31,11 @@ impl Detector {
         Some(self.clock.skip(t, pause))
     }
 
+    /// The newest sample and the median of the newest five, in bytes; `None` where there are not five.
+    pub(crate) fn newest(&self) -> Option<(f64, f64)> {
+        self.smoother.newest()
+    }
+
     /// Whether the present life excludes the growth of those before: it would have shown by now.
     pub(super) fn excludes(&self) -> bool {
         let Some(before) = pooled(&self.pasts, None) else { return false };
