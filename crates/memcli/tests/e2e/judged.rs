@@ -118,3 +118,37 @@ fn what_is_past_its_limit_is_not_said_to_reach_it() {
     }
     assert_eq!(report["runs"][0]["percentiles"]["rss"]["min_bytes"], 7 * MIB, "0 is no size of it");
 }
+
+#[test]
+fn two_files_that_are_one_are_refused_before_anything_is_started() {
+    let folder = Folder::new();
+    let (base, witness) = (folder.at("base.jsonl"), folder.at("started"));
+    let rows = (0..20).map(|tenth| sample(tenth, 9.0, &json!({})));
+    folder.trace("base.jsonl", &json!({}), rows.chain([end(2.0)]));
+    let before = fs::read(&base).unwrap();
+    fs::hard_link(&base, folder.at("hard")).unwrap();
+    let (same, hard) = (folder.at("same"), folder.at("hard"));
+    for words in [
+        ["--summary", &same, "-o", &same],
+        ["--baseline", &base, "-o", &base],
+        ["--baseline", &base, "-o", &hard],
+        ["--baseline", &base, "--summary", &hard],
+    ] {
+        let said = run(&[&["run"][..], &words, &["--", "touch", &witness]].concat());
+        assert_eq!(said.code, 64, "{words:?}: {}", said.stderr);
+        assert!(said.stderr.contains("name one file"), "{}", said.stderr);
+    }
+    assert_eq!(fs::read(&base).unwrap(), before);
+    assert!(!std::path::Path::new(&witness).exists() && !std::path::Path::new(&same).exists());
+
+    // Another memcli has it: an inner one is told so, and the outer one's trace is whole.
+    let script = format!("{} run -o {same} -- true; echo $? >&2", env!("CARGO_BIN_EXE_memcli"));
+    let said = run(&["run", "-q", "-o", &same, "--", "sh", "-c", &script]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("another memcli is writing") && said.stderr.contains("\n64"),
+        "{}",
+        said.stderr
+    );
+    document(&["report", "--json", &same]);
+}
