@@ -347,6 +347,13 @@ impl Pipeline {
         Numbered { seq: self.seq, at, event }
     }
 
+    /// Numbers an event that has just happened, between two samples: `now` is on the clock of the samples.
+    pub fn number_at(&mut self, event: Event, now: Stamp) -> Numbered {
+        let numbered = self.number(event);
+        let is_later = self.seen.span.is_none() || now.monotonic > numbered.at.monotonic;
+        Numbered { at: if is_later { now } else { numbered.at }, ..numbered }
+    }
+
     /// Says that there will be no further sample, so that the verdict is judged on all of them.
     pub fn conclude(&mut self, mut listen: impl FnMut(&Numbered)) {
         let Some(mut change) = self.detector.conclude() else { return };

@@ -14,7 +14,7 @@ use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates, Known};
-use crate::intake::{Intake, LOOK};
+use crate::intake::{Intake, LOOK, Opened};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Pipeline};
@@ -101,6 +101,7 @@ impl Session<'_> {
             track.generation,
         )
         .under(pipeline.budget_total());
+        let opened = Opened::now();
         let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         if let Some(child) = &self.child {
             source = source.adopting(child.strangers());
@@ -132,7 +133,8 @@ impl Session<'_> {
             &mut intake,
             (signals, live.reloads()),
             &mut listeners,
-            (&processes, started),
+            &processes,
+            (started, opened),
         )?;
         // Whoever is waited for below, it is over now.
         let lasted = started.elapsed();
@@ -190,7 +192,8 @@ impl Session<'_> {
         intake: &mut Intake,
         (signals, reloads): (&Receiver<Signal>, &Receiver<Reload>),
         listeners: &mut Listeners<'_>,
-        (processes, started): (&Snapshot, Instant),
+        processes: &Snapshot,
+        (started, opened): (Instant, Opened),
     ) -> Result<Ended, Failure> {
         let mut sampling = true;
         let mut reloads = reloads.clone();
@@ -239,7 +242,11 @@ impl Session<'_> {
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
+                    Ok(reload) => {
+                        // An edit comes behind the samples that were taken before it. That no more come is seen above.
+                        let _ = take(intake, pipeline, listeners);
+                        listeners.event(&pipeline.number_at(Event::Config(reload), opened.stamp()));
+                    }
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {

@@ -195,7 +195,7 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::io("failed to write to stdout", error))
