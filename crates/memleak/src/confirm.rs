@@ -125,6 +125,19 @@ impl Detector {
             && !self.rests(hit.share)
     }
 
+    /// Growth from cycle to cycle that needs no confirmation: over more than a day and cycles enough, beyond what pink noise
+    /// shows. Each phase has been compared with itself one cycle later, so that each cycle was a wait of its own, and what the
+    /// newest level does is a matter of its phase.
+    pub(crate) fn over_cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+        if whole.span <= DAY {
+            return None;
+        }
+        let (hit, found) = self.search().cycles(whole)?;
+        let (period, _) = hit.season?;
+        (whole.span >= CYCLES * period && outlasts_pink(whole, Some(period)))
+            .then_some((hit, found))
+    }
+
     pub(crate) fn rests(&self, share: f64) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
         REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
