@@ -36,6 +36,7 @@
 pub mod alert;
 #[cfg(feature = "worker")]
 pub mod baseline;
+mod chapter;
 pub mod compare;
 pub mod config;
 mod confirm;
@@ -57,6 +58,7 @@ mod season;
 #[cfg(feature = "serde")]
 mod seconds;
 mod segment;
+mod stopped;
 mod student;
 mod trend;
 #[doc(hidden)]
