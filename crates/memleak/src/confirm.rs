@@ -17,6 +17,8 @@ use crate::window::Window;
 const CONFIRM_QUICK: f64 = 5.0;
 /// and is at most this many shortest windows.
 const CONFIRM_MOST: f64 = 8.0;
+/// Growth in a chapter must go on this many times as long: a life that was steady has had chances enough to leak.
+const IN_CHAPTER: f64 = 2.0;
 /// Growth is confirmed when it has gained this share of what its slope predicted,
 const CONTINUES: f64 = 0.5;
 /// and the new stretch alone has this share of the slope.
@@ -67,7 +69,8 @@ impl Detector {
     fn needs(&self, seen: &Candidate) -> f64 {
         let hold = self.hold();
         let least = self.tuning.confirm_least * (hold - CONFIRM_QUICK).max(0.0);
-        (self.tuning.confirm * seen.span).clamp(least, CONFIRM_MOST * hold)
+        let needs = (self.tuning.confirm * seen.span).clamp(least, CONFIRM_MOST * hold);
+        if self.chapters.fallen().is_some() { IN_CHAPTER * needs } else { needs }
     }
 
     /// Whether growth seen earlier has gone on long enough since.
@@ -157,7 +160,7 @@ impl Detector {
 
     /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
     fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
-        let span = self.history.span();
+        let span = self.whole().span();
         // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
         if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
             return false;

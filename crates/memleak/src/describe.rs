@@ -18,6 +18,7 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let rate = || detector.rate(now.map(|now| now.trend));
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
+    let later = later.max(detector.begun());
     let window = history.window(detector.hit.map_or(later, |hit| hit.from));
     let found =
         window.as_ref().map(|window| measured(window, &detector.tuning, detector.least_growth));
@@ -35,7 +36,7 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
             });
             // Of what falls, the level it has fallen to.
             let end = history.end() - history.span() / if fell { 48.0 } else { 4.0 };
-            let plateau = history.level_since(end, 0.5).unwrap_or(0.0) as u64;
+            let plateau = history.level_since(end.max(detector.begun()), 0.5).unwrap_or(0.0) as u64;
             Verdict::Steady { plateau, evidence }
         }
         State::Undecided(why) => {
@@ -151,7 +152,7 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
         restarts: detector.restarts,
         trend: now.map(|now| now.trend),
         baseline: detector.baseline().map(|bytes| bytes as u64),
-        spread: spread(history),
+        spread: spread(detector.whole()),
         ..Evidence::default()
     };
     if let Some((window, found)) = found {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::chapter::Chapters;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
@@ -79,18 +80,20 @@ pub struct Detector {
     smoother: Smoother,
     falls: Falls,
     pub(crate) history: History,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) chapters: Chapters,
     pub(crate) pasts: Vec<Past>,
     /// What the last steady life has shown.
     profile: Option<Profile>,
     pub(crate) restarts: u32,
     pub(crate) samples: u64,
     pub(crate) first: Option<f64>,
-    next_look: u64,
+    pub(crate) next_look: u64,
     pub(crate) state: State,
     pub(crate) hit: Option<Hit>,
     pub(crate) candidate: Option<Candidate>,
     /// Seconds since when no window has grown, while a leak stands.
-    quiet_since: Option<f64>,
+    pub(crate) quiet_since: Option<f64>,
     /// Seconds until which a leak that ended in a restart still counts.
     pub(crate) carried: Option<f64>,
     /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
@@ -120,6 +123,7 @@ impl Detector {
             smoother: Smoother::default(),
             falls: Falls::default(),
             history: History::default(),
+            chapters: Chapters::default(),
             pasts: Vec::new(),
             profile: None,
             restarts: 0,
@@ -173,26 +177,27 @@ impl Detector {
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
-        if parts(&self.history, t, self.hold()) {
+        if parts(self.whole(), t, self.hold()) {
             self.end_segment(y, End::Gap);
             self.falls = Falls::default();
         }
+        let before = self.state;
         match self.falls.push(&self.history, self.state == State::Leak, t, y) {
-            Fall::None => self.history.push(t, y),
+            Fall::None => self.take(t, y),
             Fall::Held => return None,
-            Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
+            Fall::Dip(held) => held.iter().for_each(|(t, y)| self.take(*t, *y)),
             Fall::New(held) => {
                 let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
                 self.end_segment(held.last().map_or(0.0, |(_, y)| *y), end);
-                held.iter().for_each(|(t, y)| self.history.push(*t, *y));
+                held.iter().for_each(|(t, y)| self.take(*t, *y));
                 return self.settle(at);
             }
         }
-        if self.history.samples() < self.next_look {
-            return None;
+        let due = self.look_is_due();
+        if due {
+            self.look_at_all(false);
         }
-        self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
-        self.look(at, false)
+        if due || self.state != before { self.settle(at) } else { None }
     }
 
     /// Tells that the process has been started (again): the next sample begins a new segment.
@@ -244,6 +249,7 @@ impl Detector {
     #[cfg(feature = "worker")]
     pub(crate) fn is_sound(&self) -> bool {
         self.history.is_sound()
+            && self.chapters.is_sound()
             && self.clock.is_sound()
             && self.falls.is_sound()
             && self.pasts.len() <= PASTS
@@ -257,6 +263,7 @@ impl Detector {
     pub fn state_bytes(&self) -> usize {
         size_of::<Self>()
             + self.history.heap_bytes()
+            + self.chapters.heap_bytes()
             + self.clock.heap_bytes()
             + self.falls.heap_bytes()
             + self.pasts.capacity() * size_of::<Past>()
@@ -267,7 +274,8 @@ impl Detector {
     pub fn conclude(&mut self) -> Option<Change> {
         let at =
             Duration::try_from_secs_f64(self.clock.raw(self.history.end())).unwrap_or_default();
-        self.look(at, true)
+        self.look_at_all(true);
+        self.settle(at)
     }
 
     /// The verdict of the last look, with figures over all samples so far.
@@ -283,6 +291,7 @@ impl Detector {
 
     /// Ends the present segment; the next begins at `level` bytes.
     fn end_segment(&mut self, level: f64, end: End) {
+        self.end_chapters();
         let span = self.history.span();
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
         // What grew and was given back by the process itself did not grow without end.
@@ -327,6 +336,7 @@ impl Detector {
         };
         self.quiet_since = None;
         self.history = History::default();
+        self.chapters = Chapters::default();
         self.next_look = FIRST_LOOK;
         self.candidate = None;
         self.hit = None;
@@ -345,7 +355,7 @@ impl Detector {
 
     /// The slope since the growth that stands began, or of the whole present life.
     pub(crate) fn now(&self) -> Option<Now> {
-        rate_now(&self.history, self.hit.map_or(self.history.origin(), |hit| hit.from))
+        rate_now(&self.history, self.hit.map_or(self.begun(), |hit| hit.from))
     }
 
     /// The slope of the present life, of which `now` is what [`Detector::now`] gives.
@@ -360,22 +370,32 @@ impl Detector {
             history: &self.history,
             pasts: &self.pasts,
             hold: self.hold(),
-            swing: self.profile.map_or(0.0, |profile| profile.swing),
+            chapter: self.chapters.fallen().is_some(),
+            swing: self
+                .profile
+                .map_or(0.0, |profile| profile.swing)
+                .max(self.chapters.fallen().unwrap_or(0.0)),
             least: self.least_growth,
             tuning: &self.tuning,
         }
     }
 
-    fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
+    /// Takes one look at the present history.
+    pub(crate) fn judge(&mut self, ending: bool) {
+        if !ending {
+            self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
+        }
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
             if !matches!(self.state, State::Leak | State::Undecided(Why::Swinging)) {
                 self.state = State::Early;
             }
-            return self.settle(at);
+            return;
         }
         let Searched { mut found, mut recent, whole } = self.search().run();
-        if self.state != State::Leak && self.is_start() {
+        let stopped = self.chapters.stopped_in(&self.history);
+        found = found.filter(|(hit, _)| stopped.is_none_or(|stopped| hit.from >= stopped));
+        if self.state != State::Leak && self.chapters.fallen().is_none() && self.is_start() {
             // It rises as it did before it became steady last time.
             recent = found
                 .take()
@@ -429,12 +449,15 @@ impl Detector {
             self.state = State::Undecided(Why::Settling);
             self.hit = None;
         }
-        self.settle(at)
     }
 
     /// What to say when no window grows, from the later half of the segment and the whole of it.
     fn quiet(&self, recent: Option<Growth>, whole: Option<&Window>) -> State {
         let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
+        if self.chapters.settled_in(&self.history).is_some() {
+            // What rose has settled since, as its chapter has shown.
+            return State::Steady;
+        }
         if found.bytes < self.least_growth {
             return if whole.is_some_and(|whole| self.creeps(whole)) {
                 State::Undecided(Why::BelowLeast)
@@ -465,8 +488,8 @@ impl Detector {
 
     /// The median level over the baseline window of the present segment, in bytes.
     pub(crate) fn baseline(&self) -> Option<f64> {
-        let origin = self.history.origin();
-        self.history.level_between(origin, origin + self.baseline_window)
+        let origin = self.whole().origin();
+        self.whole().level_between(origin, origin + self.baseline_window)
     }
 
     fn settle(&mut self, at: Duration) -> Option<Change> {

@@ -36,6 +36,7 @@
 pub mod alert;
 #[cfg(feature = "worker")]
 pub mod baseline;
+mod chapter;
 pub mod compare;
 pub mod config;
 mod confirm;
@@ -58,6 +59,7 @@ mod season;
 #[cfg(feature = "serde")]
 mod seconds;
 mod segment;
+mod stopped;
 pub mod student;
 mod trend;
 #[doc(hidden)]

@@ -43,6 +43,8 @@ pub(crate) struct Search<'a> {
     pub(crate) pasts: &'a [Past],
     /// Seconds of the shortest window.
     pub(crate) hold: f64,
+    /// It is a chapter of a life, and no life of its own.
+    pub(crate) chapter: bool,
     /// The swing that a former life has shown, in bytes.
     pub(crate) swing: f64,
     /// Growth below this many bytes is none.
@@ -135,6 +137,9 @@ impl Search<'_> {
 
     /// Growth from life to life.
     fn lives(&self) -> Option<(Hit, Growth)> {
+        if self.chapter {
+            return None;
+        }
         let (from, end) = (self.history.origin(), self.history.end());
         let now = (from, self.history.floor_between(from, end)?);
         let floor = rising_floor(self.pasts, now, self.least)?;
@@ -191,7 +196,7 @@ impl Search<'_> {
 }
 
 /// The largest fall among a window's points, in bytes.
-fn largest_fall(low: &[f64; POINTS]) -> f64 {
+pub(crate) fn largest_fall(low: &[f64; POINTS]) -> f64 {
     let (mut top, mut fall) = (low[0], 0.0f64);
     for level in low {
         top = top.max(*level);

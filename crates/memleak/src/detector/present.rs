@@ -1,6 +1,7 @@
 //! What the present life of a process shows, beside whether it grows.
 
 use super::{CREEP, Detector, FIRST_LOOK, HOLD_LEAST, HOLD_MOST};
+use crate::chapter::Chapters;
 use crate::filter::Smoother;
 use crate::growth::{Finding, growth, may_grow, measured};
 use crate::pool::pooled;
@@ -25,6 +26,7 @@ impl Detector {
         let watched = (self.clock.raw(self.last) - self.clock.raw(first)).max(self.history.span());
         let pause = outgrown(t - self.last, watched, interval, hold)?;
         self.history = History::default();
+        self.chapters = Chapters::default();
         self.smoother = Smoother::default();
         self.falls = Falls::default();
         self.next_look = FIRST_LOOK;
