@@ -118,7 +118,7 @@ fn does_not_leak(program: &Program) -> Result<(), String> {
         last = Some(line);
     }
     let verdict = verdict(last);
-    if verdict["kind"] == "leak" { Err(format!("it ended as a leak: {verdict}")) } else { Ok(()) }
+    if verdict["kind"] == "steady" { Ok(()) } else { Err(format!("it is steady: {verdict}")) }
 }
 
 fn source(name: &str) -> PathBuf {
