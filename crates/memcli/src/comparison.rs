@@ -1,11 +1,12 @@
 //! Recordings before and after a change: the document `memcli.diff/1`.
 //!
-//! With several runs a side their means are compared (Welch's test): that covers how much one run differs from the next.
+//! With several runs a side their means are compared (Welch's test): that covers how much one run differs from the next. One run
+//! against several is compared with where the next of them would lie (Student's t), which covers it too.
 //! With one run a side only what varies within it can be seen, so a difference must also be one that matters.
 
 use std::time::Duration;
 
-use memleak::student::welch;
+use memleak::student::{Estimate, quantile, welch};
 use memleak::{Difference, Verdict, compare};
 use serde::Serialize;
 
@@ -41,7 +42,7 @@ pub struct Comparison {
     /// Of one run against one: one of them wanders so slowly that nothing within it shows that it returns. The intervals allow for
     /// that as far as a run is long; how far the next run would lie from it, they do not know.
     pub wanders: bool,
-    /// Worse when any row is, or when most runs leak and most were steady; else better when any row is.
+    /// Worse when any row is, or when most runs leak and most did not before; else better when any row is.
     pub verdict: Outcome,
 }
 
@@ -100,7 +101,7 @@ pub struct Row {
     pub low: Option<f64>,
     /// Upper end of it.
     pub high: Option<f64>,
-    /// How often a change this large comes about by chance when there is none.
+    /// How often a change this large comes about by chance when there is none; `null` of one run against several, too.
     pub p: Option<f64>,
     /// What follows.
     pub verdict: Outcome,
@@ -152,7 +153,6 @@ impl Comparison {
     #[must_use]
     pub fn of(base: &[Measured], new: &[Measured]) -> Self {
         let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
-        let several = base.len() > 1 && new.len() > 1;
         let mut rows = Vec::new();
         let mut wanders = false;
         rows.extend(peaks(base, new));
@@ -173,18 +173,8 @@ impl Comparison {
                 rows.extend(means(Metric::Growth, base, new, least, growth));
             }
         }
-        if !several {
-            // Means of one are no test, whatever the other side has.
-            rows.iter_mut()
-                .filter(|row| row.p.is_none())
-                .for_each(|row| row.verdict = Outcome::NotTested);
-        }
         let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
-        // A base that was too short to tell may have leaked as well.
-        let most = |runs: &[Measured], kind| {
-            2 * runs.iter().filter(|run| run.verdict.kind() == kind).count() > runs.len()
-        };
-        let leaks = most(base, "steady") && most(new, "leak");
+        let leaks = leaks_now(base, new);
         let (base, new) = (Side::of(base), Side::of(new));
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
         // Tested, and yet not: there is a change, and it may be one of those that come and go.
@@ -209,6 +199,24 @@ impl Side {
         let leaking = runs.iter().filter(|run| run.verdict.is_leak()).count();
         Self { files, runs: runs.len(), leaking }
     }
+}
+
+/// Whether most runs leak, and most before did not. One that was too short to tell may have leaked as well, unless it surely grew
+/// slower than any that leaks now.
+fn leaks_now(base: &[Measured], new: &[Measured]) -> bool {
+    let most = |runs: &[Measured], is: &dyn Fn(&Measured) -> bool| {
+        2 * runs.iter().filter(|run| is(run)).count() > runs.len()
+    };
+    let leaking = new.iter().filter(|run| run.verdict.is_leak());
+    let slowest = leaking.filter_map(|run| Some(run.verdict.trend()?.low)).reduce(f64::min);
+    let slower =
+        |run: &Measured| run.verdict.trend().zip(slowest).is_some_and(|(of, low)| of.high < low);
+    most(new, &|run| run.verdict.is_leak())
+        && most(base, &|run| match run.verdict.kind() {
+            "steady" => true,
+            "undecided" => slower(run),
+            _ => false,
+        })
 }
 
 fn length(run: &Measured) -> Option<Duration> {
@@ -265,21 +273,37 @@ fn means(
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&base), mean(&new));
-    let test = welch(&base, &new);
-    let least = least.unwrap_or(LEAST_SHARE * before);
+    let (change, least) = (after - before, least.unwrap_or(LEAST_SHARE * before));
+    let test = welch(&base, &new).map(|test| (test.low, test.high, Some(test.p)));
+    let test = test.or_else(|| {
+        let half = match (&base[..], &new[..]) {
+            ([_, _, ..], [_]) => next_lies_within(&base)?,
+            ([_], [_, _, ..]) => next_lies_within(&new)?,
+            _ => return None,
+        };
+        Some((change - half, change + half, None))
+    });
     Some(Row {
         metric,
         base: before,
         new: after,
-        change: after - before,
-        low: test.map(|test| test.low),
-        high: test.map(|test| test.high),
-        p: test.map(|test| test.p),
-        verdict: test.map_or(Outcome::NotTested, |Difference { estimate, low, high, .. }| {
+        change,
+        low: test.map(|(low, ..)| low),
+        high: test.map(|(_, high, _)| high),
+        p: test.and_then(|(.., p)| p),
+        verdict: test.map_or(Outcome::NotTested, |(low, high, _)| {
             // Whether it is real is for the interval, whether it matters for the estimate.
-            if estimate.abs() < least { Outcome::NoDifference } else { judged(low, high, 0.0) }
+            if change.abs() < least { Outcome::NoDifference } else { judged(low, high, 0.0) }
         }),
     })
+}
+
+/// How far from the mean of `values` another one of their kind lies at most, t s sqrt(1 + 1 / n): in 95 % of all cases each of the
+/// three numbers of a run does, for which a third of 5 % is left to each (Bonferroni).
+fn next_lies_within(values: &[f64]) -> Option<f64> {
+    let mean = Estimate::mean(values)?;
+    let one = mean.error * (values.len() as f64 + 1.0).sqrt();
+    Some(quantile(mean.freedom, 0.05 / 3.0) * one)
 }
 
 /// The rows of one run against one, tested within them, and whether one of them wanders.
@@ -502,6 +526,32 @@ mod tests {
             runs
         };
         assert_ne!(of(&many(&steady), &many(&leaks)), Outcome::Worse);
+    }
+
+    #[test]
+    fn one_run_against_several_is_compared_with_where_the_next_would_lie() {
+        let (mut same, mut worse, mut better) = (0, 0, 0);
+        for pair in 0..40 {
+            let seed = 1 + pair * 100;
+            let base = side(seed, 4, 200.0);
+            let against = |seed, level| Comparison::of(&base, &side(seed, 1, level)).verdict;
+            same += u32::from(against(seed + 50, 200.0) == Outcome::NoDifference);
+            worse += u32::from(against(seed + 70, 240.0) == Outcome::Worse);
+            better += u32::from(against(seed + 70, 160.0) == Outcome::Better);
+        }
+        assert!(same >= 38, "no difference in {same} of 40");
+        assert!(worse >= 38 && better >= 38, "worse in {worse}, better in {better} of 40");
+    }
+
+    #[test]
+    fn a_leak_that_surely_was_not_there_is_a_regression_of_runs_that_were_undecided() {
+        let leaks = lasting(1, 50.0, 600, 0.3);
+        // Too short for a verdict, and long enough to tell that nothing like it was there.
+        let short = |seed| lasting(seed, 50.0, 40, 0.0);
+        let base: Vec<Measured> = (2..5).map(short).collect();
+        assert!(base.iter().all(|run| run.verdict.kind() == "undecided"), "{base:?}");
+        assert!(leaks_now(&base, from_ref(&leaks)));
+        assert!(!leaks_now(from_ref(&lasting(1, 50.0, 12, 0.3)), from_ref(&leaks)));
     }
 
     #[test]

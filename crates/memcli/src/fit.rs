@@ -29,9 +29,12 @@ impl Fit {
         let verdict = recording.verdict();
         let trend = verdict.trend()?;
         let (first, last) = recording.watched.span()?;
-        // Of what is not decided, a slope that may as well be none is no line to show.
-        if matches!(verdict, Verdict::Undecided { .. }) && trend.low <= 0.0 && trend.high >= 0.0 {
-            return None;
+        match verdict {
+            // Of what is not decided, a slope that may as well be none is no line to show.
+            Verdict::Undecided { .. } if trend.low <= 0.0 && trend.high >= 0.0 => return None,
+            // Nor is one of growth that is over.
+            Verdict::Steady { .. } if trend.low > 0.0 => return None,
+            _ => {}
         }
         let from = match &verdict {
             Verdict::Leak { since, .. } => (*since).clamp(first, last),

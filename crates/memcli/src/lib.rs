@@ -46,23 +46,25 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Cli, Color, Command, RECORD};
 use crate::exit::Failure;
 use crate::output::screen;
 
-/// Does what the arguments say, and returns the exit code. The first argument is the program's own name.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+/// Does what the arguments say, and returns the exit code. The first argument is the program's own name; `spent` is the CPU
+/// time that the process had used when its program began ([`sys::cpu_time`]), which is none of the cost of watching.
+pub fn main(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
     // What panicked has been told of by then, and a terminal given back, by the hook.
-    std::panic::catch_unwind(AssertUnwindSafe(|| obey(arguments))).unwrap_or_else(|_| {
+    std::panic::catch_unwind(AssertUnwindSafe(|| obey(arguments, spent))).unwrap_or_else(|_| {
         report(&Failure::new(exit::SOFTWARE, "this is a defect of memcli, not of what it watches"))
     })
 }
 
-fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+fn obey(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
     let arguments = as_flags(arguments.into_iter().collect());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -85,9 +87,12 @@ fn obey(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Status(args) => commands::status::status(args, config),
         Command::Top(args) => commands::top::top(args, config),
         Command::Leak(args) => commands::leak::leak(args, config),
-        Command::Run(args) => commands::run::run(args, config),
-        Command::Watch(args) => commands::watch::watch(args, config),
-        Command::Demo(args) => commands::demo::demo(args, config),
+        Command::Run(args) => commands::run::run(args, config, spent),
+        Command::Watch(args) if typed(&arguments) == Some(RECORD) => {
+            commands::watch::record(args, config, spent)
+        }
+        Command::Watch(args) => commands::watch::watch(args, config, spent),
+        Command::Demo(args) => commands::demo::demo(args, config, spent),
         Command::Report(args) => commands::report::report(args, config),
         Command::Replay(args) => commands::replay::replay(args, config),
         Command::Diff(args) => commands::diff::diff(args, config),
@@ -140,15 +145,28 @@ fn asks_for_a_format(error: &clap::Error) -> bool {
     }
 }
 
-/// Whether the command that was typed takes `--json`.
-fn has_json(arguments: &[OsString]) -> bool {
+/// The name by which a command was called, which may be an alias.
+fn typed(arguments: &[OsString]) -> Option<&str> {
+    let command = Cli::command();
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.find(|word| command.find_subcommand(word).is_some())
+}
+
+/// The command that was typed before `word`: `config` of `memcli config shwo`; else that of the whole line.
+fn command_before(word: &str, arguments: &[OsString]) -> clap::Command {
     let mut command = Cli::command();
-    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
-        if let Some(typed) = command.find_subcommand(word).cloned() {
+    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    for name in words.take_while(|typed| *typed != word || word.is_empty()) {
+        if let Some(typed) = command.find_subcommand(name).cloned() {
             command = typed;
         }
     }
-    command.get_arguments().any(|argument| argument.get_id() == "json")
+    command
+}
+
+/// Whether the command that was typed takes `--json`.
+fn has_json(arguments: &[OsString]) -> bool {
+    command_before("", arguments).get_arguments().any(|argument| argument.get_id() == "json")
 }
 
 /// Help and version go to stdout with 0; a mistake goes to stderr with 64, since 2 means something else here.
@@ -159,8 +177,8 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
             report(&failure.help("`--json` prints a document"))
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            exit::OK
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            commands::written(printed).map_or_else(|failure| report(&failure), |()| exit::OK)
         }
         ErrorKind::InvalidSubcommand => {
             let words = |kind| match error.get(kind) {
@@ -169,15 +187,19 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
                 _ => Vec::new(),
             };
             let typed = words(ContextKind::InvalidSubcommand).concat();
-            let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
+            let parent = command_before(&typed, arguments);
+            let path = match parent.get_name() {
+                "memcli" => String::new(),
+                name => format!("{name} "),
+            };
+            let failure = Failure::new(exit::USAGE, format!("there is no command `{path}{typed}`"));
             // The likest comes last. A hidden alias is no name to learn.
-            let cli = Cli::command();
             let known =
-                |word: &String| cli.get_subcommands().any(|command| command.get_name() == word);
+                |word: &String| parent.get_subcommands().any(|command| command.get_name() == word);
             let meant = words(ContextKind::SuggestedSubcommand).into_iter().rfind(known);
             let failure = match meant {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
-                None => failure.help("`memcli --help` lists the commands"),
+                None => failure.help(format!("`memcli {path}--help` lists the commands")),
             };
             report(&failure)
         }

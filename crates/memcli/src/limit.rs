@@ -120,6 +120,16 @@ pub fn nearest(sample: &Sample, path: impl Fn(u64) -> Option<String>) -> Reading
     }
 }
 
+/// The memory that there is for `sample`'s target: the limit of its cgroup, of the machine where it has none, and whether it is
+/// a cgroup's.
+///
+/// # Errors
+/// Why the machine's memory is not known, when no limit is.
+pub fn around(sample: &Sample) -> Reading<(u64, bool)> {
+    let cgroup = sample.cgroup.limit.map(|limit| (limit, true));
+    cgroup.or_else(|_| Ok((sample.system.total?, false)))
+}
+
 /// The budget as a limit.
 ///
 /// # Errors

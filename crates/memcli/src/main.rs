@@ -5,6 +5,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // First of all: what the process had used before it became this program by `exec` is none of its cost.
+    let spent = memcli::sys::cpu_time();
     memcli::sys::startup::share_heap();
-    ExitCode::from(memcli::main(std::env::args_os()))
+    ExitCode::from(memcli::main(std::env::args_os(), spent))
 }

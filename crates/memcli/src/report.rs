@@ -52,6 +52,8 @@ pub struct Run {
     pub started: Option<String>,
     /// Time between samples that was asked for; 0 when it is not known.
     pub interval_seconds: f64,
+    /// The budget that somebody had set for it, such as `512MiB` or `25%` of the limit around it.
+    pub budget: Option<String>,
     /// The machine it ran on.
     pub machine: Option<MachineRow>,
     /// How the watch came to its end.
@@ -104,8 +106,10 @@ pub struct Spreads {
     pub rss: Option<Percentiles>,
     /// RSS + swap.
     pub footprint: Option<Percentiles>,
-    /// PSS.
+    /// PSS. It is measured now and then, and estimated in between: its highest may be above `peak.pss_bytes`, which was measured.
     pub pss: Option<Percentiles>,
+    /// Samples of which the PSS is an estimate.
+    pub pss_estimated_samples: u64,
 }
 
 impl Run {
@@ -135,6 +139,7 @@ impl Run {
             started: (header.started > SystemTime::UNIX_EPOCH)
                 .then(|| humantime::format_rfc3339_millis(header.started).to_string()),
             interval_seconds: header.interval_seconds,
+            budget: header.budget().map(|total| total.to_string()),
             machine: header.machine.clone(),
             end: end.map(|end| end.end),
             exit_code: end.map(|end| end.exit_code),
@@ -153,6 +158,7 @@ impl Run {
                 rss: recording.rss.percentiles(),
                 footprint: recording.footprint.percentiles(),
                 pss: recording.pss.percentiles(),
+                pss_estimated_samples: recording.pss_estimated,
             },
             processes: recording.processes.clone(),
             events: recording.events.clone(),
@@ -187,6 +193,7 @@ impl Run {
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
             (self.started.is_none(), "started", "the trace does not say"),
+            (self.budget.is_none(), "budget", "nobody had set one, or the trace does not say"),
             (self.machine.is_none(), "machine", "the trace does not say"),
             (self.processes.is_none(), "processes", "the trace does not say"),
             (

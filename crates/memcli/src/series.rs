@@ -23,8 +23,10 @@ pub struct Series {
     pub exit_code: u8,
     /// Runs that were not counted.
     pub warmup: u32,
-    /// Runs that were asked for; fewer are listed when one failed.
+    /// Runs that were asked for; fewer are listed when one failed, or a signal ended them.
     pub asked: u32,
+    /// The signal by which somebody ended them all; the run that it interrupted is not listed. `null` when nobody did.
+    pub interrupted_by: Option<i32>,
     /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where some runs were of one
     /// and some of several; `null` when it is not known of each.
     pub peak_measure: Option<&'static str>,
@@ -127,6 +129,7 @@ impl Series {
             exit_code: 0,
             warmup,
             asked,
+            interrupted_by: None,
             peak_measure,
             peak_bytes: peak_measure.and_then(|_| spread(&|run| bytes(run.peak.size_bytes))),
             peak_rss_bytes: spread(&|run| bytes(run.peak.rss_bytes)),

@@ -186,6 +186,15 @@ pub struct Growth {
     pub high: Option<f64>,
 }
 
+impl Growth {
+    /// The same as the layers have it, where it is known.
+    #[must_use]
+    pub fn trend(&self) -> Option<Trend> {
+        let (bytes_per_second, low) = self.bytes_per_second.zip(self.low)?;
+        Some(Trend { bytes_per_second, low, high: self.high? })
+    }
+}
+
 impl From<Option<Trend>> for Growth {
     fn from(trend: Option<Trend>) -> Self {
         Self {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, TypedValueParser};
+use mempressure::{BudgetTotal, BudgetTotalError};
+use memtrack::UnitError;
 
 use crate::gate::FailOn;
 
@@ -51,6 +53,18 @@ impl TypedValueParser for FailOnWords {
     fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
         Some(Box::new(FailOn::WORDS.into_iter().map(PossibleValue::new)))
     }
+}
+
+/// A size, or a share of the limit.
+pub(super) fn size_or_share(text: &str) -> Result<BudgetTotal, String> {
+    if text.trim_end().ends_with('%') {
+        return text.parse().map_err(|error: BudgetTotalError| error.to_string());
+    }
+    let size = text.parse().map(BudgetTotal::Size);
+    size.map_err(|error: UnitError| match error {
+        UnitError::Size { .. } => format!("{error}, or a share of the limit such as 25%"),
+        _ => error.to_string(),
+    })
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -6,19 +6,20 @@ use std::time::Duration;
 
 use memcfg::document;
 use memleak::Verdict;
-use memtrack::source::{LinuxSource, Source, Target};
-use memtrack::{Sample, Size, TrackConfig};
+use mempressure::BudgetTotal;
+use memtrack::source::Target;
+use memtrack::{Sample, Size};
 use serde::Serialize;
 
 use crate::budget::{MOST_WORKERS, Need, Plan, SELDOM, Shares};
 use crate::cli::BudgetArgs;
 use crate::commands;
 use crate::exit::{self, Failure};
+use crate::limit;
 use crate::live::Still;
 use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::{self, Recording};
-use crate::target::not_opened;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.budget/1";
@@ -37,6 +38,10 @@ pub struct Document {
     pub samples: u64,
     /// What the sizes count: `PSS`, `RSS + swap`.
     pub measure: Option<&'static str>,
+    /// Samples in which that size is an estimate: PSS between two times at which it was measured.
+    pub estimated_samples: u64,
+    /// Whether the peak is an estimate: above every PSS that was measured, from what else is known.
+    pub peak_estimated: bool,
     /// The common limit.
     pub limit_bytes: u64,
     /// Where the limit comes from.
@@ -60,7 +65,12 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut runs = Vec::new();
     for path in &args.traces {
-        runs.extend(recording::read(path, Duration::ZERO, &mut || still.policies(), |_, _| {})?);
+        runs.extend(recording::read(
+            path,
+            Duration::ZERO,
+            &mut |header| still.policies_under(header.budget()),
+            |_, _| {},
+        )?);
     }
     for run in &runs {
         if let Some(damage) = &run.damage {
@@ -81,11 +91,18 @@ pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     Ok(exit::OK)
 }
 
-fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<Document, Failure> {
-    let (limit_bytes, limit_from) = match (asked, runs.iter().find_map(recorded_limit)) {
-        (Some(limit), _) => (limit.bytes(), "as asked"),
-        (None, Some(limit)) => limit,
-        (None, None) => limit_here()?,
+fn plan(
+    runs: &[Recording],
+    asked: Option<BudgetTotal>,
+    policies: &Policies,
+) -> Result<Document, Failure> {
+    let recorded = || runs.iter().find_map(recorded_limit).map_or_else(limit_here, Ok);
+    let (limit_bytes, limit_from) = match asked {
+        Some(BudgetTotal::Size(limit)) => (limit.bytes(), "as asked"),
+        Some(share) => {
+            (share.resolve(Some(recorded()?.0)).unwrap_or_default(), "the share that was asked for")
+        }
+        None => recorded()?,
     };
     let (budget, pressure) = (policies.budget.load().value, policies.pressure.load().value);
     let shares = Shares {
@@ -95,7 +112,11 @@ fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<
         critical: pressure.thresholds.critical,
     };
     let whole = whole(runs);
-    let measured = shared(runs).map(|need| (need, "PSS"));
+    let shared = shared(runs);
+    let of_pss = shared.is_some();
+    let highest = runs.iter().filter_map(|run| run.pipeline.seen().pss).max();
+    let peak_estimated = shared.as_ref().is_some_and(|need| Some(need.peak()) > highest);
+    let measured = shared.map(|need| (need, "PSS"));
     let measured = measured.or(whole.clone().map(|need| (need, "RSS + swap")));
     if measured.is_none() && !runs.is_empty() {
         return Err(Failure::new(exit::BAD_TRACE, "the trace has no reading of a process")
@@ -117,6 +138,8 @@ fn plan(runs: &[Recording], asked: Option<Size>, policies: &Policies) -> Result<
         runs: runs.len(),
         samples: runs.iter().map(|run| run.pipeline.seen().samples).sum(),
         measure: measured.map(|(_, measure)| measure),
+        estimated_samples: runs.iter().filter(|_| of_pss).map(|run| run.pss_estimated).sum(),
+        peak_estimated,
         limit_bytes,
         limit_from,
         toml: toml(plan.as_ref(), limit_bytes, &shares),
@@ -139,8 +162,8 @@ fn shared(runs: &[Recording]) -> Option<Need> {
     for run in runs {
         let seen = run.pipeline.seen();
         let highest = seen.pss?;
-        // An estimate above everything that was measured is a poor one.
-        samples.extend(run.pss.sorted().into_iter().map(|bytes| bytes.min(highest)));
+        // What was estimated counts as it is: PSS is measured now and then, and may have been before a worker took what it takes.
+        samples.extend(run.pss.sorted());
         // Of one process the kernel saw what the samples missed, and what was shared is in it.
         let alone = seen.processes.is_none_or(|processes| processes <= 1);
         let exact = run.peak_rss().0.filter(|_| alone);
@@ -160,10 +183,7 @@ fn recorded_limit(run: &Recording) -> Option<(u64, &'static str)> {
 }
 
 fn limit_here() -> Result<(u64, &'static str), Failure> {
-    let mut source = LinuxSource::open(&Target::Own).map_err(not_opened)?;
-    let sample = source
-        .read(&TrackConfig::default())
-        .map_err(|error| Failure::new(exit::IO, "failed to read the limit here").because(error))?;
+    let sample = commands::sample_of(&Target::Own)?;
     limit_of(&sample, "of the cgroup memcli runs in", "the memory of this machine").ok_or_else(
         || {
             Failure::new(exit::UNAVAILABLE, "this system does not tell how much memory there is")
@@ -177,8 +197,8 @@ fn limit_of(
     cgroup: &'static str,
     machine: &'static str,
 ) -> Option<(u64, &'static str)> {
-    let group = sample.cgroup.limit.ok().map(|limit| (limit, cgroup));
-    group.or_else(|| sample.system.total.ok().map(|total| (total, machine)))
+    let (bytes, of_cgroup) = limit::around(sample).ok()?;
+    Some((bytes, if of_cgroup { cgroup } else { machine }))
 }
 
 fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {

@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mempressure::BudgetTotal;
+use memtrack::source::{LinuxSource, Source, Target};
+use memtrack::{Sample, Size, TrackConfig};
 use serde::Serialize;
 
 use crate::alert::Delivery;
@@ -29,28 +31,46 @@ use crate::cli::{Logging, Watching};
 use crate::comparison::Measured;
 use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates, Judged};
+use crate::limit;
 use crate::live::{Flag, Live};
-use crate::outfile::OutFile;
+use crate::outfile::{self, OutFile};
 use crate::output::page::columns;
 use crate::output::{human, json, screen};
 use crate::recording;
 use crate::summary::Summary;
+use crate::target::not_opened;
 use crate::trace::Recorder;
 
 /// Time between samples when neither a flag nor the configuration sets one.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 impl Watching {
-    fn gates(&self) -> Gates {
-        Gates {
-            max_rss: self.max_rss,
-            max_pss: self.max_pss,
+    /// The gates on `watched`, or on a command that runs where it does. A share is one of the limit at this time.
+    fn gates(&self, watched: &Target, live: &Live) -> Result<Gates, Failure> {
+        let limit = |share: BudgetTotal| {
+            let around = around(watched)?;
+            let limit = live.policies().budget_total().and_then(|total| total.resolve(around));
+            let unknown = || {
+                Failure::new(exit::UNAVAILABLE, format!("no limit is known to take {share} of"))
+                    .help("name a size, such as 512MiB")
+            };
+            share.resolve(limit.or(around)).map(Size).ok_or_else(unknown)
+        };
+        let size = |most: BudgetTotal| match most {
+            BudgetTotal::Size(size) => Ok(size),
+            share @ BudgetTotal::Percent(_) => limit(share),
+        };
+        Ok(Gates {
+            max_rss: self.max_rss.map(size).transpose()?,
+            max_pss: self.max_pss.map(size).transpose()?,
             max_growth: self.max_growth,
             fail_on: once(&self.fail_on),
-        }
+            strict: self.strict,
+        })
     }
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        self.files_apart()?;
         let interval = self.interval.map(Flag::interval);
         let limit = |limit: BudgetTotal| Flag {
             key: "budget.total",
@@ -66,6 +86,26 @@ impl Watching {
         !self.quiet || gates.iter().any(|gate| !gate.pass)
     }
 
+    /// That no two of its files are one.
+    fn files_apart(&self) -> Result<(), Failure> {
+        let named =
+            [("-o", &self.output), ("--summary", &self.summary), ("--baseline", &self.baseline)];
+        let named = named.map(|(flag, path)| path.as_deref().map(|path| (flag, path)));
+        for (n, one) in named.iter().enumerate() {
+            for (one, two) in named[n + 1..].iter().filter_map(|two| one.zip(*two)) {
+                if outfile::same(one.1, two.1) {
+                    let both = format!("`{}` and `{}` name one file", one.0, two.0);
+                    return Err(Failure::new(
+                        exit::USAGE,
+                        format!("{both}, `{}`", one.1.display()),
+                    )
+                    .help("the one would replace what the other holds: name two files"));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Creates the trace, when one was asked for.
     fn recorder(&self) -> Result<Option<Recorder>, Failure> {
         self.output.as_deref().map(Recorder::create).transpose()
@@ -77,6 +117,19 @@ impl Watching {
         let open = |path: &PathBuf| OutFile::open(path, "the summary", instead);
         self.summary.as_ref().map(open).transpose()
     }
+}
+
+/// The memory that there is for `watched`, where it is known.
+fn around(watched: &Target) -> Result<Option<u64>, Failure> {
+    Ok(limit::around(&sample_of(watched)?).ok().map(|(limit, _)| limit))
+}
+
+/// One sample of `watched`, for its limits.
+fn sample_of(watched: &Target) -> Result<Sample, Failure> {
+    let mut source = LinuxSource::open(watched).map_err(not_opened)?;
+    source
+        .read(&TrackConfig::default())
+        .map_err(|error| Failure::new(exit::IO, "failed to read the limit").because(error))
 }
 
 /// Writes the document to its file, when there is one.
@@ -109,13 +162,18 @@ fn once(named: &[FailOn]) -> Vec<FailOn> {
 }
 
 impl Logging {
+    /// Whether somebody wants log lines on stderr.
+    fn to_stderr(&self) -> bool {
+        (self.log_format.is_some() || self.verbose) && self.log_file.is_none()
+    }
+
     /// Where what happens to `target` is told. Without a word on logs, alerts alone are written to stderr when `alerts` says
     /// that it is free.
     fn delivery(&self, target: &str, live: &Live, alerts: bool) -> Result<Delivery, Failure> {
         let format = self.log_format.unwrap_or_default();
         let log = match &self.log_file {
             Some(path) => Some(Log::file(format, path)?),
-            None if self.log_format.is_some() => Some(Log::stderr(format, true)),
+            None if self.to_stderr() => Some(Log::stderr(format, true)),
             None => alerts.then(|| Log::stderr(format, false)),
         };
         Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
@@ -132,12 +190,12 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
         }
         return Ok(None);
     };
-    let runs = recording::read(path, Duration::ZERO, &mut || live.policies(), |_, _| {})?;
+    let runs = recording::read(path, Duration::ZERO, &mut |_| live.policies(), |_, _| {})?;
     Ok(Some(runs.iter().map(Measured::from).collect()))
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::io("failed to write to stdout", error))

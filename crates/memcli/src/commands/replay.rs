@@ -36,7 +36,12 @@ pub fn replay(args: &ReplayArgs, config: Option<&Path>) -> Result<u8, Failure> {
         written: Ok(()),
     };
     let listen = |header: &Header, numbered: &Numbered| player.hear(header, numbered);
-    let runs = recording::read(&args.trace, Duration::ZERO, &mut || still.policies(), listen)?;
+    let runs = recording::read(
+        &args.trace,
+        Duration::ZERO,
+        &mut |header| still.policies_under(header.budget()),
+        listen,
+    )?;
     let columns = output::page::columns(io::stdout(), 100);
     let mut written = player.written;
     for run in &runs {

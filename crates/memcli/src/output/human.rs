@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
-use memleak::{Severity, Trend, Verdict};
+use memleak::{Severity, Trend, Verdict, Why};
 use mempressure::Level;
 use memtrack::{Absent, Rate, Sample, Size, Span};
 
@@ -13,10 +13,10 @@ use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
-use crate::summary::{End, Peak, Recorded, Summary};
+use crate::summary::{End, Growth, Peak, Recorded, Summary};
 use crate::target::Found;
 
 pub(super) const GOOD: Style = AnsiColor::Green.on_default();
@@ -65,7 +65,15 @@ fn severity_style(severity: Severity) -> Style {
 #[must_use]
 pub fn reason(verdict: &Verdict, series: &str) -> String {
     let kind = verdict.kind();
-    let words = verdict.words();
+    let grew = verdict.trend().is_some_and(|trend| trend.low > 0.0);
+    let words = match verdict {
+        // The slope is of a longer time than what is judged by: it must not be told that there is none.
+        Verdict::Steady { .. } if grew => "it grew, in the later half by too little to count",
+        Verdict::Undecided { why: Why::WithinNoise, .. } if grew => {
+            "it has risen, no further than its noise reaches; a slow leak could still hide in it"
+        }
+        _ => verdict.words(),
+    };
     // The kind stands beside the reason wherever it is shown.
     let mut text = words
         .strip_prefix(kind)
@@ -93,7 +101,8 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             let falls = verdict.trend().is_some_and(|trend| trend.high < 0.0);
             let does = if falls { "falls, lately to about" } else { "stays at" };
             let _ = write!(text, "; it {does} {} of {series}", Size(*plateau));
-            if let Some(floor) = floor {
+            // Beside growth of the whole it is no more than the upper end of that interval.
+            if let Some(floor) = floor.filter(|_| !grew) {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
         }
@@ -111,18 +120,31 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
                 let _ = write!(text, "; it kept {kept} since {since} into the watch");
             }
             if let Some(time) = time_to_limit {
-                let _ = write!(
-                    text,
-                    "{} at this rate the limit is reached in about {}",
-                    if *leaked > 0 { ", and" } else { ";" },
-                    Span(*time)
-                );
+                let and = if *leaked > 0 { ", and" } else { ";" };
+                let _ = match until_limit(*time) {
+                    Some(time) => {
+                        write!(text, "{and} at this rate the limit is reached in about {time}")
+                    }
+                    None => write!(text, "{and} it is past its limit"),
+                };
             }
         }
         _ => {}
     }
+    for one in &evidence.outside {
+        let (kind, bytes, over) = (places::word(one.kind), Size(one.bytes), Span(one.over));
+        let _ = write!(text, "; outside this verdict {kind} grew {bytes} in {over}");
+    }
     text
 }
+
+/// The time until the limit that is the nearest; `None` when it is reached or passed.
+pub(crate) fn until_limit(time: Duration) -> Option<Span> {
+    (time > Duration::ZERO).then_some(Span(time))
+}
+
+/// What [`growth`] says of a rate too small to print.
+const NO_GROWTH: &str = "none";
 
 /// `+2.0 MiB/s (95 %: +1.9 to +2.1 MiB/s)`; `none` when it is under half a KiB an hour either way.
 #[must_use]
@@ -131,7 +153,7 @@ pub fn growth(trend: Trend) -> String {
     const NOTHING: f64 = 51.2 / 3600.0;
     let Trend { bytes_per_second: rate, low, high } = trend;
     if [rate, low, high].iter().all(|rate| rate.abs() < NOTHING) {
-        return "none".into();
+        return NO_GROWTH.into();
     }
     // All three in one unit: that of the largest, in which none is a row of digits.
     let largest = [rate, low, high].into_iter().map(f64::abs).fold(0.0, f64::max);
@@ -143,6 +165,35 @@ pub fn growth(trend: Trend) -> String {
         return format!("{shown} (95 %: ±{half:.1} % of it)");
     }
     format!("{shown} (95 %: {low_shown} to {high_shown})")
+}
+
+/// [`growth`] beside a verdict of this kind, so that both say one thing: beside no growth a slope may be none, or one of the
+/// whole time that is over.
+#[must_use]
+pub fn growth_beside(kind: &str, trend: Trend) -> String {
+    let text = growth(trend);
+    let grows = matches!(kind, "growing" | "leak");
+    match (trend.low > 0.0, trend.high < 0.0) {
+        (true, _) if kind == "steady" && text != NO_GROWTH => format!("{text} on the whole"),
+        (false, false) if !grows && text != NO_GROWTH => format!("{text}, which may be none"),
+        _ => text,
+    }
+}
+
+/// [`growth_beside`] in a document of figures.
+pub(super) fn growth_row(growth: &Growth, kind: &str) -> String {
+    growth.trend().map_or("unknown: too few samples".into(), |trend| growth_beside(kind, trend))
+}
+
+/// The rate alone, beside the word of its verdict; `None` where it may be none, or is not lately.
+pub(crate) fn rate_beside(verdict: &Verdict) -> Option<String> {
+    let trend = verdict.trend()?;
+    let sure = match verdict {
+        Verdict::Growing { .. } | Verdict::Leak { .. } => true,
+        Verdict::Steady { .. } => trend.high < 0.0,
+        _ => trend.high < 0.0 || trend.low > 0.0,
+    };
+    sure.then(|| signed(trend.bytes_per_second, trend.bytes_per_second))
 }
 
 /// With its sign, in the unit that reads best for `reference`. Both are bytes per second.
@@ -189,8 +240,10 @@ pub fn event_text(numbered: &Numbered) -> Option<String> {
         }
         Event::Verdict(change) => {
             let (from, to) = (change.from.kind(), change.to.kind());
-            let trend =
-                change.to.trend().map_or(String::new(), |trend| format!(", {}", growth(trend)));
+            let trend = change
+                .to
+                .trend()
+                .map_or(String::new(), |trend| format!(", {}", growth_beside(to, trend)));
             format!("verdict  {from} -> {}{trend}", Painted(verdict_style(to), to))
         }
         Event::Alert(alert) => {
@@ -221,9 +274,7 @@ pub fn status_line(target: &Found, sample: &Sample, level: Level, verdict: &Verd
     };
     let level = Painted(level_style(level), level);
     let kind = Painted(verdict_style(verdict.kind()), verdict.kind());
-    let trend = verdict.trend().map_or(String::new(), |trend| {
-        format!("  {}", signed(trend.bytes_per_second, trend.bytes_per_second))
-    });
+    let trend = rate_beside(verdict).map_or(String::new(), |rate| format!("  {rate}"));
     format!("{}  {size}  {level}  {kind}{trend}", target.label)
 }
 
@@ -238,16 +289,8 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
         row("ended", how);
     }
     row("peak", peak_line(peak(&summary.peak, &summary.absent)));
-    row(
-        "growth",
-        match (summary.growth.bytes_per_second, summary.growth.low, summary.growth.high) {
-            (Some(bytes_per_second), Some(low), Some(high)) => {
-                growth(Trend { bytes_per_second, low, high })
-            }
-            _ => "unknown: too few samples".into(),
-        },
-    );
     let kind = summary.verdict.kind;
+    row("growth", growth_row(&summary.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), summary.verdict.reason));
     if let Some(places) = &summary.places {
         row("where", self::places(places));
@@ -383,7 +426,7 @@ fn ended_by_memcli(summary: &Summary) -> Option<String> {
     })
 }
 
-fn signal_name(signal: i32) -> String {
+pub(super) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
@@ -393,7 +436,9 @@ fn signal_name(signal: i32) -> String {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         14 => "SIGALRM",
         15 => "SIGTERM",
@@ -466,7 +511,7 @@ pub(super) fn judged(gate: &Judged) -> String {
         (limit, "level" | "alert") => {
             format!("{} at worst, must stay below {limit}", seen.unwrap_or("unknown".into()))
         }
-        (_, "regression") => seen.unwrap_or("nothing was compared".into()),
+        (_, "regression") => seen.map_or("nothing was compared".into(), |it| it.replace('_', " ")),
         _ => format!("the verdict is {}", seen.unwrap_or("unknown".into())),
     };
     let reason = gate.reason.as_ref().map_or(String::new(), |why| format!("; {why}"));
@@ -490,5 +535,47 @@ mod tests {
         // The unit is that of the largest of the three.
         assert_eq!(shown(0.0, -1.2, 0.2), "0.0 MiB/s (95 %: -1.2 MiB/s to +0.2 MiB/s)");
         assert_eq!(shown(16.1, -2605.8, 2638.0), "0.0 GiB/s (95 %: -2.5 GiB/s to +2.6 GiB/s)");
+    }
+
+    /// 12 s at 10 Hz of something that fills by 20 MiB, to two thirds within `fill` seconds, creeps on by `creep` KiB/s, and
+    /// scatters by up to `noise` bytes.
+    fn watched(fill: f64, creep: f64, noise: u64) -> Verdict {
+        let mut detector = memleak::Detector::new(&memleak::LeakConfig::default());
+        for tick in 0..120u64 {
+            let t = tick as f64 / 10.0;
+            let grown = 20_971_520.0 * (1.0 - (-t / fill).exp()) + creep * 1024.0 * t;
+            let scatter = (tick * 7919) % 101 * noise / 100;
+            detector.push(Duration::from_millis(100 * tick), (50 << 20) + grown as u64 + scatter);
+        }
+        detector.conclude();
+        detector.verdict()
+    }
+
+    #[test]
+    fn growth_and_verdict_say_one_thing() {
+        let (mut over, mut noisy, mut open) = (0, 0, 0);
+        for fill in [0.1, 0.7, 1.5] {
+            for creep in [0.0, 16.0, 40.0, 300.0, 600.0] {
+                for noise in [1 << 12, 1 << 20, 3 << 20, 6 << 20] {
+                    let verdict = watched(fill, creep, noise);
+                    let (kind, trend) = (verdict.kind(), verdict.trend().unwrap());
+                    let (growth, reason) = (growth_beside(kind, trend), reason(&verdict, "RSS"));
+                    let both = format!("{kind}: {growth}: {reason}");
+                    if matches!(kind, "growing" | "leak") {
+                        continue;
+                    }
+                    if trend.low > 0.0 {
+                        assert!(!reason.contains("no growth"), "{both}");
+                        assert!(kind != "steady" || growth.ends_with("on the whole"), "{both}");
+                        *(if kind == "steady" { &mut over } else { &mut noisy }) += 1;
+                    } else if trend.high >= 0.0 && growth != NO_GROWTH {
+                        assert!(growth.ends_with("which may be none"), "{both}");
+                        assert_eq!(rate_beside(&verdict), None, "{both}");
+                        open += 1;
+                    }
+                }
+            }
+        }
+        assert!(over > 0 && noisy > 0 && open > 0, "each was met: {over}, {noisy}, {open}");
     }
 }

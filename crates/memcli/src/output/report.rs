@@ -3,14 +3,14 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use memleak::Trend;
+use mempressure::BudgetTotal;
 use memtrack::{Size, Span};
 
 use crate::output::chart::Chart;
 use crate::output::drawn::{Drawn, charts};
 use crate::output::human::{
-    BOLD, Painted, WARN, counted, end, growth, level_words, peak, peak_line, seconds, shortened,
-    verdict_style,
+    BOLD, Painted, WARN, counted, end, growth_row, level_words, peak, peak_line, seconds,
+    shortened, verdict_style,
 };
 use crate::output::page;
 use crate::recording::Recording;
@@ -76,7 +76,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         let _ = writeln!(text, "    and {} more", counted(left, "event"));
     }
     let _ = writeln!(text);
-    report_rows(&mut text, run, recording.pipeline.series(), columns);
+    report_rows(&mut text, run, recording, columns);
     text
 }
 
@@ -123,7 +123,7 @@ fn row_name(series: &'static str) -> &'static str {
     }
 }
 
-fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usize) {
+fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row(
         "ended",
@@ -132,33 +132,36 @@ fn report_rows(text: &mut String, run: &Run, series: &'static str, columns: usiz
         }),
     );
     row("peak", peak_line(peak(&run.peak, &run.absent)));
-    row(
-        "growth",
-        match (run.growth.bytes_per_second, run.growth.low, run.growth.high) {
-            (Some(bytes_per_second), Some(low), Some(high)) => {
-                growth(Trend { bytes_per_second, low, high })
-            }
-            _ => "unknown: too few samples".into(),
-        },
-    );
     let kind = run.verdict.kind;
+    row("growth", growth_row(&run.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
+    match recording.header.budget() {
+        Some(BudgetTotal::Size(size)) => row("budget", size.to_string()),
+        Some(share) => row("budget", format!("{share} of the limit around it")),
+        None => {}
+    }
     let spreads = &run.percentiles;
     let sizes = match run.peak.size_measure {
         Some(PSS) => ("PSS", spreads.pss),
         _ => ("RSS", spreads.rss),
     };
-    let watched = (row_name(series), spreads.watched);
+    let watched = (row_name(recording.pipeline.series()), spreads.watched);
     // Of an import both may be RSS.
     for (name, spread) in
         [Some(sizes), Some(watched).filter(|(name, _)| *name != sizes.0)].into_iter().flatten()
     {
         let Some(p) = spread.filter(|_| run.samples >= SPREAD) else { continue };
+        let estimated = match spreads.pss_estimated_samples {
+            samples @ 1.. if name == PSS => {
+                format!("; estimated in {samples} of {} samples", run.samples)
+            }
+            _ => String::new(),
+        };
         row(
             name,
             format!(
-                "half of the time at most {}, 95 % {}, 99 % {}, never below {}",
+                "half of the time at most {}, 95 % {}, 99 % {}, never below {}{estimated}",
                 Size(p.p50_bytes),
                 Size(p.p95_bytes),
                 Size(p.p99_bytes),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::limit::Limit;
 use crate::output::badge::Marks;
 use crate::output::human;
-use crate::output::human::{growth, reason};
+use crate::output::human::{growth_beside, reason};
 use crate::output::status::of;
 use crate::places::Places;
 use crate::rules::{self, RulesRow};
@@ -49,7 +49,10 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
     let Finding { label, series, verdict, .. } = finding;
     let evidence = verdict.evidence();
     let mut text = String::new();
-    let rate = verdict.trend().map_or("growth unknown: too few samples".into(), growth);
+    let rate = verdict.trend();
+    let rate = rate.map_or("growth unknown: too few samples".into(), |trend| {
+        growth_beside(verdict.kind(), trend)
+    });
     let _ = writeln!(text, "{} {label}  {rate}", marks.verdict(verdict.kind()));
     let mut line = |said: String| {
         let options = textwrap::Options::new(columns.min(100));

@@ -186,6 +186,10 @@ impl Chart<'_> {
         if state.metric != Metric::of(&state.watched) || (trend.low <= 0.0 && trend.high >= 0.0) {
             return;
         }
+        if matches!(state.judged.verdict, memleak::Verdict::Steady { .. }) && trend.low > 0.0 {
+            // Growth that is over.
+            return;
+        }
         let width = bins.len().max(2) as f64 - 1.0;
         let seconds = |column: usize| column as f64 / width * state.history.span().as_secs_f64();
         let from = match &state.judged.verdict {

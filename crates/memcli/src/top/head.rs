@@ -140,6 +140,12 @@ fn growth_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
             Some(format!("about {} more decide", coarse(*time)))
         }
         memleak::Verdict::Undecided { why, .. } => Some(why.to_string()),
+        // What grew did so on the whole.
+        memleak::Verdict::Steady { evidence, .. }
+            if evidence.trend.is_some_and(|trend| trend.low > 0.0) =>
+        {
+            Some("little of it lately".into())
+        }
         memleak::Verdict::Steady { evidence, .. } => {
             evidence.floor.map(|floor| format!("{} would have shown", Rate::per_second(floor)))
         }
@@ -191,6 +197,9 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 pub(super) fn time_to_limit(state: &State) -> Option<String> {
     let trend = state.judged.verdict.trend()?;
     let left = state.judged.limit.as_ref().ok()?.left() as f64;
+    if left == 0.0 {
+        return Some("past its limit".to_owned());
+    }
     // Growth within the noise, or none, reaches no limit that could be named.
     let grows = matches!(
         state.judged.verdict,

@@ -7,7 +7,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::Paragraph;
 
-use crate::output::human::signed;
+use crate::output::human::rate_beside;
 use crate::output::status::of;
 use crate::size::size;
 use crate::top::chart::Chart;
@@ -60,9 +60,10 @@ fn lines(state: &State, theme: Theme) -> Vec<Line<'static>> {
         ]),
         Line::styled(state.label.clone(), bold),
     ];
-    let rate = verdict.trend().map_or("too few samples".to_owned(), |trend| {
-        signed(trend.bytes_per_second, trend.bytes_per_second)
-    });
+    let rate = match verdict.trend() {
+        Some(_) => rate_beside(verdict).unwrap_or_default(),
+        None => "too few samples".to_owned(),
+    };
     let kind = verdict.kind();
     lines.push(Line::from(vec![
         Text::styled(kind, theme.verdict(kind)),

@@ -7,8 +7,21 @@ use serde_json::Value;
 
 /// The built `memcli`, away from the configuration and the colours of whoever runs the tests.
 pub(crate) fn memcli(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_memcli"));
-    command.args(arguments).stdin(Stdio::null());
+    let mut command = away_from_home(env!("CARGO_BIN_EXE_memcli"));
+    command.args(arguments);
+    command
+}
+
+/// A shell script away from them, to which `memcli` is `$0`.
+pub(crate) fn shell(script: &str) -> Command {
+    let mut command = away_from_home("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_memcli")]);
+    command
+}
+
+fn away_from_home(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("MEMCLI_") || text.starts_with("CLICOLOR") || text == "NO_COLOR" {
@@ -80,6 +93,7 @@ impl Drop for Demo {
 }
 
 /// What one run said.
+#[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: String,
