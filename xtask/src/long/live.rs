@@ -45,6 +45,8 @@ type Watched = (&'static Program, Form, anyhow::Result<Option<Said>>);
 pub(super) fn run(root: &Path, args: &[String]) -> anyhow::Result<(u8, String)> {
     let options = options(args)?;
     let memcli = build(root)?;
+    // What is built, not what a commit made of it while it was watching.
+    let commit = super::commit(root);
     let folder = root.join("target/long/live");
     fs::create_dir_all(&folder).context("failed to make a folder for the suite")?;
     println!("{} s, each program in {} forms at once", options.seconds, FORMS.len());
@@ -73,7 +75,7 @@ pub(super) fn run(root: &Path, args: &[String]) -> anyhow::Result<(u8, String)> 
     println!("{table}");
     println!("live: the traces are in `{}`", folder.display());
     let called = [&["cargo xtask live".to_owned()], args].concat().join(" ");
-    Ok((code, format!("From `{called}`{}:\n\n{table}", super::commit(root))))
+    Ok((code, format!("From `{called}`{commit}:\n\n{table}")))
 }
 
 fn options(args: &[String]) -> anyhow::Result<Options> {
