@@ -11,7 +11,7 @@ use crate::exit::Failure;
 use crate::limit::Owner;
 use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
-use crate::output::human::rate_beside;
+use crate::output::growth::rate_beside;
 use crate::output::json::Readings;
 use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
