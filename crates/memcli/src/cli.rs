@@ -13,7 +13,7 @@ use memtrack::Rate;
 
 use crate::alert::log;
 use crate::gate::FailOn;
-use crate::target::{Subject, Target};
+use crate::target::{Asked, Subject, Target};
 
 pub use config::{
     CandidateArgs, CheckArgs, ConfigCommand, EditArgs, ExplainArgs, ImportArgs, InitArgs,
@@ -145,7 +145,7 @@ pub enum Command {
 pub struct StatusArgs {
     /// Pids, process names, cgroup:/path, self or system; the machine when there is none
     #[arg(value_name = "TARGET")]
-    pub targets: Vec<Target>,
+    pub targets: Vec<Asked>,
     /// Watch this long, such as 10s, and say how fast each grows
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -265,12 +265,8 @@ pub struct RunArgs {
     #[command(flatten)]
     pub watching: Watching,
     /// The command and its arguments; everything after its name is its own
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    // A first word that begins with a hyphen is a mistyped option, unless it stands behind `--`.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 

@@ -29,6 +29,31 @@ pub enum Target {
     System,
 }
 
+/// What somebody asked to look at, right or wrong: what is no target is told among those that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The text, escaped where it could upset a terminal.
+    pub text: String,
+    /// What it means.
+    pub target: Result<Target, TargetError>,
+}
+
+impl FromStr for Asked {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let target = text.parse::<Target>();
+        let text = target.as_ref().map_or_else(|_| harmless(text), Target::to_string);
+        Ok(Self { text, target })
+    }
+}
+
+impl From<Target> for Asked {
+    fn from(target: Target) -> Self {
+        Self { text: target.to_string(), target: Ok(target) }
+    }
+}
+
 /// Why a text is no target.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

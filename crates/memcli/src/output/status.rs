@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mempressure::{Level, Measure, Signal};
-use memtrack::{Absent, Rate, Size, Span};
+use memtrack::{Absent, Rate, Size};
 use serde::Serialize;
 
 use crate::exit::Failure;
@@ -12,6 +12,7 @@ use crate::limit::Owner;
 use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
 use crate::output::growth::rate_beside;
+use crate::output::human;
 use crate::output::json::Readings;
 use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
@@ -100,7 +101,10 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
         text.push_str(&format!(", {why}"));
     }
     if let memleak::Verdict::Leak { time_to_limit: Some(time), .. } = verdict {
-        text.push_str(&format!(", limit reached in about {}", Span(*time)));
+        text.push_str(&match human::until_limit(*time) {
+            Some(time) => format!(", limit reached in about {time}"),
+            None => ", past its limit".to_owned(),
+        });
     }
     Some(text)
 }
