@@ -35,8 +35,8 @@ const PINK: f64 = 5.0;
 /// or score this much against a walk by its level and by its low level: the teeth of collections are noise of one scale, and
 /// pink noise that were as loud at that scale would wander much further than they do.
 const LONG_WALK: f64 = 3.5;
-/// Growth from cycle to cycle is confirmed once the history holds this many of them: over one comparison and little more,
-/// pink noise shows cycles that grow.
+/// Growth from cycle to cycle needs no look at the newest level once the history holds this many of them: over one comparison
+/// and little more, a fill that has just ended shows it as well.
 const CYCLES: f64 = 2.5;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
@@ -108,21 +108,31 @@ impl Detector {
     }
 
     /// Whether growth in a window is more than noise shows by chance, and has not just come to rest. Within a day, growth of a
-    /// floor has its own test; growth from cycle to cycle needs cycles enough.
+    /// floor and growth from cycle to cycle have their own tests.
     fn has_direction(&self, hit: &Hit, found: &Growth) -> bool {
         let Some(window) = self.history.window(hit.from) else { return true };
         let period = hit.season.map(|(period, _)| period);
         if window.span > DAY && !outlasts_pink(&window, period) {
             return false;
         }
-        if found.rising_floor {
+        if found.rising_floor || period.is_some() {
             return true;
-        }
-        if let Some(period) = period {
-            return self.history.span() >= CYCLES * period;
         }
         drift_score(&window.low).max(drift_score(&window.level)) >= self.tuning.walk
             && !self.rests(hit.share)
+    }
+
+    /// Growth from cycle to cycle that needs no confirmation: over more than a day and cycles enough, beyond what pink noise
+    /// shows. Each phase has been compared with itself one cycle later, so that each cycle was a wait of its own, and what the
+    /// newest level does is a matter of its phase.
+    pub(crate) fn over_cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+        if whole.span <= DAY {
+            return None;
+        }
+        let (hit, found) = self.search().cycles(whole)?;
+        let (period, _) = hit.season?;
+        (whole.span >= CYCLES * period && outlasts_pink(whole, Some(period)))
+            .then_some((hit, found))
     }
 
     pub(crate) fn rests(&self, share: f64) -> bool {

@@ -388,7 +388,12 @@ impl Detector {
             && !growth.rising_floor
             && !grows_now(&self.history, growth.rate, hit.share * span, STALL)
         {
-            found = None;
+            found = whole.as_ref().and_then(|whole| self.over_cycles(whole));
+        } else if self.state != State::Leak
+            && let Some(over_cycles) = whole.as_ref().and_then(|whole| self.over_cycles(whole))
+        {
+            self.state = State::Leak;
+            found = Some(over_cycles);
         }
         match found {
             Some((hit, found)) => {

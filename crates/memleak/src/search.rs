@@ -149,7 +149,8 @@ impl Search<'_> {
         Some((Hit { from, share: 1.0, season, lives: true }, growth))
     }
 
-    fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+    /// Growth from cycle to cycle over the segment, which `whole` shows.
+    pub(crate) fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
         if self.history.span() < SEASON_FROM * self.hold {
             return None;
         }
