@@ -219,7 +219,7 @@ fn top_shows_a_leak_and_leaves_the_terminal_as_it_was() {
     let mut terminal = Terminal::start(&mut command, 100, 30);
     let screen = terminal.wait("verdict", |text| text.contains("growth: LEAK"));
     for part in
-        ["NORMAL for", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
+        ["┌ ● ", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
     {
         assert!(screen.contains(part), "{part} in\n{screen}");
     }
