@@ -317,12 +317,7 @@ impl Gates {
         let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
         let named = self.fail_on.iter().map(|fail_on| match fail_on {
             // What was compared says for itself what it could be compared by.
-            FailOn::Regression => {
-                let tested = facts.regression != Some(Outcome::NotTested);
-                fail_on
-                    .judge(facts)
-                    .unless(self.open((!tested).then_some("too little to compare by a test")))
-            }
+            FailOn::Regression => fail_on.judge(facts),
             FailOn::Leak | FailOn::Growing | FailOn::LimitIn(_) => {
                 let undecided = facts.verdict.kind() == "undecided";
                 fail_on
@@ -595,9 +590,9 @@ mod tests {
         let passed = |gates: &Gates, facts| -> Vec<bool> {
             gates.judge(facts).into_iter().map(|gate| gate.pass).collect()
         };
-        let open = Facts { regression: Some(Outcome::NotTested), ..facts(&early) };
+        let open = facts(&early);
         assert_eq!(passed(&lenient, open), [true; 6]);
-        assert_eq!(passed(&strict, open), [false, false, false, false, false, true]);
+        assert_eq!(passed(&strict, open), [false, false, false, false, true, true]);
         assert_eq!(passed(&strict, facts(&flat)), [true; 6]);
         // The interval reaches past the gate: that it grows faster is not excluded.
         let leak = verdict_on(2.0);

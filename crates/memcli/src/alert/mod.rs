@@ -60,7 +60,7 @@ impl Alert {
         let text = match &self.cause {
             Cause::Growth(memleak::Cause::Leak { verdict }) => {
                 let trend = verdict.trend().map_or(String::new(), |trend| {
-                    format!(", {}", crate::output::human::growth(trend))
+                    format!(", {}", crate::output::growth::growth(trend))
                 });
                 format!("leak{trend}; a cache without a limit looks the same")
             }

@@ -234,7 +234,7 @@ fn sentences(verdict: &Verdict) -> Vec<String> {
     if let Some(trend) = verdict.trend() {
         said.push(format!(
             "The slope is {}. Samples that resemble their neighbours widen the interval.",
-            human::growth_beside(verdict.kind(), trend)
+            super::growth::growth_beside(verdict.kind(), trend)
         ));
     }
     if let Verdict::Leak { confidence, since, leaked, shape, .. } = verdict {

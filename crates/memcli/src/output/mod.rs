@@ -8,6 +8,7 @@ pub mod comparison;
 pub mod csv;
 pub mod diagnostic;
 pub mod drawn;
+pub mod growth;
 pub mod html;
 pub mod human;
 pub mod json;

@@ -8,9 +8,10 @@ use memtrack::{Size, Span};
 
 use crate::output::chart::Chart;
 use crate::output::drawn::{Drawn, charts};
+use crate::output::growth::growth_row;
 use crate::output::human::{
-    BOLD, Painted, WARN, counted, end, growth_row, level_words, peak, peak_line, seconds,
-    shortened, verdict_style,
+    BOLD, Painted, WARN, counted, end, level_words, peak, peak_line, seconds, shortened,
+    verdict_style,
 };
 use crate::output::page;
 use crate::recording::Recording;

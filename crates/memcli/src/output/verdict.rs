@@ -10,8 +10,9 @@ use serde::Serialize;
 
 use crate::limit::Limit;
 use crate::output::badge::Marks;
+use crate::output::growth::growth_beside;
 use crate::output::human;
-use crate::output::human::{growth_beside, reason};
+use crate::output::human::reason;
 use crate::output::status::of;
 use crate::places::Places;
 use crate::rules::{self, RulesRow};

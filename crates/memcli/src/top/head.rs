@@ -9,7 +9,8 @@ use ratatui::layout::{Constraint, Layout, Rect, Spacing};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span as Text};
 
-use crate::output::human::{growth, time_of_day};
+use crate::output::growth::growth;
+use crate::output::human::time_of_day;
 use crate::output::status::of;
 use crate::size::{RSS, several, size};
 use crate::top::state::State;

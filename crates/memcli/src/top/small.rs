@@ -7,7 +7,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span as Text};
 use ratatui::widgets::Paragraph;
 
-use crate::output::human::rate_beside;
+use crate::output::growth::rate_beside;
 use crate::output::status::of;
 use crate::size::size;
 use crate::top::chart::Chart;

@@ -66,20 +66,31 @@ fn holds_over_16_mib(row: &Value) -> bool {
 #[test]
 fn an_edited_threshold_is_taken_up_and_a_bad_edit_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let config = write(folder.path(), "schema_version = 3\n[budget]\ntotal = \"64GiB\"\n");
+    // By the budget alone: this machine may be short of memory for what others do.
+    let budget = |total: &str| {
+        format!(
+            "schema_version = 3\n[budget]\ntotal = \"{total}\"\n[pressure]\nsignals = [\"budget\"]\n"
+        )
+    };
+    let config = write(folder.path(), &budget("64GiB"));
     let mut watch = Watch::start(&config);
     watch.row(holds_over_16_mib);
 
-    write(folder.path(), "schema_version = 3\n[budget]\ntotal = \"16MiB\"\n");
-    let accepted = watch.row(|row| row["kind"] == "config");
+    write(folder.path(), &budget("16MiB"));
+    // A sample may be judged by it before it is told of: they come in either order.
+    let (mut accepted, mut level) = (Value::Null, Value::Null);
+    while accepted.is_null() || level.is_null() {
+        let row = watch.row(|row| row["kind"] == "config" || row["kind"] == "level");
+        let place = if row["kind"] == "config" { &mut accepted } else { &mut level };
+        *place = row;
+    }
     assert_eq!(accepted["config"]["outcome"], "accepted", "{accepted}");
     assert_eq!(accepted["config"]["changes"][0]["key"], "budget.total");
-    let level = watch.row(|row| row["kind"] == "level");
     assert_eq!(level["level"]["to"], "emergency", "{level}");
     assert_eq!(level["level"]["signal"], "budget");
     assert_eq!(level["level"]["generation"], accepted["config"]["generation"]);
 
-    write(folder.path(), "schema_version = 3\n[budget]\ntotal = \"16Mo\"\n");
+    write(folder.path(), &budget("16Mo"));
     let rejected = watch.row(|row| row["kind"] == "config");
     assert_eq!(rejected["config"]["outcome"], "rejected", "{rejected}");
     assert_eq!(
@@ -165,7 +176,7 @@ fn a_bad_configuration_is_refused_before_anything_is_started() {
     assert_eq!(said.code, 78, "{}", said.stderr);
     assert!(!witness.exists());
     let said = run(&["run", "--config", "/no/such/config.toml", "--", "true"]);
-    assert_eq!(said.code, 78);
+    assert_eq!(said.code, 66);
     assert!(said.stderr.contains("/no/such/config.toml"), "{}", said.stderr);
 }
 
@@ -199,7 +210,9 @@ fn show_prints_what_is_in_force_and_where_it_comes_from() {
 #[test]
 fn the_interval_of_the_configuration_holds_when_no_flag_sets_one() {
     let folder = tempfile::tempdir().unwrap();
-    let config = write(folder.path(), "schema_version = 3\n[track]\ninterval = \"2m\"\n");
+    // On a machine that is short of memory samples come closer, unless told not to.
+    let config =
+        write(folder.path(), "schema_version = 3\n[track]\ninterval = \"2m\"\nadaptive = false\n");
     let summary = folder.path().join("s.json");
     let summary = summary.to_str().unwrap();
     run(&["demo", "steady", "--for", "1s", "--config", &config, "--summary", summary]);

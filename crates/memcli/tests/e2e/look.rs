@@ -121,8 +121,10 @@ fn status_check_tells_a_warning_from_worse() {
     // The soft limit is at 0.80 of the budget, the prompt at 0.93, the hard limit at 0.98.
     for (share, code) in [(0.5, 0), (0.86, 1), (0.95, 2), (1.5, 2)] {
         let total = (footprint / share) as u64;
-        std::fs::write(&config, format!("schema_version = 3\n[budget]\ntotal = {total}\n"))
-            .unwrap();
+        // By the budget alone: what else this machine has to do is no matter.
+        let signals = "[pressure]\nsignals = [\"budget\"]\n";
+        let text = format!("schema_version = 3\n{signals}[budget]\ntotal = {total}\n");
+        std::fs::write(&config, text).unwrap();
         let words = ["status", &holder.pid(), "--check", "--config", config.to_str().unwrap()];
         let said = run(&words);
         assert_eq!(said.code, code, "at {share}: {}{}", said.stdout, said.stderr);
@@ -217,7 +219,7 @@ fn top_shows_a_leak_and_leaves_the_terminal_as_it_was() {
     let mut terminal = Terminal::start(&mut command, 100, 30);
     let screen = terminal.wait("verdict", |text| text.contains("growth: LEAK"));
     for part in
-        ["NORMAL for", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
+        ["┌ ● ", "anon + swap", "█", "1 process", "memcli demo leak", "events", "q quit", "╌"]
     {
         assert!(screen.contains(part), "{part} in\n{screen}");
     }

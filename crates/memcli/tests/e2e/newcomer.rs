@@ -162,7 +162,8 @@ fn a_newcomer_watches_what_runs() {
     assert!(rate.is_some_and(|rate| (1.5..=2.5).contains(&rate)), "three seconds of it: {text}");
     shell.terminal.press("memcli top $P --interval 100ms\n");
     shell.terminal.wait_for("anon + swap");
-    shell.terminal.wait_for("NORMAL");
+    // Whatever the level is: others may use up this machine.
+    shell.terminal.wait_for("┌ ● ");
     shell.terminal.wait_for("█");
     // What is typed before it has given the terminal back is a key.
     let from = shell.terminal.written.len();
