@@ -25,6 +25,7 @@ use crate::pipeline::Event;
 use crate::recording;
 use crate::recordings;
 use crate::trace::Damage;
+use crate::trace::error::Broken;
 
 /// Prints each key that would have another value.
 pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -192,7 +193,9 @@ fn outcome(trace: &Path, document: &Still) -> Result<(Outcome, Option<Damage>), 
             _ => {}
         },
     )?;
-    Ok((outcome, runs.into_iter().find_map(|run| run.damage)))
+    // Of what a watch is still writing nothing is wrong.
+    let mut damage = runs.into_iter().filter_map(|run| run.damage);
+    Ok((outcome, damage.find(|damage| damage.what != Broken::Running)))
 }
 
 impl Outcome {
