@@ -214,6 +214,9 @@ fn a_page_says_how_it_ended_and_no_baseline_before_it_stands_and_marks_every_eve
     for marked in [">a</text>", ">b-d</text>", ">e</text>"] {
         assert!(page.contains(marked), "{marked} in {page}");
     }
+    // On a narrow screen the chart is all there, and not scrolled.
+    let narrow = page.split("max-width: 700px").nth(1).unwrap();
+    assert!(narrow.contains("svg { min-width: 0;"), "{narrow}");
     let human = run(&["report", &trace]).stdout;
     assert!(human.contains("exited with 0 after 8.2 s; memcli exited with 99"), "{human}");
 }
