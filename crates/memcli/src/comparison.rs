@@ -6,19 +6,14 @@
 
 use std::time::Duration;
 
+use memleak::student::{Estimate, quantile, welch};
 use memleak::{Difference, Verdict, compare};
 use serde::Serialize;
 
 use crate::curve::Curve;
 use crate::recording::Recording;
 use crate::size;
-use crate::student::{Welch, quantile, welch};
 use crate::summary::Peak;
-
-/// From this correlation of one sample with the next on, what varies within a run may not tell how runs differ: of pairs with
-/// nothing between them 1 in 30 was called different at 0.97, and 9 in 30 at 0.995. Of 300 samples without their slope, 0.9 is
-/// estimated at 0.86 on average, 0.97 at 0.91 and 0.995 at 0.93: the last two cannot be told apart.
-const WANDERS: f64 = 0.9;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.diff/1";
@@ -44,8 +39,8 @@ pub struct Comparison {
     pub series: Option<&'static str>,
     /// One row for each number.
     pub rows: Vec<Row>,
-    /// Of one run against one: one of them wanders so slowly that what varies within it does not tell how far the next would lie
-    /// from it. The intervals are too narrow then.
+    /// Of one run against one: one of them wanders so slowly that nothing within it shows that it returns. The intervals allow for
+    /// that as far as a run is long; how far the next run would lie from it, they do not know.
     pub wanders: bool,
     /// Worse when any row is, or when most runs leak and most did not before; else better when any row is.
     pub verdict: Outcome,
@@ -134,7 +129,7 @@ pub enum Outcome {
     Better,
     /// The interval holds zero, or nothing that matters.
     NoDifference,
-    /// There are too few runs or samples for a test.
+    /// There are too few runs or samples for a test, or a run wanders too slowly for a change of this size.
     NotTested,
     /// The whole interval lies above zero.
     Worse,
@@ -165,8 +160,9 @@ impl Comparison {
         match (base, new) {
             _ if series.is_none() => {}
             ([one], [other]) => {
-                rows.extend(within(one, other));
-                wanders = [one, other].into_iter().any(|run| wander(run, shortest));
+                let found;
+                (found, wanders) = within(one, other);
+                rows.extend(found);
             }
             _ => {
                 let steady = means(Metric::Steady, base, new, None, |run| steady(run, shortest));
@@ -181,11 +177,13 @@ impl Comparison {
         let leaks = leaks_now(base, new);
         let (base, new) = (Side::of(base), Side::of(new));
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
+        // Tested, and yet not: there is a change, and it may be one of those that come and go.
+        let wandered = rows.iter().any(|row| row.p.is_some() && row.verdict == Outcome::NotTested);
         let verdict = if leaks || any(Outcome::Worse) {
             Outcome::Worse
         } else if any(Outcome::Better) {
             Outcome::Better
-        } else if any(Outcome::NoDifference) {
+        } else if any(Outcome::NoDifference) && !wandered {
             Outcome::NoDifference
         } else {
             Outcome::NotTested
@@ -249,7 +247,7 @@ fn series(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
 fn steady(run: &Measured, shortest: Duration) -> Option<f64> {
     let (first, _) = run.watched.span()?;
     let (from, to) = (first + shortest / 2, first + shortest);
-    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
+    let within = run.watched.until(to).iter().filter(|b| b.to >= from);
     let (n, sum) =
         within.fold((0.0, 0.0), |(n, sum), b| (n + 1.0, sum + b.low.midpoint(b.high) as f64));
     (n > 0.0).then(|| sum / n)
@@ -276,11 +274,11 @@ fn means(
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&base), mean(&new));
     let (change, least) = (after - before, least.unwrap_or(LEAST_SHARE * before));
-    let test = welch(&base, &new).map(|Welch { low, high, p, .. }| (low, high, Some(p)));
+    let test = welch(&base, &new).map(|test| (test.low, test.high, Some(test.p)));
     let test = test.or_else(|| {
         let half = match (&base[..], &new[..]) {
-            ([_, _, ..], [_]) => next_lies_within(&base),
-            ([_], [_, _, ..]) => next_lies_within(&new),
+            ([_, _, ..], [_]) => next_lies_within(&base)?,
+            ([_], [_, _, ..]) => next_lies_within(&new)?,
             _ => return None,
         };
         Some((change - half, change + half, None))
@@ -302,26 +300,25 @@ fn means(
 
 /// How far from the mean of `values` another one of their kind lies at most, t s sqrt(1 + 1 / n): in 95 % of all cases each of the
 /// three numbers of a run does, for which a third of 5 % is left to each (Bonferroni).
-fn next_lies_within(values: &[f64]) -> f64 {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    quantile(n - 1.0, 0.05 / 3.0) * (squares / (n - 1.0) * (1.0 + 1.0 / n)).sqrt()
+fn next_lies_within(values: &[f64]) -> Option<f64> {
+    let mean = Estimate::mean(values)?;
+    let one = mean.error * (values.len() as f64 + 1.0).sqrt();
+    Some(quantile(mean.freedom, 0.05 / 3.0) * one)
 }
 
-/// The rows of one run against one: tested within them.
-fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+/// The rows of one run against one, tested within them, and whether one of them wanders.
+fn within(base: &Measured, new: &Measured) -> (Vec<Row>, bool) {
     // What the longer one did later would only thin out what they have in common.
     let common = length(base).min(length(new)).unwrap_or_default();
     let series = |run: &Measured| -> Vec<(Duration, u64)> {
-        let buckets = run.watched.buckets();
-        let end = buckets.first().map_or(common, |first| first.from.saturating_add(common));
-        let in_common = buckets.iter().take_while(|bucket| bucket.to <= end);
+        let first = run.watched.span().map_or(Duration::ZERO, |(first, _)| first);
+        let in_common = run.watched.until(first.saturating_add(common)).iter();
         in_common.map(|bucket| (bucket.to, bucket.last)).collect()
     };
-    let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
+    let Some(found) = compare(series(base), series(new)) else { return (Vec::new(), false) };
+    let wanders = found.before.wanders || found.after.wanders;
     let seconds = (found.to - found.from).as_secs_f64().max(f64::MIN_POSITIVE);
-    let row = |metric, before, after, test: Difference, least| Row {
+    let row = |metric, before, after, test: Difference, least: f64| Row {
         metric,
         base: before,
         new: after,
@@ -329,10 +326,13 @@ fn within(base: &Measured, new: &Measured) -> Vec<Row> {
         low: Some(test.low),
         high: Some(test.high),
         p: Some(test.p),
-        verdict: judged(test.low, test.high, least),
+        verdict: match judged(test.low, test.high, least) {
+            Outcome::NoDifference if wanders && test.estimate.abs() > least => Outcome::NotTested,
+            outcome => outcome,
+        },
     };
     let least = LEAST_BYTES.max(LEAST_SHARE * found.before.level);
-    vec![
+    let rows = vec![
         row(Metric::Steady, found.before.level, found.after.level, found.level, least),
         row(
             Metric::Growth,
@@ -342,26 +342,8 @@ fn within(base: &Measured, new: &Measured) -> Vec<Row> {
             // What would move the level by that much within the time compared.
             least / seconds,
         ),
-    ]
-}
-
-/// Whether what is watched, over the later half of the time that is compared and without its growth, is at each sample nearly
-/// where it was at the one before.
-fn wander(run: &Measured, shortest: Duration) -> bool {
-    let Some((first, _)) = run.watched.span() else { return false };
-    let (from, to) = (first + shortest / 2, first + shortest);
-    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
-    let values: Vec<f64> = within.map(|bucket| bucket.last as f64).collect();
-    let middle = (values.len() as f64 - 1.0) / 2.0;
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let ages = || (0..values.len()).map(|n| n as f64 - middle);
-    let squares: f64 = ages().map(|age| age * age).sum();
-    let slope = ages().zip(&values).map(|(age, value)| age * value).sum::<f64>() / squares;
-    let left: Vec<f64> =
-        ages().zip(&values).map(|(age, value)| value - mean - slope * age).collect();
-    let both: f64 = left.windows(2).map(|pair| pair[0] * pair[1]).sum();
-    // Nothing of any size is left where it holds still, or where there are no samples at all.
-    both / left.iter().map(|x| x * x).sum::<f64>() > WANDERS
+    ];
+    (rows, wanders)
 }
 
 /// The whole interval must lie beyond what matters, not only the estimate.
@@ -487,6 +469,23 @@ mod tests {
             }
             Measured { watched, ..noisy(seed) }
         };
+        // In pairs that differ in nothing but where they wandered.
+        let (mut called, mut untested) = (0, 0);
+        for seed in 1..=60 {
+            let compared = Comparison::of(&[wandering(seed)], &[wandering(seed + 100)]);
+            match compared.verdict {
+                Outcome::Better | Outcome::Worse => called += 1,
+                Outcome::NotTested => untested += 1,
+                Outcome::NoDifference => {}
+            }
+            let steady = compared.rows[1];
+            let matters = steady.change.abs() > 0.02 * steady.base;
+            assert!(!(matters && compared.wanders) || steady.verdict != Outcome::NoDifference);
+        }
+        assert!(
+            called <= 5 && untested >= 10,
+            "{called} called different, {untested} not tested, of 60"
+        );
         let found = (1..=30).filter(|seed| told(&wandering(*seed), &noisy(3))).count();
         assert!(found >= 15, "{found} of 30");
         let still = |bytes: u64| {
@@ -500,7 +499,7 @@ mod tests {
     #[test]
     fn runs_of_very_different_lengths_are_compared_over_the_time_they_share() {
         let of = |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new));
-        for (short, long) in [(60, 3000), (40, 3000), (100, 6000)] {
+        for (short, long) in [(60, 3000), (40, 3000), (100, 6000), (100, 20_000), (5000, 60_000)] {
             let (base, new) = (lasting(1, 200.0, short, 0.0), lasting(2, 400.0, long, 0.0));
             let worse = of(&base, &new);
             assert_eq!(worse.verdict, Outcome::Worse, "{short} {long}: {worse:?}");

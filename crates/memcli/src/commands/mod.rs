@@ -65,6 +65,7 @@ impl Watching {
             max_pss: self.max_pss.map(size).transpose()?,
             max_growth: self.max_growth,
             fail_on: once(&self.fail_on),
+            strict: self.strict,
         })
     }
 
@@ -161,13 +162,18 @@ fn once(named: &[FailOn]) -> Vec<FailOn> {
 }
 
 impl Logging {
+    /// Whether somebody wants log lines on stderr.
+    fn to_stderr(&self) -> bool {
+        (self.log_format.is_some() || self.verbose) && self.log_file.is_none()
+    }
+
     /// Where what happens to `target` is told. Without a word on logs, alerts alone are written to stderr when `alerts` says
     /// that it is free.
     fn delivery(&self, target: &str, live: &Live, alerts: bool) -> Result<Delivery, Failure> {
         let format = self.log_format.unwrap_or_default();
         let log = match &self.log_file {
             Some(path) => Some(Log::file(format, path)?),
-            None if self.log_format.is_some() => Some(Log::stderr(format, true)),
+            None if self.to_stderr() => Some(Log::stderr(format, true)),
             None => alerts.then(|| Log::stderr(format, false)),
         };
         Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
@@ -189,7 +195,7 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::io("failed to write to stdout", error))

@@ -13,7 +13,7 @@ use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Growth, Peak, Recorded, Summary};
@@ -101,7 +101,8 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             let falls = verdict.trend().is_some_and(|trend| trend.high < 0.0);
             let does = if falls { "falls, lately to about" } else { "stays at" };
             let _ = write!(text, "; it {does} {} of {series}", Size(*plateau));
-            if let Some(floor) = floor {
+            // Beside growth of the whole it is no more than the upper end of that interval.
+            if let Some(floor) = floor.filter(|_| !grew) {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
         }
@@ -129,6 +130,10 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             }
         }
         _ => {}
+    }
+    for one in &evidence.outside {
+        let (kind, bytes, over) = (places::word(one.kind), Size(one.bytes), Span(one.over));
+        let _ = write!(text, "; outside this verdict {kind} grew {bytes} in {over}");
     }
     text
 }
@@ -425,7 +430,7 @@ fn ended_by_memcli(summary: &Summary) -> Option<String> {
     })
 }
 
-fn signal_name(signal: i32) -> String {
+pub(super) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
@@ -435,7 +440,9 @@ fn signal_name(signal: i32) -> String {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         14 => "SIGALRM",
         15 => "SIGTERM",

@@ -33,6 +33,25 @@ impl Ended {
     }
 }
 
+/// How far the end of a command has come.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// What its tree was asked to end for, by us.
+    pub(super) asked: Option<End>,
+    /// Its tree was killed.
+    pub(super) killed: bool,
+    /// It has ended itself, while others of its tree may be waited for.
+    pub(super) gone: Option<Gone>,
+}
+
+impl Ending {
+    /// How the watch of a command ended that went so.
+    pub(super) fn with(&self, gone: Gone) -> Ended {
+        let end = self.asked.unwrap_or_else(|| gone.end());
+        Ended { end, gone: Some(gone), alone: gone.alone }
+    }
+}
+
 /// Why a watch could not see what gates are judged by.
 pub(super) struct Blind {
     pub(super) unseen: Option<&'static str>,
