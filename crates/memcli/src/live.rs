@@ -235,6 +235,22 @@ impl Still {
         }
     }
 
+    /// The same for what ran under the `recorded` budget or none, whatever is set now: what a recording tells beside its levels.
+    #[must_use]
+    pub fn policies_then(&self, recorded: Option<BudgetTotal>) -> Policies {
+        let config = &self.loaded.value;
+        let (mut budget, mut pressure) = ((*config.budget).clone(), (*config.pressure).clone());
+        match recorded {
+            Some(total) => budget.total = total,
+            None => pressure.signals.retain(|signal| *signal != Signal::Budget),
+        }
+        Policies {
+            pressure: Settings::fixed(pressure),
+            budget: Settings::fixed(budget),
+            ..self.policies()
+        }
+    }
+
     /// What the sampler runs on.
     #[must_use]
     pub fn track(&self) -> &TrackConfig {

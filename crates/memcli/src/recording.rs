@@ -13,6 +13,8 @@ use crate::exit::{self, Failure};
 use crate::output::progress::Progress;
 use crate::output::screen;
 use crate::pipeline::{Numbered, Pipeline, Policies};
+use crate::recordings;
+use crate::trace::error::Broken;
 use crate::trace::tree::ProcessesRow;
 use crate::trace::{Damage, EndRow, EventRow, Header, Reader, Row, TraceError};
 
@@ -200,8 +202,11 @@ pub fn read(
         return Err(TraceError::Empty { path: path.to_owned(), damage }.into());
     };
     conclude(last, &mut listen);
-    if damage.is_some() {
-        last.damage = damage;
+    if let Some(mut damage) = damage {
+        if matches!(damage.what, Broken::CutOff { .. }) && recordings::is_written(path) {
+            damage.what = Broken::Running;
+        }
+        last.damage = Some(damage);
     }
     Ok(runs)
 }

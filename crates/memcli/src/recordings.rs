@@ -9,17 +9,28 @@ use crate::trace::Reader;
 /// Traces that some memcli is writing right now, in order of their names. None where `/proc` does not say.
 #[must_use]
 pub fn running() -> Vec<PathBuf> {
-    let own = std::process::id();
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
-        .filter(|pid| *pid != own)
-        .filter(|pid| is_memcli(&Path::new("/proc").join(pid.to_string())))
-        .flat_map(|pid| traces(&Path::new("/proc").join(pid.to_string())))
-        .collect();
+    let mut found: Vec<PathBuf> = processes().flat_map(|process| traces(&process)).collect();
     found.sort();
     found.dedup();
     found
+}
+
+/// Whether a running memcli of the same user is writing the trace at `path`. False where `/proc` does not say.
+#[must_use]
+pub fn is_written(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    processes().any(|process| written(&process).any(|open| open == path))
+}
+
+/// The memclis of the same user but this one.
+fn processes() -> impl Iterator<Item = PathBuf> {
+    let own = std::process::id();
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(move |pid| *pid != own)
+        .map(|pid| Path::new("/proc").join(pid.to_string()))
+        .filter(|process| is_memcli(process))
 }
 
 fn is_memcli(process: &Path) -> bool {
@@ -29,11 +40,23 @@ fn is_memcli(process: &Path) -> bool {
         && user(process).is_some_and(|of| user(Path::new("/proc/self")) == Some(of))
 }
 
-/// The files it has open that are traces. Anything may be open there: what is no plain file is not touched.
+/// The traces it writes. Anything may be open there: what is no plain file is not touched.
 fn traces(process: &Path) -> Vec<PathBuf> {
-    let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    open.filter_map(|entry| fs::read_link(entry.path()).ok())
+    written(process)
         .filter(|path| path.is_absolute() && path.metadata().is_ok_and(|found| found.is_file()))
         .filter(|path| Reader::open(path).is_ok_and(|reader| reader.is_native()))
         .collect()
+}
+
+/// The files it has open to write.
+fn written(process: &Path) -> impl Iterator<Item = PathBuf> {
+    let process = process.to_owned();
+    let open = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    open.filter_map(move |entry| {
+        // As the kernel documents it: `flags:` in octal, whose last two bits are 0 for what is only read.
+        let told = fs::read_to_string(process.join("fdinfo").join(entry.file_name())).ok()?;
+        let flags = told.lines().find_map(|line| line.strip_prefix("flags:"))?;
+        let written = u32::from_str_radix(flags.trim(), 8).ok()? & 3 != 0;
+        fs::read_link(entry.path()).ok().filter(|_| written)
+    })
 }

@@ -8,7 +8,7 @@ use memtrack::source::Target;
 use serde::Serialize;
 
 use crate::curve::Percentiles;
-use crate::pipeline::Seen;
+use crate::look::pss_missing;
 use crate::recording::Recording;
 use crate::rules::RulesRow;
 use crate::size;
@@ -169,7 +169,7 @@ impl Run {
             }),
             absent: BTreeMap::new(),
         };
-        run.give_reasons(&watched, seen);
+        run.give_reasons(&watched, recording);
         RulesRow::give_reasons(&recording.pipeline.rules(), &mut run.absent);
         run
     }
@@ -185,9 +185,15 @@ impl Run {
         self.events.iter().filter(move |event| !well(event))
     }
 
-    fn give_reasons(&mut self, watched: &Target, seen: &Seen) {
+    fn give_reasons(&mut self, watched: &Target, recording: &Recording) {
         let cut = "the trace does not reach to the end of the watch";
-        let unread = size::unread(watched, seen);
+        let unread = size::unread(watched, recording.pipeline.seen());
+        let latest = recording.pipeline.latest().filter(|_| size::of_processes(watched));
+        let pss = match latest.map(|sample| sample.process.pss) {
+            // An import has what it has.
+            Some(Err(why)) if self.machine.is_some() => pss_missing(why),
+            _ => unread,
+        };
         for (missing, path, why) in [
             (self.end.is_none(), "end", cut),
             (self.exit_code.is_none(), "exit_code", cut),
@@ -211,12 +217,12 @@ impl Run {
                 size::unbounded(watched),
             ),
             (self.peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread),
-            (self.peak.pss_bytes.is_none(), "peak.pss_bytes", unread),
+            (self.peak.pss_bytes.is_none(), "peak.pss_bytes", pss),
             (self.growth.bytes_per_second.is_none(), "growth", "too few samples for a slope"),
             (self.percentiles.watched.is_none(), "percentiles.watched", unread),
             (self.percentiles.rss.is_none(), "percentiles.rss", unread),
             (self.percentiles.footprint.is_none(), "percentiles.footprint", unread),
-            (self.percentiles.pss.is_none(), "percentiles.pss", unread),
+            (self.percentiles.pss.is_none(), "percentiles.pss", pss),
         ] {
             if missing {
                 self.absent.insert(path, why.to_owned());

@@ -95,6 +95,7 @@ pub fn unread(watched: &Watched, seen: &Seen) -> &'static str {
         }
         Watched::System | Watched::Cgroup(_) if seen.samples == 0 => "no sample was taken",
         Watched::System | Watched::Cgroup(_) => "no sample has such a reading",
+        _ if seen.sized > 0 => "no sample has such a reading",
         _ => "it ended before a sample saw its memory",
     }
 }

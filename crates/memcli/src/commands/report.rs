@@ -28,7 +28,11 @@ pub fn report(args: &ReportArgs, config: Option<&Path>) -> Result<u8, Failure> {
         recordings.extend(recording::read(
             path,
             Duration::ZERO,
-            &mut |header| still.policies_under(header.budget()),
+            // The levels of a trace are those of its watch, and so is the limit that its growth runs to. An import has neither.
+            &mut |header| match header.machine {
+                Some(_) => still.policies_then(header.budget()),
+                None => still.policies(),
+            },
             |_, _| {},
         )?);
     }

@@ -8,7 +8,7 @@ use memtrack::{Rate, Size, Span};
 
 use crate::curve::Percentiles;
 use crate::output::drawn::{Drawn, charts};
-use crate::output::{human, svg};
+use crate::output::{human, report, svg};
 use crate::recording::Recording;
 use crate::report::Run;
 use crate::size::{PSS, RSS};
@@ -81,7 +81,7 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
         );
     }
     events(&mut out, run);
-    evidence(&mut out, recording);
+    evidence(&mut out, run, recording);
     spreads(&mut out, run, recording.pipeline.series());
     processes(&mut out, run);
     out.push_str("</section>\n");
@@ -93,6 +93,8 @@ fn facts(run: &Run) -> String {
     if run.interval_seconds > 0.0 {
         let _ = write!(text, ", one every {}", Span(seconds(run.interval_seconds)));
     }
+    let ended = report::ended(run);
+    let _ = write!(text, "; {}", ended.as_deref().unwrap_or("how it ended is not known"));
     if let Some(started) = &run.started {
         let _ = write!(text, "; from {started}");
     }
@@ -213,7 +215,7 @@ fn events(out: &mut String, run: &Run) {
 }
 
 /// What the verdict rests on, a sentence for each fact.
-fn evidence(out: &mut String, recording: &Recording) {
+fn evidence(out: &mut String, run: &Run, recording: &Recording) {
     let verdict = recording.verdict();
     let _ = writeln!(
         out,
@@ -221,13 +223,13 @@ fn evidence(out: &mut String, recording: &Recording) {
         escape(verdict.kind()),
         escape(&capitalised(&human::reason(&verdict, recording.pipeline.series())))
     );
-    for sentence in sentences(&verdict) {
+    for sentence in sentences(&verdict, run) {
         let _ = writeln!(out, "<li>{}</li>", escape(&sentence));
     }
     out.push_str("</ul>\n");
 }
 
-fn sentences(verdict: &Verdict) -> Vec<String> {
+fn sentences(verdict: &Verdict, run: &Run) -> Vec<String> {
     let mut said = Vec::new();
     let evidence: &Evidence = verdict.evidence();
     said.push(format!("{} samples over {} were judged.", evidence.samples, Span(evidence.watched)));
@@ -269,8 +271,12 @@ fn sentences(verdict: &Verdict) -> Vec<String> {
             "The rank test for a trend (Mann-Kendall, corrected for autocorrelation) stands at {score:.1} standard deviations."
         ));
     }
-    if let Some(baseline) = evidence.baseline {
-        said.push(format!("The baseline, the median of the first stretch, is {}.", Size(baseline)));
+    // Before it stands it would be the median of all there is.
+    if let Some(baseline) = run.rules.baseline_bytes {
+        said.push(format!(
+            "The baseline, the median RSS of the first stretch, is {}.",
+            Size(baseline)
+        ));
     }
     if evidence.restarts > 0 {
         said.push(format!(

@@ -268,12 +268,8 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
     for gate in &summary.gates {
         row("gate", judged(gate));
     }
-    match &summary.trace {
-        Some(Recorded { path, error: None }) => row("trace", path.clone()),
-        Some(Recorded { path, error: Some(why) }) => {
-            row("trace", format!("{}: {path} is not complete: {why}", Painted(BAD, "FAIL")));
-        }
-        None => {}
+    if let Some(trace) = &summary.trace {
+        row("trace", recorded(trace));
     }
     let lost = if summary.lost > 0 { format!(", {} lost", summary.lost) } else { String::new() };
     let memory =
@@ -290,6 +286,14 @@ pub fn summary(summary: &Summary, columns: usize) -> String {
         text.push_str(&super::comparison::comparison(comparison, columns));
     }
     text
+}
+
+/// Where it was recorded, and what is wrong with that.
+pub(super) fn recorded(Recorded { path, error }: &Recorded) -> String {
+    match error {
+        None => path.clone(),
+        Some(why) => format!("{}: {path} is not complete: {why}", Painted(BAD, "FAIL")),
+    }
 }
 
 /// `anon 100 % of it; in 8.0 s anonymous mappings +16.2 MiB, heap +0.2 MiB`.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use mempressure::BudgetTotal;
 use memtrack::{Size, Span};
 
+use crate::exit;
 use crate::output::chart::Chart;
 use crate::output::drawn::{Drawn, charts};
 use crate::output::growth::growth_row;
@@ -17,6 +18,7 @@ use crate::output::page;
 use crate::recording::Recording;
 use crate::report::Run;
 use crate::size::{PSS, RSS};
+use crate::summary::End;
 use crate::trace::Header;
 use crate::trace::tree::ProcessRow;
 
@@ -124,14 +126,24 @@ fn row_name(series: &'static str) -> &'static str {
     }
 }
 
+/// How the watch ended, and the code that memcli exited with where it is not the one that follows; `None` when the trace does not say.
+pub(super) fn ended(run: &Run) -> Option<String> {
+    let how = run.end?;
+    let mut text = end(how, run.command.is_some(), seconds(run.duration_seconds));
+    let follows = match how {
+        End::Exited { code } => u8::try_from(code).ok(),
+        End::Killed { signal } | End::Interrupted { signal } => Some(exit::of_signal(signal)),
+        _ => Some(exit::OK),
+    };
+    if let Some(code) = run.exit_code.filter(|code| follows != Some(*code)) {
+        let _ = write!(text, "; memcli exited with {code}");
+    }
+    Some(text)
+}
+
 fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
-    row(
-        "ended",
-        run.end.map_or("not known: the trace does not say".into(), |how| {
-            end(how, run.command.is_some(), seconds(run.duration_seconds))
-        }),
-    );
+    row("ended", ended(run).unwrap_or("not known: the trace does not say".into()));
     row("peak", peak_line(peak(&run.peak, &run.absent)));
     let kind = run.verdict.kind;
     row("growth", growth_row(&run.growth, kind));

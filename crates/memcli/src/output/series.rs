@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use memtrack::{Size, Span};
 
 use crate::output::human::{
-    BAD, BOLD, Painted, counted, judged, seconds, shortened, signal_name, signed,
+    BAD, BOLD, Painted, counted, judged, recorded, seconds, shortened, signal_name, signed,
 };
 use crate::series::{Series, Spread};
 use crate::size::RSS;
@@ -31,8 +31,9 @@ pub fn series(series: &Series, columns: usize) -> String {
     for gate in &series.gates {
         let _ = writeln!(text, "  {:<9} {}", "gate", judged(gate));
     }
-    if let Some(trace) = series.runs.iter().find_map(|run| run.trace.as_ref()) {
-        let _ = writeln!(text, "  {:<9} {}", "trace", trace.path);
+    let traces = || series.runs.iter().filter_map(|run| run.trace.as_ref());
+    if let Some(trace) = traces().find(|trace| trace.error.is_some()).or(traces().next()) {
+        let _ = writeln!(text, "  {:<9} {}", "trace", recorded(trace));
     }
     if (runs as u32) < series.asked || series.interrupted_by.is_some() {
         let why = match series.interrupted_by {

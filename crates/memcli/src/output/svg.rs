@@ -25,6 +25,9 @@ const BOTTOM: f64 = 32.0;
 /// A limit further above the curve than this is told in words: drawn, it would press the curve flat.
 const LIMIT_WITHIN: f64 = 2.5;
 
+/// The room that the letters of one place need.
+const LETTERS: f64 = 26.0;
+
 /// The scales of one plot.
 struct Plot {
     times: (f64, f64),
@@ -189,7 +192,8 @@ fn fitted(svg: &mut String, plot: &Plot, fit: &Fit) {
 
 /// A letter above the plot for each event, as in the list below it; those too close to the one before share its place.
 fn marks(svg: &mut String, plot: &Plot, run: &Run) {
-    let mut before = f64::NEG_INFINITY;
+    // Where each place is, with its first and its last letter.
+    let mut places: Vec<(f64, char, char)> = Vec::new();
     for (letter, event) in letters().zip(run.news()) {
         let x = plot.x(event.t);
         let _ = writeln!(
@@ -198,14 +202,25 @@ fn marks(svg: &mut String, plot: &Plot, run: &Run) {
             HEIGHT - BOTTOM,
             escape(&event.text())
         );
-        if x - before >= 14.0 {
-            let _ = writeln!(
-                svg,
-                r#"<text class="event" x="{x:.1}" y="{:.1}" text-anchor="middle">{letter}</text>"#,
-                TOP - 8.0
-            );
-            before = x;
+        match places.last_mut() {
+            Some((at, _, last)) if x - *at < LETTERS => *last = letter,
+            _ => places.push((x, letter, letter)),
         }
+    }
+    for (x, first, last) in places {
+        let _ = write!(
+            svg,
+            r#"<text class="event" x="{x:.1}" y="{:.1}" text-anchor="middle">{first}"#,
+            TOP - 8.0
+        );
+        match last as u32 - first as u32 {
+            0 => {}
+            1 => svg.push(last),
+            _ => {
+                let _ = write!(svg, "-{last}");
+            }
+        }
+        svg.push_str("</text>\n");
     }
 }
 

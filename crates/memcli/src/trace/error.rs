@@ -66,7 +66,7 @@ impl From<TraceError> for Failure {
 
 /// Where the readable part of a run ends, and why. All whole rows before it have been given.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{what}; {} before it {}", counted(*rows, "whole row"), if *rows == 1 { "was read" } else { "were read" })]
+#[error("{what}; {}{} {}", counted(*rows, "whole row"), if *what == Broken::Running { "" } else { " before it" }, if *rows == 1 { "was read" } else { "were read" })]
 pub struct Damage {
     /// Rows that were read, the header among them.
     pub rows: u64,
@@ -86,6 +86,9 @@ pub enum Broken {
         /// Bytes of the row that is not whole.
         bytes: u64,
     },
+    /// Nothing is: a watch goes on, and writes more.
+    #[error("a watch is still writing it")]
+    Running,
     /// The compressed stream does not decode any further, up to the next run if there is one.
     #[error("its compressed stream is broken ({why})")]
     Undecodable {

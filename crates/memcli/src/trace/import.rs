@@ -1,5 +1,6 @@
 //! Recordings of other tools: mprof's `.dat`, psrecord's log, and CSV.
 
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 use memtrack::{Sample, Stamp};
@@ -31,6 +32,11 @@ pub(super) struct Import {
     clock: Clock,
     /// The command, where the format tells it.
     pub(super) command: Option<Vec<String>>,
+    /// The run that the last line was of, where a column tells it, and those before it.
+    run: Option<String>,
+    runs: HashSet<String>,
+    /// The last line was the first of another run.
+    another: bool,
 }
 
 /// A wall clock that is read for the time since the beginning, and may be set meanwhile.
@@ -76,6 +82,10 @@ enum Column {
     Time,
     /// Index into [`FIELDS`], and what one unit of the column counts.
     Reading(usize, f64),
+    /// Which of several runs the line is of.
+    Run,
+    /// For how many seconds the PSS has been an estimate.
+    PssAge,
     /// A size that might be in anything.
     NoUnit,
     Other,
@@ -96,6 +106,9 @@ impl Import {
             last: Duration::ZERO,
             clock: Clock::default(),
             command: None,
+            run: None,
+            runs: HashSet::new(),
+            another: false,
         };
         if let Some(command) = first.strip_prefix("CMDLINE ") {
             let command = command.split_whitespace().map(harmless).collect();
@@ -157,6 +170,29 @@ impl Import {
         self.clock.steps
     }
 
+    /// Whether the last line was the first of another run. Asked once.
+    pub(super) fn began_another(&mut self) -> bool {
+        std::mem::take(&mut self.another)
+    }
+
+    /// Takes the line for one of `run`, which is the same as before or another.
+    fn of_run(&mut self, run: &str) -> Result<(), String> {
+        if run.is_empty() || self.run.as_deref() == Some(run) {
+            return Ok(());
+        }
+        if !self.runs.insert(run.to_owned()) {
+            let run = harmless(run);
+            return Err(format!(
+                "run `{run}` was over: sort the rows by `run`, and by time within"
+            ));
+        }
+        self.another = self.run.replace(run.to_owned()).is_some();
+        if self.another {
+            (self.first, self.last) = (None, Duration::ZERO);
+        }
+        Ok(())
+    }
+
     /// The sample of a line; `None` for a line that has none, such as a comment.
     pub(super) fn line(&mut self, line: &str) -> Result<Option<Sample>, String> {
         let line = line.trim();
@@ -186,7 +222,7 @@ impl Import {
                 self.sample(seconds(time)?, |sample| sample.process.rss = Ok(bytes))
             }
             Format::Columns { delimiter, columns } => {
-                let mut time = None;
+                let (mut time, mut run, mut age) = (None, None, None);
                 let mut readings = Vec::new();
                 // A decimal comma would shift every cell after it.
                 if line.split(*delimiter).skip(columns.len()).any(|text| !cell(text).is_empty()) {
@@ -198,6 +234,8 @@ impl Import {
                 for (text, column) in line.split(*delimiter).map(cell).zip(columns) {
                     match column {
                         Column::Time => time = Some(seconds(text)?),
+                        Column::Run => run = Some(text.to_owned()),
+                        Column::PssAge if !text.is_empty() => age = Some(seconds(text)?),
                         Column::Reading(field, unit) if !text.is_empty() => {
                             readings.push((*field, size(text, *unit)?));
                         }
@@ -205,7 +243,16 @@ impl Import {
                     }
                 }
                 let time = time.ok_or("no time")?;
+                let tells_age = columns.contains(&Column::PssAge);
+                if let Some(run) = run {
+                    self.of_run(&run)?;
+                }
                 self.sample(time, |sample| {
+                    // What a table does not call an estimate was measured.
+                    let age = age.or((!tells_age).then_some(0.0));
+                    if let Some(age) = age {
+                        sample.process.pss_age = Ok(Duration::from_secs_f64(age));
+                    }
                     for (field, value) in readings {
                         *(FIELDS[field].of)(sample) = Ok(value);
                     }
@@ -246,6 +293,11 @@ fn column(name: &str) -> Column {
         "t_s" | "t" | "time_s" | "time" | "timestamp" | "seconds" | "elapsed" | "elapsed_s"
     ) {
         return Column::Time;
+    }
+    match &*name {
+        "run" => return Column::Run,
+        "pss_age_s" => return Column::PssAge,
+        _ => {}
     }
     const UNITS: [(&str, f64); 9] = [
         ("_bytes", 1.0),
@@ -362,6 +414,21 @@ mod tests {
             assert_eq!(samples(text), [(0.0, Some(1 << 20)), (1.0, Some(2 << 20))], "{text}");
         }
         assert_eq!(samples("t_s,rss_bytes\n0,\n"), [(0.0, None)]);
+    }
+
+    #[test]
+    fn a_column_tells_the_runs_apart() {
+        let (mut import, _) = Import::detect("run,t_s,rss_bytes,pss_bytes,pss_age_s").unwrap();
+        let mut line = |text: &str| {
+            let sample = import.line(text)?.unwrap();
+            let at = sample.at.monotonic.as_secs_f64();
+            Ok::<_, String>((at, import.began_another(), sample.process.pss_age.is_ok()))
+        };
+        assert_eq!(line("1,5,10,5,0").unwrap(), (0.0, false, true));
+        assert_eq!(line("1,6,10,,").unwrap(), (1.0, false, false));
+        assert_eq!(line("2,0.5,10,,").unwrap(), (0.0, true, false));
+        assert_eq!(line("2,1.5,10,,").unwrap(), (1.0, false, false));
+        assert!(line("1,7,10,,").unwrap_err().contains("sort the rows by `run`"));
     }
 
     #[test]

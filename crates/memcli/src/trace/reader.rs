@@ -56,7 +56,8 @@ const HEADER: &[u8] = b"{\"schema\"";
 
 enum Format {
     Native(Box<State>),
-    Import(Import),
+    /// With the header of its runs.
+    Import(Box<Import>, Option<Box<Header>>),
 }
 
 impl Reader {
@@ -150,7 +151,7 @@ impl Reader {
             Ok(detected) => detected,
             Err(why) => return Err(TraceError::NotATrace { path: self.path, why }),
         };
-        self.format = Format::Import(import);
+        self.format = Format::Import(Box::new(import), None);
         // The header tells when it started, so the first sample is read ahead.
         let sample = if is_data {
             self.rows = 1;
@@ -164,7 +165,7 @@ impl Reader {
         } else {
             self.read()
         };
-        let Format::Import(import) = &self.format else { return Ok(self) };
+        let Format::Import(import, _) = &self.format else { return Ok(self) };
         let name = self.path.file_name().map_or_else(
             || self.path.display().to_string(),
             |name| name.to_string_lossy().into_owned(),
@@ -186,8 +187,12 @@ impl Reader {
             budget: None,
             machine: None,
         };
+        let header = Box::new(header.cleaned());
+        if let Format::Import(_, kept) = &mut self.format {
+            *kept = Some(header.clone());
+        }
         self.waiting.extend(sample);
-        self.waiting.push(Row::Header(Box::new(header.cleaned())));
+        self.waiting.push(Row::Header(header));
         Ok(self)
     }
 
@@ -221,7 +226,7 @@ impl Reader {
                 Next::Half(bytes) => {
                     let whole = match &self.format {
                         Format::Native(_) => true,
-                        Format::Import(import) => import.takes_half_lines(),
+                        Format::Import(import, _) => import.takes_half_lines(),
                     };
                     // Half a row that reads as one has lost its line end and no more.
                     let row = if whole && bytes > 0 { self.parse().ok().flatten() } else { None };
@@ -255,7 +260,7 @@ impl Reader {
             let (ended, at) = (self.ended, self.at);
             match self.parse() {
                 Ok(Some(row)) => {
-                    if matches!(row, Row::Header(_)) && !ended {
+                    if matches!(row, Row::Header(_)) && !ended && self.is_native() {
                         let what = Broken::CutOff { bytes: 0 };
                         self.wrong(Damage { rows: self.rows - 1, at, what });
                     }
@@ -314,7 +319,7 @@ impl Reader {
     /// What is odd about the file, though all of it could be read; once [`Reader::read`] has returned `None`.
     #[must_use]
     pub fn note(&self) -> Option<String> {
-        let Format::Import(import) = &self.format else { return None };
+        let Format::Import(import, _) = &self.format else { return None };
         let times = match import.clock_steps() {
             0 => return None,
             1 => "once".to_owned(),
@@ -340,9 +345,17 @@ impl Reader {
     fn parse(&mut self) -> Result<Option<Row>, String> {
         let line = &self.lines.buffer;
         let row = match &mut self.format {
-            Format::Import(import) => {
+            Format::Import(import, header) => {
                 let text = std::str::from_utf8(line).map_err(|error| error.to_string())?;
-                import.line(text)?.map(Row::Sample)
+                let sample = import.line(text)?.map(Row::Sample);
+                match (import.began_another(), header) {
+                    (true, Some(header)) => {
+                        self.waiting.extend(sample);
+                        let started = import.started();
+                        Some(Row::Header(Box::new(Header { started, ..(**header).clone() })))
+                    }
+                    _ => sample,
+                }
             }
             Format::Native(state) => {
                 let mut reader = serde_json::Deserializer::from_slice(line);

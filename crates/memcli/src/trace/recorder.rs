@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use memtrack::processes::Snapshot;
 
@@ -56,7 +58,11 @@ impl Recorder {
         let file = File::options().append(true).open(path).map_err(|error| {
             Failure::io(format!("failed to open the trace `{}`", path.display()), error)
         })?;
-        outfile::lock(&file, path)?;
+        // A process that is just being started has every file for a moment, the one that the run before closed too.
+        let mut tries = (0..50).map(|_| {
+            outfile::lock(&file, path).inspect_err(|_| thread::sleep(Duration::from_millis(20)))
+        });
+        tries.find(Result::is_ok).unwrap_or_else(|| outfile::lock(&file, path))?;
         Ok(Self::with(path, Ready::Appended(file)))
     }
 

@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::run;
+use crate::support::{Demo, memcli, run};
 
 const MIB: u64 = 1 << 20;
 
@@ -27,6 +29,7 @@ impl Folder {
             "schema": "memcli.trace/1", "writer": "memcli 0.1.0", "started": "2026-11-21T12:00:00Z",
             "target": { "label": "worker(4321)", "kind": "tree", "pid": 4321, "start": 7 },
             "interval_seconds": 0.1,
+            "machine": { "kernel": "Linux 6.1.0", "architecture": "x86_64", "processors": 4 },
         });
         header.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         let mut text = format!("{header}\n");
@@ -151,4 +154,145 @@ fn two_files_that_are_one_are_refused_before_anything_is_started() {
         said.stderr
     );
     document(&["report", "--json", &same]);
+}
+
+#[test]
+fn the_runs_of_a_table_are_runs() {
+    let folder = Folder::new();
+    let run_of = |mib: f64, samples: u64| {
+        let rows =
+            (0..samples).map(|tenth| sample(tenth, mib, &json!({ "pss": 1, "pss_at": 0.0 })));
+        let trace = folder.trace("one.jsonl", &json!({}), rows.chain([end(3.0)]));
+        fs::read_to_string(trace).unwrap()
+    };
+    let runs = [run_of(10.0, 20), run_of(20.0, 30), run_of(30.0, 25)].concat();
+    fs::write(folder.at("three.jsonl"), runs).unwrap();
+    let csv = run(&["report", "-f", "csv", &folder.at("three.jsonl")]).stdout;
+    fs::write(folder.at("three.csv"), csv).unwrap();
+    let figures = |file: &str| -> Vec<Value> {
+        let report = document(&["report", "--json", &folder.at(file)]);
+        let runs = report["runs"].as_array().unwrap().iter();
+        runs.map(|run| json!([run["samples"], run["percentiles"], run["damage"]])).collect()
+    };
+    assert_eq!(figures("three.csv"), figures("three.jsonl"));
+    assert_eq!(figures("three.csv").len(), 3);
+}
+
+#[test]
+fn what_is_not_known_says_the_true_reason() {
+    let folder = Folder::new();
+    let rows = (0..12).map(|tenth| sample(tenth, 9.0, &json!({})));
+    let trace = folder.trace("t.jsonl", &json!({}), rows);
+    let absent = &document(&["report", "--json", &trace])["runs"][0]["absent"];
+    assert_eq!(absent["peak.pss_bytes"], "PSS was not read in time");
+    assert_eq!(absent["percentiles.pss"], "PSS was not read in time");
+    fs::write(folder.at("t.csv"), "t_s,rss_bytes\n0,1000000\n1,1000000\n").unwrap();
+    let absent = &document(&["report", "--json", &folder.at("t.csv")])["runs"][0]["absent"];
+    for path in ["peak.pss_bytes", "percentiles.pss", "most_processes"] {
+        assert_eq!(absent[path], "no sample has such a reading", "{path}: {absent}");
+    }
+}
+
+#[test]
+fn a_page_says_how_it_ended_and_no_baseline_before_it_stands_and_marks_every_event() {
+    let folder = Folder::new();
+    let event = |tenth: f64| {
+        let level = json!({ "from": "normal", "to": "warning", "text": "normal -> warning" });
+        json!({ "event": { "t": tenth / 10.0, "seq": 1, "level": level } })
+    };
+    let rows = (0..80).map(|tenth| sample(tenth, 9.0, &json!({})));
+    let events = [event(20.0), event(73.0), event(73.0), event(73.2), event(79.0)];
+    let mut last = end(8.2);
+    last["end"]["exit_code"] = json!(99);
+    let trace =
+        folder.trace("t.jsonl", &json!({ "command": ["x"] }), rows.chain(events).chain([last]));
+    let page = run(&["report", "-f", "html", &trace]).stdout;
+    assert!(page.contains("exited with 0 after 8.2 s; memcli exited with 99"), "{page}");
+    let report = document(&["report", "--json", &trace]);
+    assert!(report["runs"][0]["rules"]["baseline_bytes"].is_null());
+    assert!(!page.contains("baseline"), "{page}");
+    for marked in [">a</text>", ">b-d</text>", ">e</text>"] {
+        assert!(page.contains(marked), "{marked} in {page}");
+    }
+    // On a narrow screen the chart is all there, and not scrolled.
+    let narrow = page.split("max-width: 700px").nth(1).unwrap();
+    assert!(narrow.contains("svg { min-width: 0;"), "{narrow}");
+    let human = run(&["report", &trace]).stdout;
+    assert!(human.contains("exited with 0 after 8.2 s; memcli exited with 99"), "{human}");
+}
+
+#[test]
+fn a_run_that_was_over_before_a_sample_is_told_of_as_far_as_it_is_known() {
+    let folder = Folder::new();
+    let trace = folder.trace("t.jsonl", &json!({ "command": ["true"] }), [end(0.004)]);
+    let report = document(&["report", "--json", &trace]);
+    let run_of = &report["runs"][0];
+    assert_eq!((&run_of["samples"], &run_of["command"]), (&json!(0), &json!(["true"])));
+    assert_eq!((&run_of["exit_code"], &run_of["damage"]), (&json!(0), &Value::Null));
+    for format in ["human", "html", "csv"] {
+        let said = run(&["report", "-f", format, &trace]);
+        assert_eq!(said.code, 0, "{format}: {}", said.stderr);
+        assert!(format == "csv" || said.stdout.contains("exited with 0"), "{}", said.stdout);
+    }
+    // With nothing to compare it is a baseline all the same.
+    let said = run(&["run", "--baseline", &trace, "--", "true"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    for words in [&["replay", &trace][..], &["leak", &trace], &["diff", &trace, &trace]] {
+        let said = run(words);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.stderr);
+    }
+    assert_eq!(run(&["budget", &trace]).code, 65, "a worker that nobody saw is no plan");
+    let cut = folder.trace("cut.jsonl", &json!({}), []);
+    assert_eq!(run(&["report", &cut]).code, 65);
+}
+
+#[test]
+fn a_series_says_why_its_trace_is_not_complete() {
+    let said = run(&["run", "--runs", "2", "-o", "/dev/full", "--", "true"]);
+    assert_eq!(said.code, 74, "{}", said.stderr);
+    assert!(said.stderr.contains("FAIL: /dev/full is not complete: "), "{}", said.stderr);
+}
+
+#[test]
+fn a_report_tells_of_the_limit_that_its_levels_were_judged_by() {
+    let folder = Folder::new();
+    let rows = || (0..300).map(|tenth| sample(tenth, 1.0 + tenth as f64 / 10.0, &json!({})));
+    let config = folder.at("c.toml");
+    fs::write(&config, "schema_version = 3\n[budget]\ntotal = \"16MiB\"\n").unwrap();
+    let left = |extra: &Value| {
+        let trace = folder.trace("t.jsonl", extra, rows().chain([end(30.0)]));
+        let report = document(&["report", "--json", "--config", &config, &trace]);
+        report["runs"][0]["verdict"]["time_to_limit_seconds"].as_f64().unwrap()
+    };
+    // 30 + 6 MiB of 64, at 1 MiB/s; today's 16 MiB are passed, and were no limit then.
+    let of_its_own = left(&json!({ "budget": "64MiB" }));
+    assert!((25.0..31.0).contains(&of_its_own), "{of_its_own}");
+    let of_the_machine = left(&json!({}));
+    assert!(of_the_machine > 1000.0, "{of_the_machine}");
+}
+
+#[test]
+fn a_trace_that_is_being_written_is_not_damaged() {
+    let folder = Folder::new();
+    let (trace, candidate) = (folder.at("w.jsonl.gz"), folder.at("c.toml"));
+    fs::write(&candidate, "schema_version = 3\n[budget]\ntotal = \"16MiB\"\n").unwrap();
+    let held = Demo::holding(8);
+    let mut watch = memcli(&["watch", "-o", &trace, "--for", "5m", &held.pid()]);
+    let mut watch = watch.stdout(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while run(&["report", &trace]).code != 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no sample is ever there");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let plan = run(&["config", "plan", "--trace", &trace, &candidate]);
+    let report = document(&["report", "--json", &trace]);
+    let _ = watch.kill();
+    let _ = watch.wait();
+    assert_eq!(plan.code, 0, "{}", plan.stderr);
+    assert!(!plan.stderr.contains("note"), "{}", plan.stderr);
+    let told = report["runs"][0]["damage"].as_str().unwrap();
+    assert!(told.starts_with("a watch is still writing it; "), "{told}");
+    let report = document(&["report", "--json", &trace]);
+    let told = report["runs"][0]["damage"].as_str().unwrap();
+    assert!(told.starts_with("the file is cut off"), "{told}");
 }

@@ -27,6 +27,7 @@ use crate::pipeline::{Event, Numbered, Pipeline};
 use crate::recording;
 use crate::recordings;
 use crate::trace::Header;
+use crate::trace::error::Broken;
 
 /// Prints each key that would have another value.
 pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -253,7 +254,10 @@ impl Effect {
             },
         )?;
         other.conclude();
-        let damage = runs.into_iter().find_map(|run| run.damage).map(|damage| damage.to_string());
+        // Of what a watch is still writing nothing is wrong.
+        let mut damage = runs.into_iter().filter_map(|run| run.damage);
+        let damage = damage.find(|damage| damage.what != Broken::Running);
+        let damage = damage.map(|damage| damage.to_string());
         Ok(Self { trace: trace.display().to_string(), now: outcome, then: other.outcome, damage })
     }
 
