@@ -275,6 +275,21 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_is_longer_than_a_line_is_shown_to_its_end() {
+        let mut state = leaking();
+        state.events.clear();
+        let reason = "config    edit refused, the one before stays in force: config.toml:3:1: \
+                      error[unknown_key]: there is no key `pressure.bnad`; did you mean `pressure.band`?";
+        state.note(format!("00:01:30Z {reason}"));
+        for columns in [80, 100] {
+            let shown = drawn(&state, columns, 24, true);
+            let text: Vec<_> = shown.join(" ").split_whitespace().map(str::to_owned).collect();
+            let text = text.into_iter().filter(|word| word != "│").collect::<Vec<_>>().join(" ");
+            assert!(text.contains(reason), "{columns}:\n{}", shown.join("\n"));
+        }
+    }
+
+    #[test]
     fn without_unicode_every_character_is_ascii() {
         let mut state = leaking();
         state.act(Action::Zoom, 60);
