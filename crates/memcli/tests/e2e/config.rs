@@ -165,7 +165,7 @@ fn a_bad_configuration_is_refused_before_anything_is_started() {
     assert_eq!(said.code, 78, "{}", said.stderr);
     assert!(!witness.exists());
     let said = run(&["run", "--config", "/no/such/config.toml", "--", "true"]);
-    assert_eq!(said.code, 78);
+    assert_eq!(said.code, 66);
     assert!(said.stderr.contains("/no/such/config.toml"), "{}", said.stderr);
 }
 

@@ -185,13 +185,14 @@ fn an_edit_is_told_with_its_own_time_and_not_that_of_a_sample_long_before() {
     let mut rows = rows.map(|row| serde_json::from_str::<Value>(&row.unwrap()).unwrap());
     let first = rows.find(|row| row["kind"] == "sample").unwrap();
     // No figure is held against the clock: it is at least this much later, however slow the machine.
-    std::thread::sleep(Duration::from_millis(1500));
+    std::thread::sleep(Duration::from_millis(2500));
     fs::write(&config, "schema_version = 3\n[pressure]\nhold = \"20s\"\n").unwrap();
     let edit = rows.find(|row| row["kind"] == "config").unwrap();
     watch.kill().unwrap();
     watch.wait().unwrap();
     let t = |row: &Value| row["at_seconds"].as_f64().unwrap();
-    assert!(t(&edit) - t(&first) >= 1.4, "{first}\n{edit}");
+    // Less the time that samples may wait for each other.
+    assert!(t(&edit) - t(&first) >= 1.0, "{first}\n{edit}");
     let time = |row: &Value| humantime::parse_rfc3339(row["time"].as_str().unwrap()).unwrap();
     assert!(time(&edit).duration_since(time(&first)).unwrap() >= Duration::from_secs(1), "{edit}");
 }

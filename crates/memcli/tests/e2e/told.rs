@@ -98,7 +98,7 @@ fn what_is_turned_off_is_named() {
 #[test]
 fn a_variable_that_is_empty_names_no_file() {
     assert_eq!(run_with("MEMCLI_CONFIG", "", &["status", "self"]).code, 0);
-    assert_eq!(run_with("MEMCLI_CONFIG", "/no/such.toml", &["status", "self"]).code, 78);
+    assert_eq!(run_with("MEMCLI_CONFIG", "/no/such.toml", &["status", "self"]).code, 66);
     assert_eq!(run(&["--config", "", "status", "self"]).code, 64);
 }
 
