@@ -94,6 +94,9 @@ Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a ga
 here; 74 input or output; 75 edited meanwhile; 77 permission; 78 configuration; 126, 127 the command
 cannot be run.";
 
+/// The other name of `watch` that records in any case. Not a command of its own, which completions would offer.
+pub const RECORD: &str = "record";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -111,11 +114,8 @@ pub enum Command {
     /// The command's streams, signals and exit code are its own; the summary goes to stderr when it has ended.
     Run(RunArgs),
     /// Watch what runs already
-    #[command(alias = "attach")]
+    #[command(aliases = ["attach", RECORD])]
     Watch(WatchArgs),
-    /// Watch what runs already, into a trace that has a name in any case
-    #[command(hide = true)]
-    Record(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
     /// Report on a trace: chart, growth, verdict, percentiles

@@ -328,7 +328,7 @@ impl Gates {
                 fail_on
                     .judge(facts)
                     .unless(facts.unseen)
-                    .unless(self.open(undecided.then_some("the verdict is undecided")))
+                    .unless(self.open(undecided.then_some("a strict gate wants it decided")))
             }
             FailOn::Level(_) | FailOn::Alert(_) => fail_on.judge(facts).unless(facts.unseen),
         });
@@ -382,11 +382,18 @@ impl FailOn {
             FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
+                let trend = facts.verdict.trend().filter(|_| grows);
+                // Of a leak the verdict tells it, and no two figures are told.
+                let told = match (facts.verdict, trend) {
+                    (Verdict::Leak { time_to_limit: Some(time), .. }, Some(trend)) => {
+                        Some(time.as_secs_f64() * trend.bytes_per_second)
+                    }
+                    _ => facts.headroom.map(|bytes| bytes as f64),
+                };
                 let left = |rate: f64| {
-                    let seconds = facts.headroom? as f64 / rate;
+                    let seconds = told? / rate;
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
-                let trend = facts.verdict.trend().filter(|_| grows);
                 let no_limit = (trend.is_some() && facts.headroom.is_none())
                     .then_some("it grows, and no limit around it could be read");
                 let judged =
@@ -406,14 +413,18 @@ impl FailOn {
     }
 }
 
-/// How a comparison with a baseline is judged. One run against one may leave nothing to test: that is no proof of a regression,
-/// but no comparison at all is no pass.
+/// How a comparison with a baseline is judged. Where there was nothing to test it is no pass.
 #[must_use]
 pub fn regression(outcome: Option<Outcome>) -> Judged {
     let value = outcome.map(|outcome| Quantity::Word(outcome.word()));
     let pass = outcome.is_some_and(|outcome| outcome != Outcome::Worse);
-    Judged::new("regression", Quantity::Word("worse"), value, pass)
+    let untested = (outcome == Some(Outcome::NotTested)).then_some(UNTESTED);
+    Judged::new("regression", Quantity::Word("worse"), value, pass).unless(untested)
 }
+
+/// Why a comparison tells nothing.
+pub const UNTESTED: &str =
+    "too few samples or runs to compare: run it for longer, or several times with `--runs 3`";
 
 #[cfg(test)]
 mod tests {

@@ -35,7 +35,6 @@ mod schema;
 pub mod series;
 pub mod session;
 pub mod size;
-pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
@@ -52,7 +51,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Cli, Color, Command, RECORD};
 use crate::exit::Failure;
 use crate::output::screen;
 
@@ -89,8 +88,10 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
         Command::Top(args) => commands::top::top(args, config),
         Command::Leak(args) => commands::leak::leak(args, config),
         Command::Run(args) => commands::run::run(args, config, spent),
+        Command::Watch(args) if typed(&arguments) == Some(RECORD) => {
+            commands::watch::record(args, config, spent)
+        }
         Command::Watch(args) => commands::watch::watch(args, config, spent),
-        Command::Record(args) => commands::watch::record(args, config, spent),
         Command::Demo(args) => commands::demo::demo(args, config, spent),
         Command::Report(args) => commands::report::report(args, config),
         Command::Replay(args) => commands::replay::replay(args, config),
@@ -142,6 +143,13 @@ fn asks_for_a_format(error: &clap::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// The name by which a command was called, which may be an alias.
+fn typed(arguments: &[OsString]) -> Option<&str> {
+    let command = Cli::command();
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.find(|word| command.find_subcommand(word).is_some())
 }
 
 /// The command that was typed before `word`: `config` of `memcli config shwo`; else that of the whole line.

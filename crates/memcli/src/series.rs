@@ -1,10 +1,10 @@
 //! Several runs of one command: how they are spread, and gates over them all. The document `memcli.runs/1`.
 
+use memleak::student::Estimate;
 use serde::Serialize;
 
 use crate::comparison::Comparison;
 use crate::gate::{Judged, Quantity};
-use crate::student;
 use crate::summary::{Peak, Summary};
 
 /// The name and version of this document.
@@ -94,15 +94,15 @@ impl Spread {
         let runs = values.len();
         let median = f64::midpoint(values[(runs - 1) / 2], values[runs / 2]);
         let mean = values.iter().sum::<f64>() / runs as f64;
-        let interval = student::interval(&values);
+        let interval = Estimate::mean(&values).map(|mean| (mean.value, mean.reach()));
         Some(Self {
             runs,
             median,
             min,
             max,
             mean,
-            low: interval.map(|(low, _)| low),
-            high: interval.map(|(_, high)| high),
+            low: interval.map(|(mean, reach)| mean - reach),
+            high: interval.map(|(mean, reach)| mean + reach),
         })
     }
 }

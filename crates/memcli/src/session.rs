@@ -173,7 +173,7 @@ impl Session<'_> {
         summary.alerts = listeners.alerted;
         summary.reloads = listeners.reloads;
         summary.left_running = left_running;
-        if listeners.grows {
+        if listeners.grows || !pipeline.verdict().evidence().outside.is_empty() {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
         }
         if let Some(recorder) = listeners.recorder {
@@ -411,7 +411,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             pipeline.push(&sample, |event| listeners.event(event));
             let grows = listeners.grows;
             listeners.lookout.look(sample.at.monotonic, grows);
-            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
+            let watched = pipeline.watched(&pipeline.heard(&sample));
+            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, watched) {
                 curve.push(sample.at.monotonic, bytes);
             }
         }

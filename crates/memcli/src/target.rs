@@ -330,9 +330,9 @@ fn is_called(root: &Path, pid: u32, name: &str) -> bool {
 /// The kernel's short name of a process, with what could upset a terminal left out.
 fn command_name(root: &Path, pid: u32) -> Option<String> {
     let name = fs::read(root.join(format!("proc/{pid}/comm"))).ok()?;
-    let name = String::from_utf8_lossy(&name);
-    // The kernel ends it with a line.
-    Some(harmless(name.strip_suffix('\n').unwrap_or(&name)))
+    // The kernel ends it with a line's end; one of its own may come before that.
+    let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name));
+    Some(harmless(&name))
 }
 
 /// A target that could not be opened, as a failure with the code that fits.

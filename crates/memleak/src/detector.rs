@@ -2,20 +2,22 @@
 
 use std::time::Duration;
 
+use crate::chapter::Chapters;
 use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
 use crate::growth::{Finding, Growth};
+use crate::pink;
 use crate::pool::pooled;
 use crate::profile::Profile;
-use crate::rate::rate_now;
+use crate::rate::{Now, rate_now};
 use crate::saturation::prepare;
-use crate::search::{Hit, Search, grows_now};
+use crate::search::{Hit, Search, Searched, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
 use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
-use crate::window::History;
+use crate::window::{History, Window};
 
 mod present;
 
@@ -78,18 +80,20 @@ pub struct Detector {
     smoother: Smoother,
     falls: Falls,
     pub(crate) history: History,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) chapters: Chapters,
     pub(crate) pasts: Vec<Past>,
     /// What the last steady life has shown.
     profile: Option<Profile>,
     pub(crate) restarts: u32,
     pub(crate) samples: u64,
     pub(crate) first: Option<f64>,
-    next_look: u64,
+    pub(crate) next_look: u64,
     pub(crate) state: State,
     pub(crate) hit: Option<Hit>,
     pub(crate) candidate: Option<Candidate>,
     /// Seconds since when no window has grown, while a leak stands.
-    quiet_since: Option<f64>,
+    pub(crate) quiet_since: Option<f64>,
     /// Seconds until which a leak that ended in a restart still counts.
     pub(crate) carried: Option<f64>,
     /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
@@ -109,6 +113,7 @@ impl Detector {
     #[must_use]
     pub fn new(config: &LeakConfig) -> Self {
         prepare();
+        pink::prepare();
         let mut detector = Self {
             min_samples: 0,
             baseline_window: 0.0,
@@ -118,6 +123,7 @@ impl Detector {
             smoother: Smoother::default(),
             falls: Falls::default(),
             history: History::default(),
+            chapters: Chapters::default(),
             pasts: Vec::new(),
             profile: None,
             restarts: 0,
@@ -161,44 +167,49 @@ impl Detector {
     /// Returns the change when the verdict becomes one of another kind.
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.clock.advance(at.as_secs_f64())?;
+        let t = self.begin_anew(t).unwrap_or(t);
         let interval = self.clock.interval();
         let t = match pause(&self.history, t, bytes as f64, interval, self.least_growth) {
             Some(pause) => self.clock.skip(t, pause),
             None => t,
         };
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
-        if parts(&self.history, t, self.hold()) {
+        if parts(self.whole(), t, self.hold()) {
             self.end_segment(y, End::Gap);
             self.falls = Falls::default();
         }
+        let before = self.state;
         match self.falls.push(&self.history, self.state == State::Leak, t, y) {
-            Fall::None => self.history.push(t, y),
+            Fall::None => self.take(t, y),
             Fall::Held => return None,
-            Fall::Dip(held) => held.iter().for_each(|(t, y)| self.history.push(*t, *y)),
+            Fall::Dip(held) => held.iter().for_each(|(t, y)| self.take(*t, *y)),
             Fall::New(held) => {
                 let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
                 self.end_segment(held.last().map_or(0.0, |(_, y)| *y), end);
-                held.iter().for_each(|(t, y)| self.history.push(*t, *y));
+                held.iter().for_each(|(t, y)| self.take(*t, *y));
                 return self.settle(at);
             }
         }
-        if self.history.samples() < self.next_look {
-            return None;
+        let due = self.look_is_due();
+        if due {
+            self.look_at_all(false);
         }
-        self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
-        self.look(at, false)
+        if due || self.state != before { self.settle(at) } else { None }
     }
 
     /// Tells that the process has been started (again): the next sample begins a new segment.
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
             self.end_segment(self.history.high(), End::Restart);
-            self.smoother = Smoother::default();
-            self.falls = Falls::default();
+        } else if !self.smoother.is_empty() {
+            // Too young for a segment, and a life all the same.
+            self.restarts = self.restarts.saturating_add(1);
         }
+        self.smoother = Smoother::default();
+        self.falls = Falls::default();
     }
 
     /// Tells before a sample whether a process that is watched may have ended since the last one.
@@ -216,6 +227,10 @@ impl Detector {
     pub fn resumed(&mut self) {
         self.restarted();
         self.clock.rebase();
+        // Whether the new process leaks is for its own samples to show.
+        self.carried = None;
+        self.state = State::Early;
+        self.reported = self.verdict();
     }
 
     /// Whether a leak stands, without the figures of [`Detector::verdict`].
@@ -234,6 +249,7 @@ impl Detector {
     #[cfg(feature = "worker")]
     pub(crate) fn is_sound(&self) -> bool {
         self.history.is_sound()
+            && self.chapters.is_sound()
             && self.clock.is_sound()
             && self.falls.is_sound()
             && self.pasts.len() <= PASTS
@@ -247,6 +263,7 @@ impl Detector {
     pub fn state_bytes(&self) -> usize {
         size_of::<Self>()
             + self.history.heap_bytes()
+            + self.chapters.heap_bytes()
             + self.clock.heap_bytes()
             + self.falls.heap_bytes()
             + self.pasts.capacity() * size_of::<Past>()
@@ -257,7 +274,8 @@ impl Detector {
     pub fn conclude(&mut self) -> Option<Change> {
         let at =
             Duration::try_from_secs_f64(self.clock.raw(self.history.end())).unwrap_or_default();
-        self.look(at, true)
+        self.look_at_all(true);
+        self.settle(at)
     }
 
     /// The verdict of the last look, with figures over all samples so far.
@@ -273,6 +291,7 @@ impl Detector {
 
     /// Ends the present segment; the next begins at `level` bytes.
     fn end_segment(&mut self, level: f64, end: End) {
+        self.end_chapters();
         let span = self.history.span();
         let whole = self.history.end() - self.first.unwrap_or(self.history.origin());
         // What grew and was given back by the process itself did not grow without end.
@@ -304,7 +323,7 @@ impl Detector {
             fell,
             stood,
             swing: end == End::Swing,
-            grew: grew.then(|| self.slope()).flatten(),
+            grew: grew.then(|| self.slope(self.now().map(|now| now.trend))).flatten(),
         });
         if end == End::Restart {
             self.restarts = self.restarts.saturating_add(1);
@@ -317,26 +336,30 @@ impl Detector {
         };
         self.quiet_since = None;
         self.history = History::default();
+        self.chapters = Chapters::default();
         self.next_look = FIRST_LOOK;
         self.candidate = None;
         self.hit = None;
     }
 
-    /// The slope of the growth that stands, over all lives that show it.
-    pub(crate) fn rate(&self) -> Trend {
+    /// The slope of the growth that stands, over all lives that show it; `now` is [`Detector::now`].
+    pub(crate) fn rate(&self, now: Option<Trend>) -> Trend {
         match self.hit {
-            Some(Hit { season: Some(_), .. }) => self.slope(),
-            Some(_) => pooled(&self.pasts, self.slope()),
+            Some(Hit { season: Some(_), .. }) => self.slope(now),
+            Some(_) => pooled(&self.pasts, self.slope(now)),
             None if self.carried.is_some() => pooled(&self.pasts, None),
-            None => self.slope(),
+            None => self.slope(now),
         }
         .unwrap_or_default()
     }
 
-    /// The slope of the present life.
-    fn slope(&self) -> Option<Trend> {
-        let from = self.hit.map_or(self.history.origin(), |hit| hit.from);
-        let now = rate_now(&self.history, from).map(|now| now.trend);
+    /// The slope since the growth that stands began, or of the whole present life.
+    pub(crate) fn now(&self) -> Option<Now> {
+        rate_now(&self.history, self.hit.map_or(self.begun(), |hit| hit.from))
+    }
+
+    /// The slope of the present life, of which `now` is what [`Detector::now`] gives.
+    fn slope(&self, now: Option<Trend>) -> Option<Trend> {
         let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
         let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
@@ -347,22 +370,32 @@ impl Detector {
             history: &self.history,
             pasts: &self.pasts,
             hold: self.hold(),
-            swing: self.profile.map_or(0.0, |profile| profile.swing),
+            chapter: self.chapters.fallen().is_some(),
+            swing: self
+                .profile
+                .map_or(0.0, |profile| profile.swing)
+                .max(self.chapters.fallen().unwrap_or(0.0)),
             least: self.least_growth,
             tuning: &self.tuning,
         }
     }
 
-    fn look(&mut self, at: Duration, ending: bool) -> Option<Change> {
+    /// Takes one look at the present history.
+    pub(crate) fn judge(&mut self, ending: bool) {
+        if !ending {
+            self.next_look = (self.history.samples() as f64 * (1.0 + LOOK)).ceil() as u64;
+        }
         let (now, span, hold) = (self.history.end(), self.history.span(), self.hold());
         if self.samples < self.min_samples || self.history.samples() < FIRST_LOOK || span < hold {
             if !matches!(self.state, State::Leak | State::Undecided(Why::Swinging)) {
                 self.state = State::Early;
             }
-            return self.settle(at);
+            return;
         }
-        let (mut found, mut recent) = self.search().run();
-        if self.state != State::Leak && self.is_start() {
+        let Searched { mut found, mut recent, whole } = self.search().run();
+        let stopped = self.chapters.stopped_in(&self.history);
+        found = found.filter(|(hit, _)| stopped.is_none_or(|stopped| hit.from >= stopped));
+        if self.state != State::Leak && self.chapters.fallen().is_none() && self.is_start() {
             // It rises as it did before it became steady last time.
             recent = found
                 .take()
@@ -375,7 +408,12 @@ impl Detector {
             && !growth.rising_floor
             && !grows_now(&self.history, growth.rate, hit.share * span, STALL)
         {
-            found = None;
+            found = whole.as_ref().and_then(|whole| self.over_cycles(whole));
+        } else if self.state != State::Leak
+            && let Some(over_cycles) = whole.as_ref().and_then(|whole| self.over_cycles(whole))
+        {
+            self.state = State::Leak;
+            found = Some(over_cycles);
         }
         match found {
             Some((hit, found)) => {
@@ -396,13 +434,13 @@ impl Detector {
                     if !self.carries()
                         && now - since >= (CLEAR * span).max(4.0 * self.clock.interval())
                     {
-                        self.state = self.quiet(recent);
+                        self.state = self.quiet(recent, whole.as_ref());
                         self.quiet_since = None;
                         self.hit = None;
                         self.carried = None;
                     }
                 } else {
-                    self.state = self.quiet(recent);
+                    self.state = self.quiet(recent, whole.as_ref());
                     self.hit = None;
                 }
             }
@@ -411,19 +449,26 @@ impl Detector {
             self.state = State::Undecided(Why::Settling);
             self.hit = None;
         }
-        self.settle(at)
     }
 
-    /// What to say when no window grows, from the later half of the segment.
-    fn quiet(&self, recent: Option<Growth>) -> State {
+    /// What to say when no window grows, from the later half of the segment and the whole of it.
+    fn quiet(&self, recent: Option<Growth>, whole: Option<&Window>) -> State {
         let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
+        if self.chapters.settled_in(&self.history).is_some() {
+            // What rose has settled since, as its chapter has shown.
+            return State::Steady;
+        }
         if found.bytes < self.least_growth {
-            return if self.creeps() { State::Undecided(Why::BelowLeast) } else { State::Steady };
+            return if whole.is_some_and(|whole| self.creeps(whole)) {
+                State::Undecided(Why::BelowLeast)
+            } else {
+                State::Steady
+            };
         }
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
             Finding::Chance | Finding::Small if found.rho > SWING => {
-                State::Undecided(if self.swings() { Why::Swinging } else { Why::Settling })
+                State::Undecided(if self.swings(whole) { Why::Swinging } else { Why::Settling })
             }
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
@@ -431,9 +476,8 @@ impl Detector {
     }
 
     /// Whether it has turned twice: what rose once and stays there does not swing.
-    fn swings(&self) -> bool {
-        let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| turns(&window.level) >= 2)
+    fn swings(&self, whole: Option<&Window>) -> bool {
+        whole.is_some_and(|whole| turns(&whole.level) >= 2)
             || self.pasts.iter().any(|past| past.swing)
     }
 
@@ -444,8 +488,8 @@ impl Detector {
 
     /// The median level over the baseline window of the present segment, in bytes.
     pub(crate) fn baseline(&self) -> Option<f64> {
-        let origin = self.history.origin();
-        self.history.level_between(origin, origin + self.baseline_window)
+        let origin = self.whole().origin();
+        self.whole().level_between(origin, origin + self.baseline_window)
     }
 
     fn settle(&mut self, at: Duration) -> Option<Change> {

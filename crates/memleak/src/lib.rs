@@ -36,6 +36,7 @@
 pub mod alert;
 #[cfg(feature = "worker")]
 pub mod baseline;
+mod chapter;
 pub mod compare;
 pub mod config;
 mod confirm;
@@ -45,6 +46,7 @@ mod filter;
 mod growth;
 pub mod kinds;
 pub mod parts;
+mod pink;
 mod pool;
 mod profile;
 mod rate;
@@ -57,7 +59,8 @@ mod season;
 #[cfg(feature = "serde")]
 mod seconds;
 mod segment;
-mod student;
+mod stopped;
+pub mod student;
 mod trend;
 #[doc(hidden)]
 pub mod tuning;
@@ -69,12 +72,13 @@ pub mod worker;
 
 #[cfg(feature = "worker")]
 pub use alert::{Alert, Alerts, Cause, Outlets};
-pub use compare::{Comparison, Difference, compare};
+pub use compare::{Comparison, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
-pub use kinds::{Kind, KindGrowth, Kinds};
+pub use kinds::{Kind, KindGrowth, Kinds, Outside};
 pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity, Waits};
+pub use student::Difference;
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
 #[cfg(feature = "worker")]
 pub use worker::Worker;

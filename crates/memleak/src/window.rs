@@ -21,14 +21,17 @@ pub(crate) struct Bucket {
     pub(crate) low: f64,
 }
 
-/// A segment's samples in at most [`CAPACITY`] buckets of equal width.
+/// A segment's samples in at most [`CAPACITY`] buckets of equal width, or fewer.
 ///
 /// When time runs past the last bucket, neighbours merge and the width doubles: memory is constant and the cost of a
 /// sample is O(1) amortised, whatever the uptime. Means and minima merge without bias, so that old and new buckets can be
 /// compared; a quantile would not.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct History {
+    /// Buckets that it may have; what was saved before it could differ had all.
+    #[cfg_attr(feature = "serde", serde(default = "all_buckets"))]
+    capacity: usize,
     /// Seconds of the first sample.
     origin: f64,
     /// Seconds of the last sample.
@@ -39,6 +42,11 @@ pub(crate) struct History {
     /// The highest level, in bytes.
     high: f64,
     buckets: Vec<Bucket>,
+}
+
+#[cfg(feature = "serde")]
+fn all_buckets() -> usize {
+    CAPACITY
 }
 
 /// The end of a history on [`POINTS`] equally spaced points.
@@ -54,7 +62,31 @@ pub(crate) struct Window {
     pub(crate) low: [f64; POINTS],
 }
 
+impl Default for History {
+    fn default() -> Self {
+        Self::with_capacity(CAPACITY)
+    }
+}
+
 impl History {
+    /// An empty history of at most `capacity` buckets.
+    pub(crate) fn with_capacity(capacity: usize) -> Self {
+        Self {
+            capacity,
+            origin: 0.0,
+            end: 0.0,
+            width: 0.0,
+            samples: 0,
+            high: 0.0,
+            buckets: Vec::new(),
+        }
+    }
+
+    /// Buckets of `width` seconds, however far apart the first samples are.
+    pub(crate) fn of_width(self, width: f64) -> Self {
+        Self { width: width.max(1e-3), ..self }
+    }
+
     pub(crate) fn push(&mut self, t: f64, y: f64) {
         if self.samples == 0 {
             self.origin = t;
@@ -62,11 +94,11 @@ impl History {
         } else if self.width == 0.0 && t > self.origin {
             self.width = (t - self.origin).max(1e-3);
         }
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.high = self.high.max(y);
         self.end = t;
         let mut index = self.index_of(t);
-        while index >= CAPACITY as u64 {
+        while index >= self.capacity as u64 {
             self.halve();
             index = self.index_of(t);
         }
@@ -77,8 +109,22 @@ impl History {
                 last.mean += (y - last.mean) / f64::from(last.count);
                 last.low = last.low.min(y);
             }
-            _ => self.buckets.push(Bucket { index, count: 1, mean: y, low: y }),
+            _ => {
+                if self.buckets.len() == self.buckets.capacity() {
+                    // Never past the most there can be: a copy's capacity is no power of two, and would double past it.
+                    let more = self.buckets.len().max(4).min(self.capacity - self.buckets.len());
+                    self.buckets.reserve_exact(more);
+                }
+                self.buckets.push(Bucket { index, count: 1, mean: y, low: y });
+            }
         }
+    }
+
+    /// Forgets all samples and keeps the room for new ones.
+    pub(crate) fn clear(&mut self) {
+        self.buckets.clear();
+        let buckets = std::mem::take(&mut self.buckets);
+        *self = Self { buckets, ..Self::with_capacity(self.capacity) };
     }
 
     fn index_of(&self, t: f64) -> u64 {
@@ -122,6 +168,11 @@ impl History {
         self.end - self.origin
     }
 
+    /// Seconds in a bucket.
+    pub(crate) fn width(&self) -> f64 {
+        self.width
+    }
+
     /// The level at its start, in bytes.
     pub(crate) fn start(&self) -> Option<f64> {
         self.buckets.first().map(|bucket| bucket.mean)
@@ -133,12 +184,13 @@ impl History {
 
     #[cfg(feature = "worker")]
     pub(crate) fn is_sound(&self) -> bool {
-        self.buckets.len() <= CAPACITY
+        (1..=CAPACITY).contains(&self.capacity)
+            && self.buckets.len() <= self.capacity
             && self.buckets.is_sorted_by(|a, b| a.index < b.index)
             && self
                 .buckets
                 .iter()
-                .all(|bucket| (bucket.index as usize) < CAPACITY && bucket.count > 0)
+                .all(|bucket| (bucket.index as usize) < self.capacity && bucket.count > 0)
             && self.origin.is_finite()
             && self.end.is_finite()
             && self.width.is_finite()
@@ -158,7 +210,8 @@ impl History {
     pub(crate) fn middle(&self, bucket: &Bucket) -> f64 {
         let start = self.origin + f64::from(bucket.index) * self.width;
         let end = (start + self.width).min(self.end.max(start));
-        f64::midpoint(start, end)
+        // Not `f64::midpoint`: seconds do not overflow, and a look asks for thousands.
+        (start + end) / 2.0
     }
 
     /// Seconds up to the end for which the level has stood above `bytes`.
@@ -214,32 +267,33 @@ impl History {
         }
         let (mut x, mut level, mut low) = ([0.0; POINTS], [0.0; POINTS], [0.0; POINTS]);
         let mut filled = 0;
-        let mut scratch = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
         let buckets = self.since(from);
         let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
         let scale = POINTS as f64 / span;
-        let (mut here, mut time, mut least) = (0, 0.0, f64::INFINITY);
-        let mut close = |scratch: &mut Vec<f64>, time: f64, least: f64| {
-            if !scratch.is_empty() {
-                x[filled] = time / scratch.len() as f64;
-                level[filled] = median(scratch);
+        let mut means = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
+        let (mut next, mut time, mut least) = (f64::NEG_INFINITY, 0.0, f64::INFINITY);
+        let mut close = |means: &mut Vec<f64>, time: f64, least: f64| {
+            if !means.is_empty() {
+                x[filled] = time / means.len() as f64;
+                level[filled] = median(means);
                 low[filled] = least;
                 filled += 1;
             }
-            scratch.clear();
+            means.clear();
         };
         for bucket in &buckets[..end] {
             let place = (self.middle(bucket) - from) * scale;
-            let point = (place.max(0.0) as usize).min(POINTS - 1);
-            if point != here {
-                close(&mut scratch, time, least);
-                (here, time, least) = (point, 0.0, f64::INFINITY);
+            if place >= next {
+                close(&mut means, time, least);
+                let point = place.max(0.0) as usize + 1;
+                next = if point < POINTS { point as f64 } else { f64::INFINITY };
+                (time, least) = (0.0, f64::INFINITY);
             }
-            scratch.push(bucket.mean);
+            means.push(bucket.mean);
             time += place;
             least = least.min(bucket.low);
         }
-        close(&mut scratch, time, least);
+        close(&mut means, time, least);
         if filled < LEAST_FILLED {
             return None;
         }

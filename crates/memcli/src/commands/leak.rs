@@ -169,7 +169,8 @@ fn watch(
 
 /// Where it grows, when it does.
 fn places(verdict: &Verdict, pipeline: &Pipeline, lookout: Option<&Lookout>) -> Option<Places> {
-    let grows = matches!(verdict, Verdict::Growing { .. } | Verdict::Leak { .. });
+    let grows = matches!(verdict, Verdict::Growing { .. } | Verdict::Leak { .. })
+        || !verdict.evidence().outside.is_empty();
     let mappings = lookout.and_then(Lookout::growth);
     grows.then(|| Places::new(&pipeline.kinds(), mappings)).flatten()
 }

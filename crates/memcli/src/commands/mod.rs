@@ -33,7 +33,7 @@ use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates, Judged};
 use crate::limit;
 use crate::live::{Flag, Live};
-use crate::outfile::OutFile;
+use crate::outfile::{self, OutFile};
 use crate::output::page::columns;
 use crate::output::{human, json, screen};
 use crate::recording;
@@ -70,6 +70,7 @@ impl Watching {
     }
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        self.files_apart()?;
         let interval = self.interval.map(Flag::interval);
         let limit = |limit: BudgetTotal| Flag {
             key: "budget.total",
@@ -83,6 +84,26 @@ impl Watching {
     /// Whether what it came to is to be shown.
     fn shows(&self, gates: &[Judged]) -> bool {
         !self.quiet || gates.iter().any(|gate| !gate.pass)
+    }
+
+    /// That no two of its files are one.
+    fn files_apart(&self) -> Result<(), Failure> {
+        let named =
+            [("-o", &self.output), ("--summary", &self.summary), ("--baseline", &self.baseline)];
+        let named = named.map(|(flag, path)| path.as_deref().map(|path| (flag, path)));
+        for (n, one) in named.iter().enumerate() {
+            for (one, two) in named[n + 1..].iter().filter_map(|two| one.zip(*two)) {
+                if outfile::same(one.1, two.1) {
+                    let both = format!("`{}` and `{}` name one file", one.0, two.0);
+                    return Err(Failure::new(
+                        exit::USAGE,
+                        format!("{both}, `{}`", one.1.display()),
+                    )
+                    .help("the one would replace what the other holds: name two files"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Creates the trace, when one was asked for.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mempressure::{Level, Measure, Signal};
-use memtrack::{Absent, Rate, Size, Span};
+use memtrack::{Absent, Rate, Size};
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::limit::Owner;
 use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
-use crate::output::human::rate_beside;
+use crate::output::human::{self, rate_beside};
 use crate::output::json::Readings;
 use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
@@ -100,7 +100,10 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
         text.push_str(&format!(", {why}"));
     }
     if let memleak::Verdict::Leak { time_to_limit: Some(time), .. } = verdict {
-        text.push_str(&format!(", limit reached in about {}", Span(*time)));
+        text.push_str(&match human::until_limit(*time) {
+            Some(time) => format!(", limit reached in about {time}"),
+            None => ", past its limit".to_owned(),
+        });
     }
     Some(text)
 }

@@ -40,8 +40,7 @@ pub struct Header {
     #[serde(default)]
     pub generation: u64,
     /// The budget that somebody had set for the target at the start, as `budget.total` has it: a size such as `512MiB`, or a share
-    /// of the limit around it such as `25%`. Not there when nobody had, nor in
-    /// traces from before it was written down.
+    /// of the limit around it such as `25%`. Not there when nobody had, nor in traces from before it was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
     /// The machine it ran on; `null` in an import.

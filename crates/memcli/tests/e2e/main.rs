@@ -13,6 +13,7 @@ mod config;
 mod config_edit;
 mod control;
 mod detached;
+mod judged;
 mod live;
 mod look;
 mod main_job;

@@ -150,10 +150,28 @@ fn a_baseline_finds_what_is_worse_and_nothing_against_itself() {
     assert_eq!(more["baseline"]["verdict"], "worse");
     assert_eq!(more["gates"][0]["value"], "worse");
     assert!(said.stderr.contains("new against base: worse"), "{}", said.stderr);
-    // One run against several is shown and not tested: no gate may call it worse.
-    let (said, one) = folder.hold(32, &["--baseline", &base, "--fail-on", "regression"]);
-    assert_eq!((said.code, &one["schema"]), (0, &"memcli.summary/1".into()), "{}", said.stderr);
-    assert_eq!(one["baseline"]["rows"][0]["verdict"], "not_tested");
+    // One run against several is compared with where the next of them would lie.
+    let one_against = ["--baseline", &base, "--fail-on", "regression"];
+    let (said, one) = folder.hold(64, &one_against);
+    assert_eq!((said.code, &one["schema"]), (99, &"memcli.summary/1".into()), "{}", said.stderr);
+    assert_eq!(one["baseline"]["rows"][0]["verdict"], "worse");
+    let (said, one) = folder.hold(32, &one_against);
+    assert_eq!((said.code, &one["gates"][0]["value"]), (0, &"no_difference".into()), "{said:?}");
+}
+
+#[test]
+fn a_regression_that_nothing_could_show_is_no_pass() {
+    let folder = Folder::new();
+    let base = folder.at("base.jsonl.gz");
+    folder.hold(8, &["-o", &base]);
+    let words = ["run", "--baseline", &base, "--fail-on", "regression", "--", "true"];
+    let said = run(&words);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("FAIL  regression: not tested; too few samples or runs"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]
