@@ -53,10 +53,12 @@ impl Opened {
         Self(Instant::now())
     }
 
-    /// The time now, as a sample would have it.
+    /// The time so long `ago`, as a sample would have had it.
     #[must_use]
-    pub fn stamp(self) -> Stamp {
-        Stamp { monotonic: self.0.elapsed(), wall: SystemTime::now(), gap: false }
+    pub fn stamp(self, ago: Duration) -> Stamp {
+        let now = SystemTime::now();
+        let monotonic = self.0.elapsed().saturating_sub(ago);
+        Stamp { monotonic, wall: now.checked_sub(ago).unwrap_or(now), gap: false }
     }
 }
 

@@ -243,9 +243,9 @@ impl Session<'_> {
                 }
                 recv(reloads) -> reload => match reload {
                     Ok(reload) => {
-                        // An edit comes behind the samples that were taken before it. That no more come is seen above.
-                        let _ = take(intake, pipeline, listeners);
-                        listeners.event(&pipeline.number_at(Event::Config(reload), opened.stamp()));
+                        // Samples that wait are judged by it already: it must not come behind them.
+                        let now = opened.stamp(self.look(pipeline));
+                        listeners.event(&pipeline.number_at(Event::Config(reload), now));
                     }
                     Err(_) => reloads = never(),
                 },

@@ -31,7 +31,7 @@ pub enum Format {
 #[derive(Debug)]
 enum Sink {
     Stderr,
-    File(RollingFileAppender, Days),
+    File(Box<Daily>),
 }
 
 /// A log that costs nothing before its first line.
@@ -82,7 +82,12 @@ impl Log {
             .map_err(|error| failed(reason(&error)))?;
         let days = Days::new(folder, name);
         days.age_out(SystemTime::now());
-        Ok(Self { format, all: true, sink: Some(Sink::File(appender, days)), dispatch: None })
+        Ok(Self {
+            format,
+            all: true,
+            sink: Some(Sink::File(Box::new(Daily { appender, days }))),
+            dispatch: None,
+        })
     }
 
     /// Writes an alert.
@@ -116,9 +121,7 @@ impl Log {
         if let Some(sink) = self.sink.take() {
             self.dispatch = Some(match sink {
                 Sink::Stderr => dispatch(self.format, io::stderr),
-                Sink::File(appender, days) => {
-                    dispatch(self.format, Telling::new(Daily { appender, days }))
-                }
+                Sink::File(daily) => dispatch(self.format, Telling::new(*daily)),
             });
         }
         if let Some(dispatch) = &self.dispatch {
@@ -180,6 +183,7 @@ impl Days {
 }
 
 /// A file a day, of which the old ones age out as soon as there is a new one.
+#[derive(Debug)]
 struct Daily {
     appender: RollingFileAppender,
     days: Days,

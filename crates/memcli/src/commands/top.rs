@@ -211,7 +211,9 @@ impl Feed {
 
     fn event(&mut self, state: &mut State, event: Event) {
         let numbered = match (&event, self.opened) {
-            (Event::Config(_), Some(opened)) => self.pipeline.number_at(event, opened.stamp()),
+            (Event::Config(_), Some(opened)) => {
+                self.pipeline.number_at(event, opened.stamp(Duration::ZERO))
+            }
             _ => self.pipeline.number(event),
         };
         keep(state, &numbered);

@@ -62,11 +62,12 @@ fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         count => count.max(3) + 1,
     };
     // What the events do not need is room for processes.
-    let events = state.event_lines().map(|event| wrapped(event, area.width).len());
-    let events = (events.take(usize::from(EVENTS)).sum::<usize>().max(1) as u16)
-        .saturating_add(2)
-        .min(EVENTS);
-    let most = usize::from(body.height) / 3 + usize::from(EVENTS - events);
+    let mut events = state.event_lines().map(|event| wrapped(event, area.width).len() as u16);
+    // The newest is shown to its end.
+    let newest = events.next().unwrap_or(1);
+    let all = events.take(usize::from(EVENTS)).fold(newest, u16::saturating_add);
+    let events = all.saturating_add(2).min(EVENTS.max(newest.min(EVENTS) + 2));
+    let most = usize::from(body.height) / 3 + usize::from(EVENTS.saturating_sub(events));
     let rows = (rows + 2).min(most);
     let [header, chart, table, events] = Layout::vertical([
         Constraint::Length(HEADER),
@@ -272,6 +273,23 @@ mod tests {
         state.act(Action::Scroll(1), 60);
         let shown = drawn(&state, 80, 24, true).join("\n");
         assert!(shown.contains("5 processes ") && !shown.contains("processes, "), "{shown}");
+    }
+
+    #[test]
+    fn an_event_that_is_longer_than_a_line_is_shown_to_its_end() {
+        let mut state = leaking();
+        state.events.clear();
+        let reason = "config edit refused, the one before stays in force: config.toml:3:1: \
+                      error[unknown_key]: there is no key `pressure.bnad` in this \
+                      version; help: did you mean `pressure.band`, as in the reference?";
+        state.note(format!("00:01:30Z {reason}"));
+        for columns in [80, 100] {
+            let shown = drawn(&state, columns, 24, true);
+            let text: Vec<_> = shown.join(" ").split_whitespace().map(str::to_owned).collect();
+            let text = text.join(" ").replace("│", " ");
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(reason), "{columns}:\n{}", shown.join("\n"));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod alerts;
 mod completions;
 mod config;
 mod config_edit;
+mod control;
 mod detached;
 mod judged;
 mod live;
