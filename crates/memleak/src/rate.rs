@@ -32,15 +32,17 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
         let rho = lag_one(&residuals(&window.level, rough));
         let few = (POINTS as f64 / window.filled as f64).sqrt();
         let (level, low, high) = slope_interval(&window.level, inflation(rho) * few);
-        let (floor, ..) = slope_interval(&window.low, 1.0);
-        // Level and low level are two estimates of one slope; their interval is the level's, moved along.
-        let slope = f64::midpoint(level, floor);
-        let moved = slope - level;
+        let by_low = crate::trend::ranks(&window.low).slope;
+        let low_rho = lag_one(&residuals(&window.low, by_low));
+        let floor = slope_interval(&window.low, inflation(low_rho) * few);
+        // Level and low level are two estimates of one slope, from the same samples: their mean is no surer than they are on average.
+        let slope = f64::midpoint(level, floor.0);
+        let (low, high) = (f64::midpoint(low, floor.1), f64::midpoint(high, floor.2));
         now = Some(Now {
             trend: Trend {
                 bytes_per_second: slope / window.span,
-                low: (low + moved) / window.span,
-                high: (high + moved) / window.span,
+                low: low / window.span,
+                high: high / window.span,
             },
             from,
         });
@@ -52,4 +54,47 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
         from += at * window.span;
     }
     now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::MIB;
+
+    const RUNS: u32 = 200;
+
+    /// In how many runs the interval holds the slope of a line that rises by `growth` MiB, in noise of 1 MiB.
+    fn held(n: u32, growth: f64) -> u32 {
+        // SplitMix64 of S. Vigna; twelve uniform numbers are normal enough.
+        let mut state = 3u64;
+        let mut unit = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let rate = growth * MIB / f64::from(n);
+        let mut held = 0;
+        for _ in 0..RUNS {
+            let mut history = History::default();
+            for i in 0..n {
+                let noise = (0..12).map(|_| unit()).sum::<f64>() - 6.0;
+                history.push(f64::from(i), (200.0 + noise) * MIB + rate * f64::from(i));
+            }
+            let trend = rate_now(&history, 0.0).map(|now| now.trend).unwrap_or_default();
+            held += u32::from(trend.low <= rate && rate <= trend.high);
+        }
+        held
+    }
+
+    #[test]
+    fn the_interval_of_the_slope_holds_it_in_19_of_20_runs() {
+        for n in [480, 3000] {
+            for growth in [0.0, 30.0, 100.0] {
+                let held = held(n, growth);
+                // 190 expected, with a standard deviation of 3.1; some more where level and low level err apart.
+                assert!((188..=199).contains(&held), "{held} with {n} samples and {growth} MiB");
+            }
+        }
+    }
 }
