@@ -143,3 +143,29 @@ fn predict(name: String, trace: &[(f64, f64)]) -> Prediction {
         alerts,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn packed(text: &str) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_member_is_read_further_columns_are_passed_over_and_what_is_no_trace_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("trace.csv.gz");
+        let text =
+            [packed("t_s,rss_bytes,note\n0,1,a\n1,2,b\n"), packed("2,3,c\nnan,4,d\n3,5,e\n")];
+        std::fs::write(&path, text.concat()).unwrap();
+        assert_eq!(read(&path).unwrap(), [(0.0, 1.0), (1.0, 2.0), (2.0, 3.0), (3.0, 5.0)]);
+        std::fs::write(&path, packed("t_s,rss_bytes\nno,trace\n")).unwrap();
+        assert!(read(&path).is_err());
+        assert!(read(&folder.path().join("missing.csv.gz")).is_err());
+    }
+}
