@@ -165,8 +165,10 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
         out.floor = Some(seen.map_or(floor, |trend| floor.max(trend.high)));
     }
     out.season = match detector.hit {
-        Some(Hit { season, .. }) => season.map(|(period, _)| period),
-        None => season(history, detector.least_growth).map(|found| found.period),
+        // From life to life.
+        Some(Hit { season, lives: true, .. }) => season.map(|(period, _)| period),
+        Some(Hit { season: None, .. }) => None,
+        _ => season(history, detector.least_growth).map(|found| found.cycle),
     }
     .and_then(|period| seconds(Some(period)));
     out
@@ -249,10 +251,13 @@ fn wait_of_rise(
         }
         (Why::BelowLeast, _) => {
             let rate = rate().bytes_per_second;
-            let wait = (1.0 + detector.tuning.confirm) * detector.least_growth / rate - span;
+            let needed = found.map_or(detector.least_growth, |found| found.needed);
+            let wait = (1.0 + detector.tuning.confirm) * needed / rate - span;
             // Of a rate that is no rate, nothing follows.
             wait.is_finite().then(|| wait.clamp(0.1 * span, 10.0 * span))
         }
+        // Another swing tells no more than two did.
+        (Why::Swinging, _) if detector.has_swung() => None,
         // What settles shows it within as long again: the hazard of an end is one over the age.
         _ => Some(span),
     }

@@ -467,6 +467,7 @@ impl Detector {
         }
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
+            Finding::Small if found.by_level => State::Undecided(Why::BelowLeast),
             Finding::Chance | Finding::Small if found.rho > SWING => {
                 State::Undecided(if self.swings(whole) { Why::Swinging } else { Why::Settling })
             }

@@ -67,6 +67,8 @@ pub(crate) struct Growth {
     pub(crate) rising_floor: bool,
     /// The growth that the size tests ask for, in bytes.
     pub(crate) needed: f64,
+    /// That is a share of the level, and noise and swing ask for less.
+    pub(crate) by_level: bool,
 }
 
 impl Growth {
@@ -81,6 +83,7 @@ impl Growth {
             noise: 0.0,
             rising_floor: false,
             needed: least,
+            by_level: false,
         }
     }
 }
@@ -119,7 +122,9 @@ pub(crate) fn measured(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     let plain = by_level.score.min(by_low.score);
     out.score = plain / inflation(out.rho);
     let low_around = residuals(low, by_low.slope);
-    out.needed = needed(level, low, &low_around).max(least);
+    let (share, noise) = needed(level, low, &low_around);
+    out.by_level = share > noise;
+    out.needed = share.max(noise).max(least);
     if out.bytes <= 0.0 {
         return out;
     }
@@ -165,8 +170,8 @@ pub(crate) fn quick_growth(level: &[f64; POINTS]) -> f64 {
     1.5 * (mean(&level[POINTS - third..]) - mean(&level[..third]))
 }
 
-/// The growth that the level, the noise and the swing ask for, in bytes.
-fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]) -> f64 {
+/// The growth that the level asks for, and what the noise and the swing do, in bytes.
+fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]) -> (f64, f64) {
     let mut sorted = *level;
     let middle = median(&mut sorted);
     let (mut sum, mut squares) = (0.0, 0.0);
@@ -179,7 +184,7 @@ fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]
     let step = (squares / n - (sum / n) * (sum / n)).max(0.0).sqrt();
     let mut sorted = *low_around;
     let range = quantile(&mut sorted, 0.9) - quantile(&mut sorted, 0.1);
-    (LEAST_SHARE * middle).max(LEAST_DEVIATIONS * step).max(LEAST_RANGE * range)
+    (LEAST_SHARE * middle, (LEAST_DEVIATIONS * step).max(LEAST_RANGE * range))
 }
 
 /// Whether the floor under a swing rises: each of six blocks has its lowest point above that of the block before, by much

@@ -58,6 +58,8 @@ pub struct Kinds {
     recent: [Recent; 4],
 }
 
+/// A line must explain this share of the variance: of what rose once and stays it does not for long.
+const EXPLAINED: f64 = 0.8;
 /// Growth goes on when the later half of the window has this share of its slope: what was mapped at the start and stays is none.
 const GOES_ON: f64 = 0.5;
 
@@ -100,7 +102,9 @@ impl Kinds {
             let (slope, error) = sums.slope()?;
             let (later, _) = recent.later_half()?.slope()?;
             let bytes = slope * sums.width();
-            let grows = slope >= ERRORS * error && later >= GOES_ON * slope;
+            let grows = slope >= ERRORS * error
+                && sums.explained() >= EXPLAINED
+                && later >= GOES_ON * slope;
             let over = Duration::try_from_secs_f64(sums.width()).ok()?;
             (grows && bytes >= least_growth as f64).then_some(Outside {
                 kind: *kind,

@@ -29,18 +29,22 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
     for _ in 0..BENDS {
         let Some(window) = history.window(from) else { break };
         let pairs = Pairs::of(&window.level);
-        let (level, floor) = (pairs.slope(), Pairs::of(&window.low).slope());
+        let level = pairs.slope();
         let rho = lag_one(&residuals(&window.level, level));
         let few = (POINTS as f64 / window.filled as f64).sqrt();
+        let pairs_of_low = Pairs::of(&window.low);
+        let floor = pairs_of_low.slope();
+        let low_rho = lag_one(&residuals(&window.low, floor));
         let (low, high) = pairs.interval(inflation(rho) * few);
-        // Level and low level are two estimates of one slope; their interval is the level's, moved along.
+        let (floor_low, floor_high) = pairs_of_low.interval(inflation(low_rho) * few);
+        // Level and low level are two estimates of one slope, from the same samples: their mean is no surer than they are on average.
         let slope = f64::midpoint(level, floor);
-        let moved = slope - level;
+        let (low, high) = (f64::midpoint(low, floor_low), f64::midpoint(high, floor_high));
         now = Some(Now {
             trend: Trend {
                 bytes_per_second: slope / window.span,
-                low: (low + moved) / window.span,
-                high: (high + moved) / window.span,
+                low: low / window.span,
+                high: high / window.span,
             },
             from,
         });
@@ -52,4 +56,47 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
         from += at * window.span;
     }
     now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::MIB;
+
+    const RUNS: u32 = 200;
+
+    /// In how many runs the interval holds the slope of a line that rises by `growth` MiB, in noise of 1 MiB.
+    fn held(n: u32, growth: f64) -> u32 {
+        // SplitMix64 of S. Vigna; twelve uniform numbers are normal enough.
+        let mut state = 3u64;
+        let mut unit = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
+        };
+        let rate = growth * MIB / f64::from(n);
+        let mut held = 0;
+        for _ in 0..RUNS {
+            let mut history = History::default();
+            for i in 0..n {
+                let noise = (0..12).map(|_| unit()).sum::<f64>() - 6.0;
+                history.push(f64::from(i), (200.0 + noise) * MIB + rate * f64::from(i));
+            }
+            let trend = rate_now(&history, 0.0).map(|now| now.trend).unwrap_or_default();
+            held += u32::from(trend.low <= rate && rate <= trend.high);
+        }
+        held
+    }
+
+    #[test]
+    fn the_interval_of_the_slope_holds_it_in_19_of_20_runs() {
+        for n in [480, 3000] {
+            for growth in [0.0, 30.0, 100.0] {
+                let held = held(n, growth);
+                // 190 expected, with a standard deviation of 3.1; some more where level and low level err apart.
+                assert!((188..=199).contains(&held), "{held} with {n} samples and {growth} MiB");
+            }
+        }
+    }
 }

@@ -44,6 +44,12 @@ impl Sums {
         (12.0 * self.stt / self.n * (self.n - 1.0) / (self.n + 1.0)).sqrt()
     }
 
+    /// The share of the variance that a line explains, 0 to 1.
+    pub(crate) fn explained(&self) -> f64 {
+        let all = self.stt * self.syy;
+        if all > 0.0 { (self.sty * self.sty / all).min(1.0) } else { 0.0 }
+    }
+
     /// Slope and its standard error, taking the samples as independent; `None` below three samples or without spread.
     pub(crate) fn slope(&self) -> Option<(f64, f64)> {
         if self.n < 3.0 || self.stt <= 0.0 {

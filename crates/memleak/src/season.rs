@@ -16,12 +16,16 @@ const LEAST_PEAK: f64 = 0.45;
 /// and by this over the root of the cycles that are compared: over few cycles, chance correlates more (M. S. Bartlett, J.
 /// Royal Statistical Society Suppl. 8 (1946) 27).
 const CHANCE_PEAK: f64 = 0.6;
+/// A cycle is one with this share of the correlation that several have: a lag in whole points meets one only roughly.
+const NEARLY: f64 = 0.6;
 
 /// A cycle and the growth from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Season {
-    /// Seconds in a cycle.
+    /// Seconds between what is compared: one cycle or a few.
     pub(crate) period: f64,
+    /// Seconds in one cycle.
+    pub(crate) cycle: f64,
     /// Growth in bytes per second, the median over phases.
     pub(crate) rate: f64,
     /// Growth over the whole history, in bytes.
@@ -81,9 +85,12 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     if swing <= 0.0 || swing < (LEAST_SWING * least).max(LINE_SWING * line.abs()) {
         return None;
     }
-    // Autocorrelation at lags of 4 to 49 points: the first peak after it has turned negative is the period.
+    // Cycles are compared at the lag of 4 to 49 points with the highest autocorrelation after it has turned negative: one cycle, or
+    // several where one is no whole number of points.
     const LAGS: std::ops::Range<usize> = 4..50;
-    let ac: Vec<f64> = LAGS.map(|lag| correlation(&r[lag..], &r[..POINTS - lag])).collect();
+    let all: Vec<f64> =
+        (1..LAGS.end).map(|lag| correlation(&r[lag..], &r[..POINTS - lag])).collect();
+    let ac = &all[LAGS.start - 1..];
     let negative = ac.iter().position(|v| *v < 0.0)?;
     let peak = (negative..ac.len()).max_by(|a, b| ac[*a].total_cmp(&ac[*b]))?;
     let lag = peak + LAGS.start;
@@ -110,7 +117,29 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
         && third > 0.4 * g
         && newest > 0.4 * g
         && growth > least;
-    Some(Season { period, rate: g / period, growth, grows, swing })
+    let cycle = one_cycle(&all, lag) / POINTS as f64 * span;
+    Some(Season { period, cycle, rate: g / period, growth, grows, swing })
+}
+
+/// Points in one cycle, when cycles are compared at `lag`: the shortest peak nearly as high as that one tells how many the lag spans.
+/// `ac` has the autocorrelation from lag 1 on.
+fn one_cycle(ac: &[f64], lag: usize) -> f64 {
+    let at = |lag: usize| ac[lag - 1];
+    let Some(negative) = ac.iter().position(|v| *v < 0.0).map(|at| at + 1) else {
+        return lag as f64;
+    };
+    // Noise has peaks on the flank of a true one: a peak stands above a quarter of its lag on either side.
+    let is_peak = |k: usize| {
+        let beside = (k / 4).max(1);
+        (k - beside..=(k + beside).min(ac.len())).all(|other| at(other) <= at(k))
+    };
+    let first = (negative + 1..lag).find(|k| at(*k) >= NEARLY * at(lag) && is_peak(*k));
+    let Some(k) = first else { return lag as f64 };
+    // The top of the parabola through the peak and its neighbours.
+    let (before, top, after) = (at(k - 1), at(k), at(k + 1));
+    let bend = before - 2.0 * top + after;
+    let off = if bend < 0.0 { 0.5 * (before - after) / bend } else { 0.0 };
+    lag as f64 / (lag as f64 / (k as f64 + off)).round().max(1.0)
 }
 
 fn detrended(m: &[f64; POINTS]) -> [f64; POINTS] {
@@ -129,4 +158,49 @@ fn deviation(values: &[f64]) -> f64 {
     let n = values.len().max(1) as f64;
     let mean = values.iter().sum::<f64>() / n;
     (values.iter().map(|v| (v - mean) * (v - mean)).sum::<f64>() / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::growth::MIB;
+
+    #[test]
+    fn one_cycle_is_named_however_many_fit_the_points_best() {
+        let sine = |x: f64| (x * std::f64::consts::TAU).sin();
+        let saw = |x: f64| x.fract();
+        type Form = fn(f64) -> f64;
+        let (sine, saw): (Form, Form) = (sine, saw);
+        // Hours of a cycle, days.
+        for (form, hours, days) in [
+            (sine, 24.0, 10.0),
+            (sine, 12.0, 5.0),
+            (sine, 24.0, 3.0),
+            (saw, 24.0, 7.0),
+            (sine, 36.0, 9.5),
+            (saw, 24.0, 2.5),
+        ] {
+            let mut history = History::default();
+            for minute in 0..(days * 1440.0) as u32 {
+                let t = f64::from(minute) * 60.0;
+                history.push(t, (200.0 + 20.0 * form(t / 3600.0 / hours)) * MIB);
+            }
+            let found = season(&history, 5.0 * MIB).map(|found| found.cycle / 3600.0);
+            let right = found.is_some_and(|found| (found / hours - 1.0).abs() < 0.05);
+            assert!(right, "{found:?} h for {hours} h over {days} d");
+        }
+        // Three points a cycle: it may be missed, and is not taken for several.
+        for days in [24.0, 28.0, 29.0, 30.0] {
+            for form in [sine, saw] {
+                let mut history = History::default();
+                for minute in 0..(days * 1440.0) as u32 {
+                    let t = f64::from(minute) * 60.0;
+                    history.push(t, (200.0 + 20.0 * form(t / 86_400.0)) * MIB);
+                }
+                let found = season(&history, 5.0 * MIB).map(|found| found.cycle / 3600.0);
+                let right = found.is_none_or(|found| (found / 24.0 - 1.0).abs() < 0.05);
+                assert!(right, "{found:?} h for 24 h over {days} d");
+            }
+        }
+    }
 }

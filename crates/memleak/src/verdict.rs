@@ -22,7 +22,7 @@ pub struct Trend {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Spread {
-    /// The lowest sample.
+    /// The lowest level: of the medians of five samples in a row, so that a single sample far off is none.
     pub min: u64,
     /// 10 % of the time was spent below.
     pub p10: u64,
@@ -30,7 +30,7 @@ pub struct Spread {
     pub p50: u64,
     /// 90 % of the time was spent below.
     pub p90: u64,
-    /// The highest sample.
+    /// The highest level, as the lowest.
     pub max: u64,
 }
 
@@ -87,11 +87,11 @@ pub enum Why {
     Restarted,
     /// It has risen, but no further than its noise reaches.
     WithinNoise,
-    /// It grows, by less so far than the configured least.
+    /// It grows, by less so far than the configured least or than 0.6 % of its level.
     BelowLeast,
     /// It has risen in a way that a warm-up or a cache that fills also does: slowing down, or in one or two steps.
     Settling,
-    /// It swings, and has not been watched for two full swings.
+    /// It swings by more than it has grown: growth could hide in the swing.
     Swinging,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Why {
             Why::WithinNoise => "the growth is within the noise",
             Why::BelowLeast => "it grows, by less so far than counts as growth",
             Why::Settling => "it has risen, and may still be warming up or filling a cache",
-            Why::Swinging => "it swings, and has not been watched for two full swings",
+            Why::Swinging => "it swings by more than it has grown",
         })
     }
 }
@@ -265,13 +265,13 @@ impl Verdict {
                     "no growth that stands out from the noise; a slow leak could still hide in it"
                 }
                 Why::BelowLeast => {
-                    "it grows, by less so far than `leak.least_growth`; watch longer to tell"
+                    "it grows, by less so far than counts: `leak.least_growth`, or 0.6 % of its level; watch longer to tell"
                 }
                 Why::Settling => {
                     "it has risen, as a warm-up or a cache that fills does; watch longer to tell"
                 }
                 Why::Swinging => {
-                    "it swings; two full swings are needed to tell a rise from a swing"
+                    "it swings by more than it has grown; a slow leak could hide in the swing"
                 }
             },
             Verdict::Steady { .. } => "steady: no growth above the floor",

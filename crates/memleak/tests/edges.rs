@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memleak::{Detector, LeakConfig};
+use memleak::{Detector, LeakConfig, Verdict, Why};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -90,4 +90,36 @@ fn a_life_of_a_few_samples_is_a_life() {
     detector.restarted();
     detector.restarted();
     assert_eq!(detector.restarts(), 3);
+}
+
+#[test]
+fn growth_too_small_for_its_level_is_not_called_noise() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    for minute in 0..48 * 60u64 {
+        // 100 MiB/h on 1 TiB.
+        detector.push(Duration::from_secs(60 * minute), (1 << 40) + minute * (100 << 20) / 60);
+    }
+    let verdict = detector.verdict();
+    let Verdict::Undecided { why, watch_for, .. } = &verdict else { panic!("{verdict:?}") };
+    assert_eq!(*why, Why::BelowLeast);
+    // 0.6 % of it take 63 h, and as long again by a third to be sure.
+    let hours = watch_for.unwrap().as_secs_f64() / 3600.0;
+    assert!((20.0..50.0).contains(&hours), "{hours}");
+}
+
+#[test]
+fn what_has_swung_for_days_is_not_told_to_wait_longer_and_longer() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    for minute in 0..240 * 60u32 {
+        let day = f64::from(minute) / 1440.0 * std::f64::consts::TAU;
+        let bytes = (200.0 + 20.0 * day.sin()) * MIB;
+        detector.push(Duration::from_secs(60 * u64::from(minute)), bytes as u64);
+        let verdict = if minute % 1440 == 0 { detector.verdict() } else { continue };
+        if let Verdict::Undecided { why: Why::Swinging, watch_for, .. } = verdict {
+            assert!(minute <= 3 * 1440 || watch_for.is_none(), "{watch_for:?} after {minute} min");
+        }
+    }
+    let verdict = detector.verdict();
+    let cycle = verdict.evidence().season.unwrap().as_secs_f64() / 3600.0;
+    assert!((cycle - 24.0).abs() < 0.5, "{cycle}");
 }

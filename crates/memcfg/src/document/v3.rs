@@ -198,7 +198,7 @@ fn leak() -> Vec<Key> {
                 Size(memleak::config::MIN_LEAST_GROWTH),
                 Size(memleak::config::MAX_LEAST_GROWTH),
             ),
-            "Growth below which the verdict calls nothing growing; above it the noise of the series itself decides.",
+            "Growth below which the verdict calls nothing growing and no rate earns an alert; above it the noise of the series and 0.6 % of its level decide.",
         )
         .stricter(Lower),
         Key::new("leak.warning_rate", rate(), "Growth over the window that earns a warning.")

@@ -7,6 +7,7 @@ use crate::growth::{Finding, growth, may_grow, measured};
 use crate::pool::pooled;
 use crate::rest::stands_still;
 use crate::segment::{Falls, outgrown};
+use crate::trend::turns;
 use crate::window::{History, Window};
 
 impl Detector {
@@ -31,6 +32,12 @@ impl Detector {
         self.falls = Falls::default();
         self.next_look = FIRST_LOOK;
         Some(self.clock.skip(t, pause))
+    }
+
+    /// Whether two full swings were seen: it has turned four times.
+    pub(crate) fn has_swung(&self) -> bool {
+        let window = self.history.window(self.history.origin());
+        window.is_some_and(|window| turns(&window.level) >= 4)
     }
 
     /// The newest sample and the median of the newest five, in bytes; `None` where there are not five.
