@@ -1,9 +1,10 @@
 //! Suites that take minutes.
 //!
 //! Most are examples of the crates: such a suite prints its table to stdout and ends with 0 when every figure is as promised, 77 when this machine cannot run
-//! it (it then says why), anything else when a promise is broken. `faults` is made of tests instead; see [`faults`].
+//! it (it then says why), anything else when a promise is broken. `faults` is made of tests instead, and `live` of programs that the built `memcli` watches; see [`faults`] and [`live`].
 
 mod faults;
+mod live;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -29,9 +30,11 @@ enum Driver {
     Example(&'static str),
     /// The tests, in their long forms, of each crate that has a test target `faults`.
     Tests,
+    /// Programs that `memcli` watches.
+    Programs,
 }
 
-pub(crate) const SUITES: [Suite; 3] = [
+pub(crate) const SUITES: [Suite; 4] = [
     Suite {
         name: "survive",
         options: " [--short|--full]",
@@ -50,6 +53,12 @@ pub(crate) const SUITES: [Suite; 3] = [
         about: "30 simulated days, or TIME such as 1h on a real clock, through the whole pipeline",
         driver: Driver::Example("soak"),
     },
+    Suite {
+        name: "live",
+        options: " [--seconds N] [PROGRAM]..",
+        about: "programs that leak and programs that do not, four minutes each, and what memcli says of them",
+        driver: Driver::Programs,
+    },
 ];
 
 /// The suite of a name, if a crate provides it.
@@ -58,12 +67,21 @@ pub(crate) fn provided(members: &[Member], name: &str) -> Option<&'static Suite>
 }
 
 impl Suite {
+    /// Where its table stands.
+    fn page(&self) -> &'static str {
+        match self.driver {
+            Driver::Programs => "docs/guide/live.md",
+            Driver::Example(_) | Driver::Tests => page::BENCHMARKS,
+        }
+    }
+
     /// The crates that provide it.
     pub(crate) fn providers<'a>(&self, members: &'a [Member]) -> impl Iterator<Item = &'a Member> {
         let driver = self.driver;
         members.iter().filter(move |member| match driver {
             Driver::Example(example) => member.examples.iter().any(|name| name == example),
             Driver::Tests => faults::has_tests(member),
+            Driver::Programs => member.name == "memcli",
         })
     }
 }
@@ -73,7 +91,7 @@ const SKIPPED: u8 = 77;
 
 /// Runs a suite in every crate that provides it; the worst end is ours. A suite that was skipped is never a success.
 ///
-/// The table of a whole run, one without arguments or with `--full`, goes into `docs/benchmarks.md`.
+/// The table of a whole run, one without arguments or with `--full`, goes into the suite's page.
 pub(crate) fn run(
     root: &Path,
     members: &[Member],
@@ -83,9 +101,10 @@ pub(crate) fn run(
     let (worst, tables) = match suite.driver {
         Driver::Example(example) => examples(root, members, suite, example, args)?,
         Driver::Tests => faults::run(root, suite.providers(members), args)?,
+        Driver::Programs => live::run(root, args)?,
     };
     if is_whole(args) && worst != SKIPPED {
-        page::write(root, suite.name, &tables)?;
+        page::write_to(root, suite.page(), suite.name, &tables)?;
     }
     Ok(ExitCode::from(worst))
 }

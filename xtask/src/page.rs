@@ -1,19 +1,26 @@
-//! The tables of `docs/benchmarks.md`: each stands between two markers and is replaced whole.
+//! The tables of `docs/benchmarks.md` and of pages like it: each stands between two markers and is replaced whole.
 
 use std::path::Path;
 
 use anyhow::{Context, bail};
 
-const PAGE: &str = "docs/benchmarks.md";
+/// The page of most tables.
+pub(crate) const BENCHMARKS: &str = "docs/benchmarks.md";
+
+/// [`write_to`] the page of most tables.
+pub(crate) fn write(root: &Path, section: &str, body: &str) -> anyhow::Result<()> {
+    write_to(root, BENCHMARKS, section, body)
+}
 
 /// Replaces the text between the markers of `section`, under a line that names machine and date. A section that is missing is added at the end.
-pub(crate) fn write(root: &Path, section: &str, body: &str) -> anyhow::Result<()> {
-    let path = root.join(PAGE);
+pub(crate) fn write_to(root: &Path, name: &str, section: &str, body: &str) -> anyhow::Result<()> {
+    let path = root.join(name);
     let page =
-        std::fs::read_to_string(&path).with_context(|| format!("failed to read `{PAGE}`"))?;
+        std::fs::read_to_string(&path).with_context(|| format!("failed to read `{name}`"))?;
     let text = format!("{}\n\n{}", machine(), body.trim_end());
-    let page = replace(&page, section, &text)?;
-    std::fs::write(&path, page).with_context(|| format!("failed to write `{PAGE}`"))
+    let page =
+        replace(&page, section, &text).with_context(|| format!("failed to edit `{name}`"))?;
+    std::fs::write(&path, page).with_context(|| format!("failed to write `{name}`"))
 }
 
 fn replace(page: &str, section: &str, text: &str) -> anyhow::Result<String> {
@@ -23,7 +30,7 @@ fn replace(page: &str, section: &str, text: &str) -> anyhow::Result<String> {
         return Ok(format!("{}\n\n## {section}\n\n{begin}\n{text}\n{end}\n", page.trim_end()));
     };
     let Some((_, after)) = rest.split_once(&end) else {
-        bail!("`{PAGE}` has no `{end}`");
+        bail!("there is no `{end}`");
     };
     Ok(format!("{before}{begin}\n{text}\n{end}{after}"))
 }

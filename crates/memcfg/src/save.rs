@@ -122,6 +122,14 @@ pub enum SaveError {
         /// The number asked for.
         number: u64,
     },
+    /// The backup holds nothing that is valid: somebody has changed it since.
+    #[error("backup {number} of `{path}` is not valid", path = path.display())]
+    InvalidBackup {
+        /// The file.
+        path: PathBuf,
+        /// The number of the backup.
+        number: u64,
+    },
     /// The system refused a step. Unless that was the last one, the old content is in place.
     #[error("cannot save `{path}`: {step} failed", path = path.display())]
     Io {
@@ -263,18 +271,38 @@ impl<'a> Editor<'a> {
         place.backups().map_err(place.failed(Step::Read))
     }
 
+    /// What backup `number` holds, valid or not. A link is not followed: no backup is one.
+    ///
+    /// # Errors
+    /// When there is no such backup, or it cannot be read or trusted.
+    pub fn backup(&self, number: u64) -> Result<Vec<u8>, SaveError> {
+        let path = || self.path.clone();
+        let missing = || SaveError::NoBackup { path: path(), number };
+        let backups = self.backups()?;
+        let backup = backups.iter().find(|b| b.number == number).ok_or_else(missing)?;
+        if std::fs::symlink_metadata(&backup.path).is_ok_and(|found| found.is_symlink()) {
+            let source = Distrust::NotAFile { path: backup.path.clone() };
+            return Err(SaveError::Distrust { path: backup.path.clone(), source });
+        }
+        read_trusted(&backup.path, SourceKind::Global).map_err(|error| match error {
+            ReadError::Io(error) if error.kind() == io::ErrorKind::NotFound => missing(),
+            ReadError::Io(source) => SaveError::Io { path: path(), step: Step::Read, source },
+            ReadError::Distrust(source) => {
+                SaveError::Distrust { path: backup.path.clone(), source }
+            }
+            ReadError::TooLarge => SaveError::TooLarge { path: backup.path.clone() },
+        })
+    }
+
     /// Makes backup `number` the content of the file. What it replaces becomes a backup itself, when it is valid.
     ///
     /// # Errors
-    /// As [`Editor::save`], and when there is no such backup.
+    /// As [`Editor::save`] and [`Editor::backup`], and when the backup is not valid.
     pub fn rollback(&mut self, number: u64, expected: Expected) -> Result<Saved, SaveError> {
-        let backups = self.backups()?;
-        let place = self.place()?;
-        let missing = || SaveError::NoBackup { path: self.path.clone(), number };
-        let backup = backups.iter().find(|b| b.number == number).ok_or_else(missing)?;
-        let content = self.disk.read(&backup.path).map_err(place.failed(Step::Read))?;
-        let content = content.ok_or_else(missing)?;
-        drop(place);
+        let content = self.backup(number)?;
+        if !(self.valid)(&content) {
+            return Err(SaveError::InvalidBackup { path: self.path.clone(), number });
+        }
         self.save(&content, expected)
     }
 

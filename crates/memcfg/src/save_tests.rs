@@ -227,6 +227,31 @@ fn only_valid_contents_become_backups_and_ten_are_kept() {
 }
 
 #[test]
+fn a_backup_that_somebody_has_changed_is_not_put_in_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c.toml");
+    let mut editor = Editor::new(&path, |bytes| bytes.starts_with(b"good"));
+    editor.save(b"good 1\n", Expected::Anything).unwrap();
+    let number = editor.save(b"good 2\n", Expected::Anything).unwrap().backup.unwrap();
+    let backup = editor.backups().unwrap().remove(0).path;
+    let foreign = dir.path().join("foreign");
+    std::fs::write(&foreign, "good for somebody else\n").unwrap();
+    let linked = backup.with_file_name("c.toml.77");
+    std::os::unix::fs::symlink(&foreign, linked).unwrap();
+    for content in ["bad\n", ""] {
+        std::fs::write(&backup, content).unwrap();
+        let refused = editor.rollback(number, Expected::Anything);
+        assert!(matches!(refused, Err(SaveError::InvalidBackup { .. })), "{refused:?}");
+    }
+    let refused = editor.rollback(77, Expected::Anything);
+    assert!(matches!(refused, Err(SaveError::Distrust { .. })), "{refused:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "good 2\n");
+    std::fs::write(&backup, "good 1\n").unwrap();
+    editor.rollback(number, Expected::Anything).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "good 1\n");
+}
+
+#[test]
 fn new_files_are_private_and_old_ones_keep_their_permissions() {
     use std::os::unix::fs::PermissionsExt;
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;

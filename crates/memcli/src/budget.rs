@@ -68,6 +68,12 @@ impl Need {
         Some(Self { sorted: samples, peak: peak.unwrap_or(0).max(highest).max(1) })
     }
 
+    /// The highest, in bytes.
+    #[must_use]
+    pub fn peak(&self) -> u64 {
+        self.peak
+    }
+
     /// The highest but for 1 % of the time.
     fn p99(&self) -> u64 {
         quantile(&self.sorted, 0.99).unwrap_or(self.peak)

@@ -7,9 +7,13 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::Instant;
 
-use memtrack::processes::{ProcessId, ProcessRow};
+use memtrack::processes::{Detail, ProcessId, ProcessRow, Processes};
+use rustix::process::Signal;
 
+use crate::alert::Offspring;
 use crate::exit::{self, Failure};
 use crate::summary::End;
 use crate::sys;
@@ -18,13 +22,33 @@ use crate::sys;
 #[derive(Debug)]
 pub struct Child {
     pid: u32,
+    /// The same, told apart from any later process with this pid.
+    id: Option<ProcessId>,
     /// memcli's own peak when it started: what `ru_maxrss` of the child carries through `exec`.
     inherited_peak: u64,
-    /// Processes that an earlier command left running.
-    strangers: Vec<u32>,
+    strangers: Arc<Strangers>,
     /// Some that it started were given to memcli.
     gave_away: Cell<bool>,
 }
+
+/// Children of memcli that did not come from the command.
+#[derive(Debug)]
+struct Strangers {
+    /// What an earlier command left running.
+    earlier: Vec<ProcessId>,
+    /// What the command of alerts leaves.
+    alerts: Arc<Offspring>,
+}
+
+impl Strangers {
+    /// `None` where that cannot be told now.
+    fn holds(&self, id: ProcessId) -> Option<bool> {
+        if self.earlier.contains(&id) { Some(true) } else { self.alerts.holds(id) }
+    }
+}
+
+/// How often the tree is looked through for those to be killed: while it is, its processes may start others.
+const KILL_ROUNDS: usize = 8;
 
 /// A child that has ended.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +64,19 @@ pub struct Gone {
 }
 
 impl Child {
-    /// Starts `command`; its streams, working directory and environment are memcli's own.
+    /// Starts `command`; its streams, working directory and environment are memcli's own. What is in `alerts` comes from the
+    /// command of alerts, and is none of it.
     ///
     /// # Errors
     /// 127 when there is no such command, 126 when it cannot be executed.
-    pub fn start(command: &[OsString]) -> Result<Self, Failure> {
+    pub fn start(command: &[OsString], alerts: &Arc<Offspring>) -> Result<Self, Failure> {
         let Some((program, arguments)) = command.split_first() else {
             return Err(Failure::new(exit::USAGE, "no command to run"));
         };
         // Where the kernel refuses, what detaches itself between two samples is not seen.
         let _ = sys::adopt_orphans();
-        let strangers = sys::children();
+        let earlier = sys::children().into_iter().filter_map(identify).collect();
+        let strangers = Arc::new(Strangers { earlier, alerts: Arc::clone(alerts) });
         let name = program.to_string_lossy();
         let child =
             Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
@@ -64,7 +90,8 @@ impl Child {
         // mistake.
         let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
         let gave_away = Cell::new(false);
-        Ok(Self { pid: child.id(), inherited_peak, strangers, gave_away })
+        let pid = child.id();
+        Ok(Self { pid, id: identify(pid), inherited_peak, strangers, gave_away })
     }
 
     /// Its pid.
@@ -73,34 +100,78 @@ impl Child {
         self.pid
     }
 
-    /// Children of memcli that it has nothing to do with.
+    /// Tells children of memcli that it has nothing to do with, for [`LinuxSource::adopting`](memtrack::source::LinuxSource::adopting).
+    /// One of which nothing can be told now is none yet.
     #[must_use]
-    pub fn strangers(&self) -> &[u32] {
-        &self.strangers
+    pub fn strangers(&self) -> impl Fn(ProcessId) -> bool + Send + Sync + use<> {
+        let strangers = Arc::clone(&self.strangers);
+        move |id| strangers.holds(id) != Some(false)
     }
 
     /// How many of its descendants still run: those that memcli was given, and of `seen` the others.
     #[must_use]
     pub fn left_running(&self, seen: &[ProcessRow]) -> u64 {
         self.reap();
-        let given = self.given();
-        let root = Path::new("/");
-        let seen = seen.iter().filter(|row| ProcessId::read(root, row.id.pid) == Ok(row.id));
-        let mut left: HashSet<u32> = given.chain(seen.map(|row| row.id.pid)).collect();
-        left.remove(&self.pid);
-        left.len() as u64
+        let seen = seen.iter().map(|row| row.id).filter(|id| identify(id.pid) == Some(*id));
+        let left: HashSet<ProcessId> = self.given().chain(seen).collect();
+        left.iter().filter(|id| id.pid != self.pid).count() as u64
     }
 
     /// Those of memcli's children that came from it.
-    fn given(&self) -> impl Iterator<Item = u32> {
-        sys::children().into_iter().filter(|pid| *pid != self.pid && !self.strangers.contains(pid))
+    fn given(&self) -> impl Iterator<Item = ProcessId> {
+        let others = sys::children().into_iter().filter(|pid| *pid != self.pid);
+        others.filter_map(identify).filter(|id| self.strangers.holds(*id) != Some(true))
     }
 
     /// Reaps those of them that have ended.
-    fn reap(&self) {
-        let reaped = sys::reap(Some(self.pid));
-        if reaped.iter().any(|pid| !self.strangers.contains(pid)) {
-            self.gave_away.set(true);
+    pub fn reap(&self) {
+        sys::reap(Some(self.pid), |pid| {
+            // Of one that ended before it was seen nobody knows whose it was: it may have been the command's.
+            let stranger = identify(pid).and_then(|id| self.strangers.holds(id));
+            if stranger != Some(true) {
+                self.gave_away.set(true);
+            }
+        });
+    }
+
+    /// Those of its tree that run, itself first: what it has started, what memcli was given of it, and `seen` as far as it still
+    /// runs.
+    fn tree(&self, seen: &[ProcessRow]) -> Vec<ProcessId> {
+        let (mut tree, mut known) = (Vec::new(), HashSet::new());
+        let given: Vec<_> = self.given().collect();
+        for root in self.id.into_iter().chain(given).chain(seen.iter().map(|row| row.id)) {
+            if known.contains(&root) {
+                continue;
+            }
+            let Ok(mut found) = Processes::tree(Path::new("/"), root) else { continue };
+            // What could not be read is in the list all the same.
+            let _ = found.read(Instant::now(), Detail::Memory);
+            tree.extend(found.rows().map(|row| row.id).filter(|id| known.insert(*id)));
+        }
+        tree
+    }
+
+    /// Asks its whole tree to end, itself first: else a shell would go on to its next line when what it waits for ends. Those
+    /// that are stopped go on, or they would never hear of it.
+    pub fn ask_to_end(&self, seen: &[ProcessRow]) {
+        for id in self.tree(seen) {
+            sys::send_signal_to(id, Signal::TERM);
+            sys::send_signal_to(id, Signal::CONT);
+        }
+    }
+
+    /// Kills its whole tree.
+    pub fn kill(&self, seen: &[ProcessRow]) {
+        let mut killed = HashSet::new();
+        for _ in 0..KILL_ROUNDS {
+            let mut found = self.tree(seen);
+            found.retain(|id| killed.insert(*id));
+            if found.is_empty() {
+                return;
+            }
+            for id in found {
+                sys::send_signal_to(id, Signal::KILL);
+            }
         }
     }
 
@@ -126,6 +197,10 @@ impl Child {
     pub fn signal(&self, number: i32) {
         sys::send_signal(self.pid, number);
     }
+}
+
+fn identify(pid: u32) -> Option<ProcessId> {
+    ProcessId::read(Path::new("/"), pid).ok()
 }
 
 impl Gone {
@@ -155,9 +230,10 @@ mod tests {
 
     #[test]
     fn what_is_not_there_or_not_executable_exits_as_shells_have_it() {
-        let start = |name: &str| Child::start(&[name.into()]).unwrap_err().code;
+        let alerts = Arc::default();
+        let start = |name: &str| Child::start(&[name.into()], &alerts).unwrap_err().code;
         assert_eq!(start("no-such-command-anywhere"), exit::NOT_FOUND);
         assert_eq!(start("/etc/passwd"), exit::NOT_EXECUTABLE);
-        assert_eq!(Child::start(&[]).unwrap_err().code, exit::USAGE);
+        assert_eq!(Child::start(&[], &alerts).unwrap_err().code, exit::USAGE);
     }
 }

@@ -13,7 +13,7 @@ use memtrack::Rate;
 
 use crate::alert::log;
 use crate::gate::FailOn;
-use crate::target::{Subject, Target};
+use crate::target::{Asked, Subject, Target};
 
 pub use config::{
     CandidateArgs, CheckArgs, ConfigCommand, EditArgs, ExplainArgs, ImportArgs, InitArgs,
@@ -94,6 +94,9 @@ Exit codes: 0 good; in `run` the command's own code or 128 + its signal; 99 a ga
 here; 74 input or output; 75 edited meanwhile; 77 permission; 78 configuration; 126, 127 the command
 cannot be run.";
 
+/// The other name of `watch` that records in any case. Not a command of its own, which completions would offer.
+pub const RECORD: &str = "record";
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -111,12 +114,12 @@ pub enum Command {
     /// The command's streams, signals and exit code are its own; the summary goes to stderr when it has ended.
     Run(RunArgs),
     /// Watch what runs already
-    #[command(aliases = ["attach", "record"])]
+    #[command(aliases = ["attach", RECORD])]
     Watch(WatchArgs),
     /// Watch a built-in program of known behaviour
     Demo(DemoArgs),
     /// Report on a trace: chart, growth, verdict, percentiles
-    #[command(visible_alias = "plot")]
+    #[command(visible_alias = "plot", aliases = ["dump", "export"])]
     Report(ReportArgs),
     /// Put a trace through today's configuration: which level and verdict, when
     Replay(ReplayArgs),
@@ -142,7 +145,7 @@ pub enum Command {
 pub struct StatusArgs {
     /// Pids, process names, cgroup:/path, self or system; the machine when there is none
     #[arg(value_name = "TARGET")]
-    pub targets: Vec<Target>,
+    pub targets: Vec<Asked>,
     /// Watch this long, such as 10s, and say how fast each grows
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub duration: Option<Duration>,
@@ -172,6 +175,9 @@ pub struct LeakArgs {
     /// Time between samples, 5ms to 1h; above 6min only with a longer `leak.window`
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = interval)]
     pub interval: Duration,
+    /// Exit with 99 also when the verdict is undecided
+    #[arg(long)]
+    pub strict: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -197,6 +203,9 @@ pub struct TopArgs {
 /// Where log lines go.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Logging {
+    /// Tell on stderr what happens: a log line for each alert, recovery and reload, as `--log-format human` does
+    #[arg(short, long, conflicts_with_all = ["log_format", "log_file"])]
+    pub verbose: bool,
     /// Write a log line on stderr for each alert, recovery and reload, to read or as JSON
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = "Log")]
     pub log_format: Option<log::Format>,
@@ -256,12 +265,8 @@ pub struct RunArgs {
     #[command(flatten)]
     pub watching: Watching,
     /// The command and its arguments; everything after its name is its own
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "CMD"
-    )]
+    // A first word that begins with a hyphen is a mistyped option, unless it stands behind `--`.
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
 }
 
@@ -277,7 +282,7 @@ pub struct WatchArgs {
 }
 
 /// What only somebody who watches can do: all of [`Watching`] but `--for`.
-const WATCHED_ONLY: [&str; 13] = [
+const WATCHED_ONLY: [&str; 15] = [
     "interval",
     "limit",
     "json",
@@ -288,7 +293,9 @@ const WATCHED_ONLY: [&str; 13] = [
     "max_pss",
     "max_growth",
     "fail_on",
+    "strict",
     "abort",
+    "verbose",
     "log_format",
     "log_file",
 ];
@@ -366,6 +373,9 @@ pub struct Watching {
     /// Fail with 99 on leak, growing, level:critical, level:emergency, alert:critical, limit-in:10m, or on regression against --baseline; several with commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = FailOnWords, hide_possible_values = true)]
     pub fail_on: Vec<FailOn>,
+    /// Fail with 99 also where a gate cannot be decided yet: an undecided verdict, an interval of growth that reaches past it
+    #[arg(long)]
+    pub strict: bool,
     /// End the command, or in `watch` the watch, as soon as a peak or a level has failed its gate
     #[arg(long)]
     pub abort: bool,

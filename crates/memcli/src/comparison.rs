@@ -1,23 +1,19 @@
 //! Recordings before and after a change: the document `memcli.diff/1`.
 //!
-//! With several runs a side their means are compared (Welch's test): that covers how much one run differs from the next.
+//! With several runs a side their means are compared (Welch's test): that covers how much one run differs from the next. One run
+//! against several is compared with where the next of them would lie (Student's t), which covers it too.
 //! With one run a side only what varies within it can be seen, so a difference must also be one that matters.
 
 use std::time::Duration;
 
+use memleak::student::{Estimate, quantile, welch};
 use memleak::{Difference, Verdict, compare};
 use serde::Serialize;
 
 use crate::curve::Curve;
 use crate::recording::Recording;
 use crate::size;
-use crate::student::{Welch, welch};
 use crate::summary::Peak;
-
-/// From this correlation of one sample with the next on, what varies within a run may not tell how runs differ: of pairs with
-/// nothing between them 1 in 30 was called different at 0.97, and 9 in 30 at 0.995. Of 300 samples without their slope, 0.9 is
-/// estimated at 0.86 on average, 0.97 at 0.91 and 0.995 at 0.93: the last two cannot be told apart.
-const WANDERS: f64 = 0.9;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.diff/1";
@@ -43,10 +39,10 @@ pub struct Comparison {
     pub series: Option<&'static str>,
     /// One row for each number.
     pub rows: Vec<Row>,
-    /// Of one run against one: one of them wanders so slowly that what varies within it does not tell how far the next would lie
-    /// from it. The intervals are too narrow then.
+    /// Of one run against one: one of them wanders so slowly that nothing within it shows that it returns. The intervals allow for
+    /// that as far as a run is long; how far the next run would lie from it, they do not know.
     pub wanders: bool,
-    /// Worse when any row is, or when most runs leak and most were steady; else better when any row is.
+    /// Worse when any row is, or when most runs leak and most did not before; else better when any row is.
     pub verdict: Outcome,
 }
 
@@ -105,7 +101,7 @@ pub struct Row {
     pub low: Option<f64>,
     /// Upper end of it.
     pub high: Option<f64>,
-    /// How often a change this large comes about by chance when there is none.
+    /// How often a change this large comes about by chance when there is none; `null` of one run against several, too.
     pub p: Option<f64>,
     /// What follows.
     pub verdict: Outcome,
@@ -133,7 +129,7 @@ pub enum Outcome {
     Better,
     /// The interval holds zero, or nothing that matters.
     NoDifference,
-    /// There are too few runs or samples for a test.
+    /// There are too few runs or samples for a test, or a run wanders too slowly for a change of this size.
     NotTested,
     /// The whole interval lies above zero.
     Worse,
@@ -157,7 +153,6 @@ impl Comparison {
     #[must_use]
     pub fn of(base: &[Measured], new: &[Measured]) -> Self {
         let shortest = base.iter().chain(new).filter_map(length).min().unwrap_or_default();
-        let several = base.len() > 1 && new.len() > 1;
         let mut rows = Vec::new();
         let mut wanders = false;
         rows.extend(peaks(base, new));
@@ -165,8 +160,9 @@ impl Comparison {
         match (base, new) {
             _ if series.is_none() => {}
             ([one], [other]) => {
-                rows.extend(within(one, other));
-                wanders = [one, other].into_iter().any(|run| wander(run, shortest));
+                let found;
+                (found, wanders) = within(one, other);
+                rows.extend(found);
             }
             _ => {
                 let steady = means(Metric::Steady, base, new, None, |run| steady(run, shortest));
@@ -177,25 +173,17 @@ impl Comparison {
                 rows.extend(means(Metric::Growth, base, new, least, growth));
             }
         }
-        if !several {
-            // Means of one are no test, whatever the other side has.
-            rows.iter_mut()
-                .filter(|row| row.p.is_none())
-                .for_each(|row| row.verdict = Outcome::NotTested);
-        }
         let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
-        // A base that was too short to tell may have leaked as well.
-        let most = |runs: &[Measured], kind| {
-            2 * runs.iter().filter(|run| run.verdict.kind() == kind).count() > runs.len()
-        };
-        let leaks = most(base, "steady") && most(new, "leak");
+        let leaks = leaks_now(base, new);
         let (base, new) = (Side::of(base), Side::of(new));
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
+        // Tested, and yet not: there is a change, and it may be one of those that come and go.
+        let wandered = rows.iter().any(|row| row.p.is_some() && row.verdict == Outcome::NotTested);
         let verdict = if leaks || any(Outcome::Worse) {
             Outcome::Worse
         } else if any(Outcome::Better) {
             Outcome::Better
-        } else if any(Outcome::NoDifference) {
+        } else if any(Outcome::NoDifference) && !wandered {
             Outcome::NoDifference
         } else {
             Outcome::NotTested
@@ -211,6 +199,24 @@ impl Side {
         let leaking = runs.iter().filter(|run| run.verdict.is_leak()).count();
         Self { files, runs: runs.len(), leaking }
     }
+}
+
+/// Whether most runs leak, and most before did not. One that was too short to tell may have leaked as well, unless it surely grew
+/// slower than any that leaks now.
+fn leaks_now(base: &[Measured], new: &[Measured]) -> bool {
+    let most = |runs: &[Measured], is: &dyn Fn(&Measured) -> bool| {
+        2 * runs.iter().filter(|run| is(run)).count() > runs.len()
+    };
+    let leaking = new.iter().filter(|run| run.verdict.is_leak());
+    let slowest = leaking.filter_map(|run| Some(run.verdict.trend()?.low)).reduce(f64::min);
+    let slower =
+        |run: &Measured| run.verdict.trend().zip(slowest).is_some_and(|(of, low)| of.high < low);
+    most(new, &|run| run.verdict.is_leak())
+        && most(base, &|run| match run.verdict.kind() {
+            "steady" => true,
+            "undecided" => slower(run),
+            _ => false,
+        })
 }
 
 fn length(run: &Measured) -> Option<Duration> {
@@ -241,7 +247,7 @@ fn series(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
 fn steady(run: &Measured, shortest: Duration) -> Option<f64> {
     let (first, _) = run.watched.span()?;
     let (from, to) = (first + shortest / 2, first + shortest);
-    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
+    let within = run.watched.until(to).iter().filter(|b| b.to >= from);
     let (n, sum) =
         within.fold((0.0, 0.0), |(n, sum), b| (n + 1.0, sum + b.low.midpoint(b.high) as f64));
     (n > 0.0).then(|| sum / n)
@@ -267,36 +273,52 @@ fn means(
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&base), mean(&new));
-    let test = welch(&base, &new);
-    let least = least.unwrap_or(LEAST_SHARE * before);
+    let (change, least) = (after - before, least.unwrap_or(LEAST_SHARE * before));
+    let test = welch(&base, &new).map(|test| (test.low, test.high, Some(test.p)));
+    let test = test.or_else(|| {
+        let half = match (&base[..], &new[..]) {
+            ([_, _, ..], [_]) => next_lies_within(&base)?,
+            ([_], [_, _, ..]) => next_lies_within(&new)?,
+            _ => return None,
+        };
+        Some((change - half, change + half, None))
+    });
     Some(Row {
         metric,
         base: before,
         new: after,
-        change: after - before,
-        low: test.map(|test| test.low),
-        high: test.map(|test| test.high),
-        p: test.map(|test| test.p),
-        verdict: test.map_or(Outcome::NotTested, |Welch { estimate, low, high, .. }| {
+        change,
+        low: test.map(|(low, ..)| low),
+        high: test.map(|(_, high, _)| high),
+        p: test.and_then(|(.., p)| p),
+        verdict: test.map_or(Outcome::NotTested, |(low, high, _)| {
             // Whether it is real is for the interval, whether it matters for the estimate.
-            if estimate.abs() < least { Outcome::NoDifference } else { judged(low, high, 0.0) }
+            if change.abs() < least { Outcome::NoDifference } else { judged(low, high, 0.0) }
         }),
     })
 }
 
-/// The rows of one run against one: tested within them.
-fn within(base: &Measured, new: &Measured) -> Vec<Row> {
+/// How far from the mean of `values` another one of their kind lies at most, t s sqrt(1 + 1 / n): in 95 % of all cases each of the
+/// three numbers of a run does, for which a third of 5 % is left to each (Bonferroni).
+fn next_lies_within(values: &[f64]) -> Option<f64> {
+    let mean = Estimate::mean(values)?;
+    let one = mean.error * (values.len() as f64 + 1.0).sqrt();
+    Some(quantile(mean.freedom, 0.05 / 3.0) * one)
+}
+
+/// The rows of one run against one, tested within them, and whether one of them wanders.
+fn within(base: &Measured, new: &Measured) -> (Vec<Row>, bool) {
     // What the longer one did later would only thin out what they have in common.
     let common = length(base).min(length(new)).unwrap_or_default();
     let series = |run: &Measured| -> Vec<(Duration, u64)> {
-        let buckets = run.watched.buckets();
-        let end = buckets.first().map_or(common, |first| first.from.saturating_add(common));
-        let in_common = buckets.iter().take_while(|bucket| bucket.to <= end);
+        let first = run.watched.span().map_or(Duration::ZERO, |(first, _)| first);
+        let in_common = run.watched.until(first.saturating_add(common)).iter();
         in_common.map(|bucket| (bucket.to, bucket.last)).collect()
     };
-    let Some(found) = compare(series(base), series(new)) else { return Vec::new() };
+    let Some(found) = compare(series(base), series(new)) else { return (Vec::new(), false) };
+    let wanders = found.before.wanders || found.after.wanders;
     let seconds = (found.to - found.from).as_secs_f64().max(f64::MIN_POSITIVE);
-    let row = |metric, before, after, test: Difference, least| Row {
+    let row = |metric, before, after, test: Difference, least: f64| Row {
         metric,
         base: before,
         new: after,
@@ -304,10 +326,13 @@ fn within(base: &Measured, new: &Measured) -> Vec<Row> {
         low: Some(test.low),
         high: Some(test.high),
         p: Some(test.p),
-        verdict: judged(test.low, test.high, least),
+        verdict: match judged(test.low, test.high, least) {
+            Outcome::NoDifference if wanders && test.estimate.abs() > least => Outcome::NotTested,
+            outcome => outcome,
+        },
     };
     let least = LEAST_BYTES.max(LEAST_SHARE * found.before.level);
-    vec![
+    let rows = vec![
         row(Metric::Steady, found.before.level, found.after.level, found.level, least),
         row(
             Metric::Growth,
@@ -317,26 +342,8 @@ fn within(base: &Measured, new: &Measured) -> Vec<Row> {
             // What would move the level by that much within the time compared.
             least / seconds,
         ),
-    ]
-}
-
-/// Whether what is watched, over the later half of the time that is compared and without its growth, is at each sample nearly
-/// where it was at the one before.
-fn wander(run: &Measured, shortest: Duration) -> bool {
-    let Some((first, _)) = run.watched.span() else { return false };
-    let (from, to) = (first + shortest / 2, first + shortest);
-    let within = run.watched.buckets().iter().filter(|b| b.to >= from && b.to <= to);
-    let values: Vec<f64> = within.map(|bucket| bucket.last as f64).collect();
-    let middle = (values.len() as f64 - 1.0) / 2.0;
-    let mean = values.iter().sum::<f64>() / values.len() as f64;
-    let ages = || (0..values.len()).map(|n| n as f64 - middle);
-    let squares: f64 = ages().map(|age| age * age).sum();
-    let slope = ages().zip(&values).map(|(age, value)| age * value).sum::<f64>() / squares;
-    let left: Vec<f64> =
-        ages().zip(&values).map(|(age, value)| value - mean - slope * age).collect();
-    let both: f64 = left.windows(2).map(|pair| pair[0] * pair[1]).sum();
-    // Nothing of any size is left where it holds still, or where there are no samples at all.
-    both / left.iter().map(|x| x * x).sum::<f64>() > WANDERS
+    ];
+    (rows, wanders)
 }
 
 /// The whole interval must lie beyond what matters, not only the estimate.
@@ -462,6 +469,23 @@ mod tests {
             }
             Measured { watched, ..noisy(seed) }
         };
+        // In pairs that differ in nothing but where they wandered.
+        let (mut called, mut untested) = (0, 0);
+        for seed in 1..=60 {
+            let compared = Comparison::of(&[wandering(seed)], &[wandering(seed + 100)]);
+            match compared.verdict {
+                Outcome::Better | Outcome::Worse => called += 1,
+                Outcome::NotTested => untested += 1,
+                Outcome::NoDifference => {}
+            }
+            let steady = compared.rows[1];
+            let matters = steady.change.abs() > 0.02 * steady.base;
+            assert!(!(matters && compared.wanders) || steady.verdict != Outcome::NoDifference);
+        }
+        assert!(
+            called <= 5 && untested >= 10,
+            "{called} called different, {untested} not tested, of 60"
+        );
         let found = (1..=30).filter(|seed| told(&wandering(*seed), &noisy(3))).count();
         assert!(found >= 15, "{found} of 30");
         let still = |bytes: u64| {
@@ -475,7 +499,7 @@ mod tests {
     #[test]
     fn runs_of_very_different_lengths_are_compared_over_the_time_they_share() {
         let of = |base: &Measured, new: &Measured| Comparison::of(from_ref(base), from_ref(new));
-        for (short, long) in [(60, 3000), (40, 3000), (100, 6000)] {
+        for (short, long) in [(60, 3000), (40, 3000), (100, 6000), (100, 20_000), (5000, 60_000)] {
             let (base, new) = (lasting(1, 200.0, short, 0.0), lasting(2, 400.0, long, 0.0));
             let worse = of(&base, &new);
             assert_eq!(worse.verdict, Outcome::Worse, "{short} {long}: {worse:?}");
@@ -502,6 +526,32 @@ mod tests {
             runs
         };
         assert_ne!(of(&many(&steady), &many(&leaks)), Outcome::Worse);
+    }
+
+    #[test]
+    fn one_run_against_several_is_compared_with_where_the_next_would_lie() {
+        let (mut same, mut worse, mut better) = (0, 0, 0);
+        for pair in 0..40 {
+            let seed = 1 + pair * 100;
+            let base = side(seed, 4, 200.0);
+            let against = |seed, level| Comparison::of(&base, &side(seed, 1, level)).verdict;
+            same += u32::from(against(seed + 50, 200.0) == Outcome::NoDifference);
+            worse += u32::from(against(seed + 70, 240.0) == Outcome::Worse);
+            better += u32::from(against(seed + 70, 160.0) == Outcome::Better);
+        }
+        assert!(same >= 38, "no difference in {same} of 40");
+        assert!(worse >= 38 && better >= 38, "worse in {worse}, better in {better} of 40");
+    }
+
+    #[test]
+    fn a_leak_that_surely_was_not_there_is_a_regression_of_runs_that_were_undecided() {
+        let leaks = lasting(1, 50.0, 600, 0.3);
+        // Too short for a verdict, and long enough to tell that nothing like it was there.
+        let short = |seed| lasting(seed, 50.0, 40, 0.0);
+        let base: Vec<Measured> = (2..5).map(short).collect();
+        assert!(base.iter().all(|run| run.verdict.kind() == "undecided"), "{base:?}");
+        assert!(leaks_now(&base, from_ref(&leaks)));
+        assert!(!leaks_now(from_ref(&lasting(1, 50.0, 12, 0.3)), from_ref(&leaks)));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 /// Buckets of a curve: twice the pixels of a wide chart.
 const BUCKETS: usize = 4096;
+/// Of them, those from the start that are kept as fine as they were: what a short run has in common with a long one is looked at
+/// in at least half as many.
+const FINE: usize = 1024;
 /// Values that quantiles are taken of; beyond, every second one is, then every fourth.
 const VALUES: usize = 1 << 20;
 
@@ -29,6 +32,8 @@ pub struct Bucket {
 #[derive(Clone, Debug)]
 pub struct Curve {
     buckets: Vec<Bucket>,
+    /// The start of it in buckets of each width that it has had, the finest first.
+    starts: Vec<Vec<Bucket>>,
     /// Samples in a full bucket.
     width: u64,
     values: Vec<u64>,
@@ -60,7 +65,8 @@ pub struct Percentiles {
 
 impl Default for Curve {
     fn default() -> Self {
-        Self { buckets: Vec::new(), width: 1, values: Vec::new(), stride: 1, samples: 0, sum: 0.0 }
+        let (buckets, starts, values) = (Vec::new(), Vec::new(), Vec::new());
+        Self { buckets, starts, width: 1, values, stride: 1, samples: 0, sum: 0.0 }
     }
 }
 
@@ -91,6 +97,7 @@ impl Curve {
     }
 
     fn halve(&mut self) {
+        self.starts.push(self.buckets[..FINE].to_vec());
         self.width *= 2;
         self.buckets = self
             .buckets
@@ -106,6 +113,14 @@ impl Curve {
     #[must_use]
     pub fn buckets(&self) -> &[Bucket] {
         &self.buckets
+    }
+
+    /// The buckets that end by `end`, as fine as they were kept.
+    #[must_use]
+    pub fn until(&self, end: Duration) -> &[Bucket] {
+        let reaches = |start: &&Vec<Bucket>| start.last().is_some_and(|last| last.to >= end);
+        let buckets = self.starts.iter().find(reaches).unwrap_or(&self.buckets);
+        &buckets[..buckets.partition_point(|bucket| bucket.to <= end)]
     }
 
     /// How many samples there were.
@@ -218,6 +233,13 @@ mod tests {
             curve.push(Duration::from_millis(n), value);
         }
         assert!(curve.buckets.len() <= BUCKETS && curve.values.len() <= VALUES);
+        assert!(curve.starts.len() <= 10);
+        for end in [600, 5_000, 70_000, 2_000_000] {
+            let start = curve.until(Duration::from_millis(end));
+            assert!(start.len() >= FINE / 2, "{} until {end}", start.len());
+            assert_eq!(start[0].from, Duration::ZERO);
+            assert!(start[start.len() - 1].to <= Duration::from_millis(end));
+        }
         assert_eq!((curve.low(), curve.high()), (Some(0), Some(9_999_999)));
         let p50 = curve.percentiles().unwrap().p50_bytes;
         assert!(p50.abs_diff(1_500_000) < 10, "{p50}");

@@ -86,6 +86,8 @@ pub struct Gates {
     pub max_growth: Option<Rate>,
     /// What fails.
     pub fail_on: Vec<FailOn>,
+    /// Whether what is not decided yet fails too.
+    pub strict: bool,
 }
 
 /// What the gates are judged on.
@@ -303,19 +305,41 @@ impl Gates {
                 trend.is_none_or(|trend| trend.low <= limit.bytes_per_second()),
             )
             .unless(facts.unseen)
+            .unless(self.open(match trend {
+                None => Some("too few samples for a slope"),
+                Some(trend) if trend.high > limit.bytes_per_second() => {
+                    Some("the interval of the growth reaches past it")
+                }
+                Some(_) => None,
+            }))
         });
         let rss = self.max_rss.map(|limit| facts.peak_rss.judge("max_rss", limit));
         let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
         let named = self.fail_on.iter().map(|fail_on| match fail_on {
             // What was compared says for itself what it could be compared by.
-            FailOn::Regression => fail_on.judge(facts),
-            _ => fail_on.judge(facts).unless(facts.unseen),
+            FailOn::Regression => {
+                let tested = facts.regression != Some(Outcome::NotTested);
+                fail_on
+                    .judge(facts)
+                    .unless(self.open((!tested).then_some("too little to compare by a test")))
+            }
+            FailOn::Leak | FailOn::Growing | FailOn::LimitIn(_) => {
+                let undecided = facts.verdict.kind() == "undecided";
+                fail_on
+                    .judge(facts)
+                    .unless(facts.unseen)
+                    .unless(self.open(undecided.then_some("a strict gate wants it decided")))
+            }
+            FailOn::Level(_) | FailOn::Alert(_) => fail_on.judge(facts).unless(facts.unseen),
         });
         rss.into_iter().chain(pss).chain(growth).chain(named).collect()
     }
-}
 
-impl Gates {
+    /// Why a gate is not decided, where that fails it.
+    fn open(&self, why: Option<&'static str>) -> Option<&'static str> {
+        why.filter(|_| self.strict)
+    }
+
     /// Whether a gate has failed that nothing later can mend: a peak, a level or an alert.
     #[must_use]
     pub fn failed_for_good(&self, seen: &Seen) -> bool {
@@ -358,11 +382,18 @@ impl FailOn {
             FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
+                let trend = facts.verdict.trend().filter(|_| grows);
+                // Of a leak the verdict tells it, and no two figures are told.
+                let told = match (facts.verdict, trend) {
+                    (Verdict::Leak { time_to_limit: Some(time), .. }, Some(trend)) => {
+                        Some(time.as_secs_f64() * trend.bytes_per_second)
+                    }
+                    _ => facts.headroom.map(|bytes| bytes as f64),
+                };
                 let left = |rate: f64| {
-                    let seconds = facts.headroom? as f64 / rate;
+                    let seconds = told? / rate;
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
-                let trend = facts.verdict.trend().filter(|_| grows);
                 let no_limit = (trend.is_some() && facts.headroom.is_none())
                     .then_some("it grows, and no limit around it could be read");
                 let judged =
@@ -382,20 +413,24 @@ impl FailOn {
     }
 }
 
-/// How a comparison with a baseline is judged. One run against one may leave nothing to test: that is no proof of a regression,
-/// but no comparison at all is no pass.
+/// How a comparison with a baseline is judged. Where there was nothing to test it is no pass.
 #[must_use]
 pub fn regression(outcome: Option<Outcome>) -> Judged {
     let value = outcome.map(|outcome| Quantity::Word(outcome.word()));
     let pass = outcome.is_some_and(|outcome| outcome != Outcome::Worse);
-    Judged::new("regression", Quantity::Word("worse"), value, pass)
+    let untested = (outcome == Some(Outcome::NotTested)).then_some(UNTESTED);
+    Judged::new("regression", Quantity::Word("worse"), value, pass).unless(untested)
 }
+
+/// Why a comparison tells nothing.
+pub const UNTESTED: &str =
+    "too few samples or runs to compare: run it for longer, or several times with `--runs 3`";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::pipeline::{Pipeline, Policies};
-    use memleak::{Detector, LeakConfig};
+    use memleak::{Detector, LeakConfig, Trend};
 
     use memtrack::source::Target;
     use memtrack::{Sample, Stamp};
@@ -545,6 +580,35 @@ mod tests {
             assert_eq!(Quantity::Growth(rate).to_string(), typed);
         }
         assert_eq!(Quantity::Growth(Rate::per_second(1234.5)).to_string(), "4.2 MiB/h");
+    }
+
+    #[test]
+    fn a_strict_gate_passes_only_what_is_decided() {
+        let early = Detector::new(&LeakConfig::default()).verdict();
+        let flat = verdict_on(0.0);
+        assert_eq!((early.kind(), flat.kind()), ("undecided", "steady"));
+        let max_growth = Some(Rate::per_second(1e9));
+        let fail_on = ["leak", "growing", "limit-in:1s", "regression", "level:emergency"];
+        let fail_on = fail_on.map(|name| name.parse().unwrap()).to_vec();
+        let lenient = Gates { max_growth, fail_on, ..Gates::default() };
+        let strict = Gates { strict: true, ..lenient.clone() };
+        let passed = |gates: &Gates, facts| -> Vec<bool> {
+            gates.judge(facts).into_iter().map(|gate| gate.pass).collect()
+        };
+        let open = Facts { regression: Some(Outcome::NotTested), ..facts(&early) };
+        assert_eq!(passed(&lenient, open), [true; 6]);
+        assert_eq!(passed(&strict, open), [false, false, false, false, false, true]);
+        assert_eq!(passed(&strict, facts(&flat)), [true; 6]);
+        // The interval reaches past the gate: that it grows faster is not excluded.
+        let leak = verdict_on(2.0);
+        let Trend { low, high, .. } = leak.trend().unwrap();
+        let between = Some(Rate::per_second(f64::midpoint(low, high)));
+        let grows = |strict| {
+            let gates = Gates { max_growth: between, strict, ..Gates::default() };
+            gates.judge(facts(&leak))[0].clone()
+        };
+        assert!(grows(false).pass && low < high);
+        assert!(grows(true).reason.unwrap().contains("reaches past"));
     }
 
     #[test]

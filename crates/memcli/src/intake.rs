@@ -3,12 +3,12 @@
 //! Waking up is what watching costs most. Samples that come close together are looked at together; those that come
 //! seldom, one by one as they come; and where no read can hang, the thread that looks is the one that reads.
 
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvError, TryRecvError, never};
 use memtrack::sampler::{All, Driver, Sampler, Update};
 use memtrack::source::{LinuxSource, Target};
-use memtrack::{Settings, TrackConfig};
+use memtrack::{Settings, Stamp, TrackConfig};
 
 use crate::exit::Failure;
 
@@ -40,6 +40,24 @@ pub struct Intake {
     look: Duration,
     /// They do.
     close: bool,
+}
+
+/// When a source was opened: where the clock of its samples begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Opened(Instant);
+
+impl Opened {
+    /// To be called right before a source is opened.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time now, as a sample would have it.
+    #[must_use]
+    pub fn stamp(self) -> Stamp {
+        Stamp { monotonic: self.0.elapsed(), wall: SystemTime::now(), gap: false }
+    }
 }
 
 impl Intake {

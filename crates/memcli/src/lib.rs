@@ -35,7 +35,6 @@ mod schema;
 pub mod series;
 pub mod session;
 pub mod size;
-pub mod student;
 pub mod summary;
 #[expect(unsafe_code, reason = "wait4 and sigaction have no safe wrapper among the kept crates")]
 pub mod sys;
@@ -52,7 +51,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use crate::cli::{Cli, Color, Command};
+use crate::cli::{Cli, Color, Command, RECORD};
 use crate::exit::Failure;
 use crate::output::screen;
 
@@ -89,6 +88,9 @@ fn obey(arguments: impl IntoIterator<Item = OsString>, spent: Duration) -> u8 {
         Command::Top(args) => commands::top::top(args, config),
         Command::Leak(args) => commands::leak::leak(args, config),
         Command::Run(args) => commands::run::run(args, config, spent),
+        Command::Watch(args) if typed(&arguments) == Some(RECORD) => {
+            commands::watch::record(args, config, spent)
+        }
         Command::Watch(args) => commands::watch::watch(args, config, spent),
         Command::Demo(args) => commands::demo::demo(args, config, spent),
         Command::Report(args) => commands::report::report(args, config),
@@ -143,15 +145,28 @@ fn asks_for_a_format(error: &clap::Error) -> bool {
     }
 }
 
-/// Whether the command that was typed takes `--json`.
-fn has_json(arguments: &[OsString]) -> bool {
+/// The name by which a command was called, which may be an alias.
+fn typed(arguments: &[OsString]) -> Option<&str> {
+    let command = Cli::command();
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.find(|word| command.find_subcommand(word).is_some())
+}
+
+/// The command that was typed before `word`: `config` of `memcli config shwo`; else that of the whole line.
+fn command_before(word: &str, arguments: &[OsString]) -> clap::Command {
     let mut command = Cli::command();
-    for word in arguments.iter().skip(1).filter_map(|word| word.to_str()) {
-        if let Some(typed) = command.find_subcommand(word).cloned() {
+    let words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    for name in words.take_while(|typed| *typed != word || word.is_empty()) {
+        if let Some(typed) = command.find_subcommand(name).cloned() {
             command = typed;
         }
     }
-    command.get_arguments().any(|argument| argument.get_id() == "json")
+    command
+}
+
+/// Whether the command that was typed takes `--json`.
+fn has_json(arguments: &[OsString]) -> bool {
+    command_before("", arguments).get_arguments().any(|argument| argument.get_id() == "json")
 }
 
 /// Help and version go to stdout with 0; a mistake goes to stderr with 64, since 2 means something else here.
@@ -162,8 +177,8 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
             report(&failure.help("`--json` prints a document"))
         }
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
-            exit::OK
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            commands::written(printed).map_or_else(|failure| report(&failure), |()| exit::OK)
         }
         ErrorKind::InvalidSubcommand => {
             let words = |kind| match error.get(kind) {
@@ -172,15 +187,19 @@ fn usage(error: &clap::Error, arguments: &[OsString]) -> u8 {
                 _ => Vec::new(),
             };
             let typed = words(ContextKind::InvalidSubcommand).concat();
-            let failure = Failure::new(exit::USAGE, format!("there is no command `{typed}`"));
+            let parent = command_before(&typed, arguments);
+            let path = match parent.get_name() {
+                "memcli" => String::new(),
+                name => format!("{name} "),
+            };
+            let failure = Failure::new(exit::USAGE, format!("there is no command `{path}{typed}`"));
             // The likest comes last. A hidden alias is no name to learn.
-            let cli = Cli::command();
             let known =
-                |word: &String| cli.get_subcommands().any(|command| command.get_name() == word);
+                |word: &String| parent.get_subcommands().any(|command| command.get_name() == word);
             let meant = words(ContextKind::SuggestedSubcommand).into_iter().rfind(known);
             let failure = match meant {
                 Some(meant) => failure.help(format!("did you mean `{meant}`?")),
-                None => failure.help("`memcli --help` lists the commands"),
+                None => failure.help(format!("`memcli {path}--help` lists the commands")),
             };
             report(&failure)
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use memcfg::Diagnostic;
+use memcfg::diagnostic::Code;
 use memcfg::document::{self, AlertsConfig, Places};
 use memcfg::files::Sources;
 use memcfg::live::{LiveOptions, Reload};
@@ -37,17 +38,16 @@ pub struct Live {
 
 /// Where the document comes from: the usual files, or `explicit` in place of the global ones, and the environment.
 ///
-/// # Errors
-/// When there is no working directory to start from.
-pub fn places() -> Result<Places, Failure> {
-    let cwd = std::env::current_dir()
-        .map_err(|error| Failure::io("failed to find the working directory", error))?;
+/// Only a project's file needs a working directory: in one that was removed there is none.
+#[must_use]
+pub fn places() -> Places {
+    let cwd = std::env::current_dir().unwrap_or_default();
     // A variable that is not text can be none of ours.
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     // These two name a file and a format of this program; they are no keys of the document.
     let keys = env.filter(|(name, _)| name != "MEMCLI_CONFIG");
-    Ok(Places::new(keys, cwd))
+    Places::new(keys, cwd)
 }
 
 /// All that is wrong with a document, as a failure that shows each problem where it stands.
@@ -59,9 +59,24 @@ pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
         count => format!("{count} problems"),
     };
     Failure::new(
-        exit::CONFIG,
+        code_of(diagnostics),
         format!("the configuration has {problems}\n\n{}", shown.join("\n\n")),
     )
+}
+
+/// The code for a document that is refused: that of a file which cannot be read, where nothing else is wrong.
+#[must_use]
+pub fn code_of(diagnostics: &[Diagnostic]) -> u8 {
+    let mut errors = diagnostics.iter().filter(|problem| problem.is_error());
+    let unread = |problem: &Diagnostic| {
+        let origin = &problem.labels.first().filter(|_| problem.code == Code::Io)?.origin;
+        let error = std::fs::File::open(&*origin.source.name).err()?;
+        Some(Failure::io("", error).code)
+    };
+    let first = errors.next().and_then(unread);
+    first
+        .filter(|first| errors.all(|problem| unread(problem) == Some(*first)))
+        .unwrap_or(exit::CONFIG)
 }
 
 /// The same when the command line is what is wrong: a mistake of whoever typed it, told by the flag's own name.
@@ -114,7 +129,7 @@ impl Live {
         interval: Duration,
         events: bool,
     ) -> Result<Self, Failure> {
-        let places = places()?;
+        let places = places();
         let sources = flags.iter().fold(places.sources(explicit), |sources: Sources, flag| {
             sources.flag_named(flag.key, &flag.value, flag.name)
         });
@@ -184,7 +199,7 @@ impl Still {
     /// 78 when the document is not valid.
     pub fn load(explicit: Option<&Path>) -> Result<Self, Failure> {
         let loaded =
-            document::load(&places()?.sources(explicit)).map_err(|problems| refused(&problems))?;
+            document::load(&places().sources(explicit)).map_err(|problems| refused(&problems))?;
         warn(&loaded);
         Ok(Self { loaded })
     }

@@ -6,14 +6,16 @@
 use std::time::Duration;
 
 use memcfg::live::Reload;
-use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, RuleReport, Severity, Verdict};
+use memleak::{
+    Change, Detector, KindGrowth, Kinds, LeakConfig, Outside, RuleReport, Severity, Verdict,
+};
 use mempressure::{
     BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds,
-    Transition, Usage,
+    Transition,
 };
 use memtrack::error::SourceError;
 use memtrack::source::Target;
-use memtrack::{Reading, Sample, Settings, Stamp};
+use memtrack::{Absent, ProcessMemory, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
@@ -141,7 +143,10 @@ pub struct Pipeline {
     kinds: Kinds,
     seen: Seen,
     latest: Option<Sample>,
-    headroom: Option<u64>,
+    /// Bytes until the first limit, below 0 past it.
+    headroom: Option<i64>,
+    /// The budget that somebody set, as of the newest sample.
+    budget: Option<Limit>,
     seq: u64,
     /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
     peak_before: Option<u64>,
@@ -212,12 +217,12 @@ impl Root {
     }
 }
 
-fn headroom(sample: &Sample, pressure: &PressureConfig, budget: &BudgetConfig) -> Option<u64> {
-    let machine = sample.system.available.ok();
-    let cgroup = sample.cgroup.headroom.ok();
-    // A budget that nobody set is not among the signals.
-    let set = pressure.signals.contains(&Signal::Budget);
-    let own = set.then(|| budget.usage(sample).ok()).flatten().map(Usage::left);
+/// Bytes until the first limit. Of the budget, which nothing holds a process to, also how far it is past it: below 0.
+fn headroom(sample: &Sample, budget: Option<&Limit>) -> Option<i64> {
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let machine = sample.system.available.ok().map(signed);
+    let cgroup = sample.cgroup.headroom.ok().map(signed);
+    let own = budget.map(|limit| signed(limit.bytes).saturating_sub(signed(limit.used)));
     machine.into_iter().chain(cgroup).chain(own).min()
 }
 
@@ -238,6 +243,7 @@ impl Pipeline {
             seen: Seen::default(),
             latest: None,
             headroom: None,
+            budget: None,
             seq: 0,
             peak_before: None,
         }
@@ -249,8 +255,22 @@ impl Pipeline {
         Self { peak_before: Some(0), ..self }
     }
 
+    /// What there is to know of the sample. A process that is ending has no memory left, and reads as 0 until somebody waits for it:
+    /// that is no size of it.
+    #[must_use]
+    pub fn heard(&self, sample: &Sample) -> Sample {
+        let mut sample = *sample;
+        let process = &sample.process;
+        // A cgroup without a process is another matter: it holds none.
+        if self.series == Series::Private && (process.processes, process.rss) == (Ok(0), Ok(0)) {
+            sample.process = ProcessMemory::absent(Absent::Gone);
+        }
+        sample
+    }
+
     /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
     pub fn push(&mut self, sample: &Sample, mut listen: impl FnMut(&Numbered)) {
+        let sample = &self.heard(sample);
         self.note(sample);
         listen(&self.number(Event::Sample(*sample)));
 
@@ -267,7 +287,13 @@ impl Pipeline {
             budget: &budget.value,
             generation: pressure.generation,
         };
-        self.headroom = headroom(sample, &pressure.value, &budget.value);
+        // A budget that nobody set is not among the signals.
+        let set = pressure.value.signals.contains(&Signal::Budget);
+        self.budget = set.then(|| limit::of_budget(sample, &budget.value).ok()).flatten();
+        // When it has ended, how far it came is what was left before.
+        if sample.process.rss != Err(Absent::Gone) {
+            self.headroom = headroom(sample, self.budget.as_ref());
+        }
         if let Some(transition) = self.machine.step(&rules, sample) {
             self.seen.level = self.seen.level.max(transition.to);
             let alert = self.alarms.level(&transition, &leak.value);
@@ -283,15 +309,17 @@ impl Pipeline {
             self.detector.process_ended(ended);
         }
         if let Ok(bytes) = self.watched(sample) {
-            let limit = self.headroom.map(|headroom| bytes.saturating_add(headroom));
+            let limit = self.headroom.map(|headroom| bytes.saturating_add_signed(headroom));
             self.detector.set_limit(limit);
             let lives = self.detector.restarts();
             let change = self.detector.push(sample.at.monotonic, bytes);
             if self.detector.restarts() != lives {
                 self.kinds.restarted();
+                self.alarms.restarted();
             }
-            if let Some(change) = change {
+            if let Some(mut change) = change {
                 changed = true;
+                change.to.name_outside(self.outside());
                 listen(&self.number(Event::Verdict(change)));
             }
         }
@@ -319,9 +347,17 @@ impl Pipeline {
         Numbered { seq: self.seq, at, event }
     }
 
+    /// Numbers an event that has just happened, between two samples: `now` is on the clock of the samples.
+    pub fn number_at(&mut self, event: Event, now: Stamp) -> Numbered {
+        let numbered = self.number(event);
+        let is_later = self.seen.span.is_none() || now.monotonic > numbered.at.monotonic;
+        Numbered { at: if is_later { now } else { numbered.at }, ..numbered }
+    }
+
     /// Says that there will be no further sample, so that the verdict is judged on all of them.
     pub fn conclude(&mut self, mut listen: impl FnMut(&Numbered)) {
-        let Some(change) = self.detector.conclude() else { return };
+        let Some(mut change) = self.detector.conclude() else { return };
+        change.to.name_outside(self.outside());
         listen(&self.number(Event::Verdict(change)));
         let Some((_, last)) = self.seen.span else { return };
         let leak = self.policies.leak.load().value;
@@ -332,7 +368,18 @@ impl Pipeline {
     /// The verdict now.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
-        self.detector.verdict()
+        let mut verdict = self.detector.verdict();
+        verdict.name_outside(self.outside());
+        verdict
+    }
+
+    /// What grows outside the series; what is watched of a cgroup or of the machine holds all kinds.
+    fn outside(&self) -> Vec<Outside> {
+        if self.series != Series::Private {
+            return Vec::new();
+        }
+        let leak = self.policies.leak.load().value;
+        self.kinds.outside(leak.min_samples, leak.least_growth)
     }
 
     /// What the plain rules say of the RSS.
@@ -411,10 +458,10 @@ impl Pipeline {
     }
 
     /// What is left until the first limit: of a cgroup, of the machine, or of the target's own budget where somebody set
-    /// one. As of the newest sample.
+    /// one; 0 past it. As of the newest sample that the target was there at.
     #[must_use]
     pub fn headroom(&self) -> Option<u64> {
-        self.headroom
+        self.headroom.map(|bytes| u64::try_from(bytes).unwrap_or(0))
     }
 
     /// The limit to name beside the level, of `nearest` around the target and the budget that somebody set for it. As of the
@@ -423,7 +470,7 @@ impl Pipeline {
     /// # Errors
     /// That of `nearest`, when there is no budget either.
     pub fn limit(&self, nearest: Reading<Limit>) -> Reading<Limit> {
-        limit::behind(&self.pressure(), nearest, self.budget())
+        limit::behind(&self.pressure(), nearest, self.budget().cloned())
     }
 
     /// The budget that somebody set, as it was written.
@@ -440,10 +487,8 @@ impl Pipeline {
 
     /// The budget, where one is set and the newest sample tells what is used of it.
     #[must_use]
-    pub fn budget(&self) -> Option<Limit> {
-        let set = self.policies.pressure.load().value.signals.contains(&Signal::Budget);
-        let sample = self.latest.as_ref().filter(|_| set)?;
-        limit::of_budget(sample, &self.policies.budget.load().value).ok()
+    pub fn budget(&self) -> Option<&Limit> {
+        self.budget.as_ref()
     }
 
     fn note(&mut self, sample: &Sample) {
@@ -492,7 +537,6 @@ impl Pipeline {
 
 #[cfg(test)]
 mod tests {
-    use memtrack::Absent;
     use memtrack::processes::ProcessId;
 
     use super::*;
@@ -518,6 +562,99 @@ mod tests {
         assert!(!calm(Ok(90), Ok(80), Ok(40)));
         assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
         assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
+    }
+
+    /// One a second of a process with so much anon and shmem.
+    fn watched(sizes: impl Iterator<Item = (u64, u64)>) -> (Pipeline, Vec<Verdict>) {
+        let target = Target::Process(ProcessId { pid: 0, start: 0 });
+        let mut pipeline = Pipeline::new(&target, Policies::unedited());
+        let mut told = Vec::new();
+        for (second, (anon, shmem)) in (0..).zip(sizes) {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            sample.process.anon = Ok(anon);
+            sample.process.shmem = Ok(shmem);
+            sample.process.rss = Ok(anon + shmem);
+            pipeline.push(&sample, |numbered| {
+                if let Event::Verdict(change) = &numbered.event {
+                    told.push(change.to.clone());
+                }
+            });
+        }
+        (pipeline, told)
+    }
+
+    #[test]
+    fn what_grows_outside_the_series_is_told_beside_every_verdict() {
+        for (seconds, grown) in [(30, "116.0 MiB in 29.0 s"), (600, "2.3 GiB in 9 min 59 s")] {
+            let (pipeline, told) = watched((0..seconds).map(|i| (8 << 20, i << 22)));
+            let verdict = pipeline.verdict();
+            assert!(matches!(verdict.kind(), "undecided" | "steady"), "{verdict:?}");
+            let said = crate::output::human::reason(&verdict, pipeline.series());
+            let told_as = format!("outside this verdict shmem grew {grown}");
+            assert!(said.contains(&told_as), "{said}");
+            assert!(told.iter().all(|verdict| !verdict.evidence().outside.is_empty()), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn the_rules_begin_anew_with_a_process() {
+        let life = |i: u64| if i < 3600 { 500 << 20 } else { (100 << 20) + (i - 3600) * 58_254 };
+        let (pipeline, _) = watched((0..6600).map(|i| (life(i), 0)));
+        let rules = pipeline.rules();
+        // 200 MiB/h.
+        assert!((rules.growth.unwrap() / 58_254.0 - 1.0).abs() < 0.02, "{rules:?}");
+        assert_eq!(rules.by_rate, Some(Severity::Critical));
+    }
+
+    #[test]
+    fn a_process_that_nobody_waited_for_yet_has_no_size_and_not_one_of_0() {
+        let sample = |second, rss: u64, processes| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            let process = &mut sample.process;
+            (process.rss, process.anon, process.swap) = (Ok(rss), Ok(rss), Ok(0));
+            process.processes = Ok(processes);
+            sample
+        };
+        let mut pipeline = Pipeline::new(&Target::Own, Policies::unedited());
+        pipeline.push(&sample(0, 0, 0), |numbered| {
+            let Event::Sample(sample) = &numbered.event else { return };
+            assert_eq!(sample.process.rss, Err(Absent::Gone), "nor is that what is recorded");
+        });
+        let seen = pipeline.seen();
+        assert_eq!((seen.mean_rss, seen.footprint, seen.processes), (None, None, None));
+        pipeline.push(&sample(1, 100, 1), |_| {});
+        pipeline.push(&sample(2, 0, 0), |_| {});
+        assert_eq!(
+            (pipeline.seen().mean_rss, pipeline.seen().sampled_rss),
+            (Some(100.0), Some(100))
+        );
+        // A cgroup that holds no process holds none.
+        let mut cgroup = Pipeline::new(&Target::Cgroup("x".into()), Policies::unedited());
+        cgroup.push(&sample(0, 0, 0), |_| {});
+        assert_eq!(cgroup.seen().processes, Some(0));
+    }
+
+    #[test]
+    fn past_a_budget_the_limit_stays_where_it_is() {
+        let mut policies = Policies::unedited();
+        let signals = vec![Signal::Budget];
+        policies.pressure =
+            Settings::fixed(PressureConfig { signals, ..PressureConfig::default() });
+        let total = BudgetTotal::Size(memtrack::Size(20 << 20));
+        policies.budget = Settings::fixed(BudgetConfig { total, ..BudgetConfig::default() });
+        let mut pipeline = Pipeline::new(&Target::Own, policies);
+        for second in 0..300 {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
+            let bytes = (1 + second) << 20;
+            (sample.process.rss, sample.process.anon) = (Ok(bytes + (4 << 20)), Ok(bytes));
+            (sample.process.swap, sample.process.processes) = (Ok(0), Ok(1));
+            pipeline.push(&sample, |_| {});
+        }
+        assert_eq!(pipeline.headroom(), Some(0));
+        let Verdict::Leak { time_to_limit, .. } = pipeline.verdict() else {
+            panic!("{:?}", pipeline.verdict())
+        };
+        assert_eq!(time_to_limit, Some(Duration::ZERO));
     }
 
     #[test]

@@ -77,14 +77,19 @@ impl Places {
     }
 }
 
+/// `shmem`.
+pub(crate) fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::File => "file",
+        Kind::Shmem => "shmem",
+        Kind::Swap => "swap",
+        _ => "anon",
+    }
+}
+
 impl KindPlace {
     fn new(one: &KindGrowth) -> Self {
-        let kind = match one.kind {
-            Kind::File => "file",
-            Kind::Shmem => "shmem",
-            Kind::Swap => "swap",
-            _ => "anon",
-        };
+        let kind = word(one.kind);
         Self { kind, bytes_per_second: one.bytes_per_second, share: one.share }
     }
 }

@@ -34,8 +34,10 @@ pub struct Recording {
     pub rss: Curve,
     /// RSS + swap.
     pub footprint: Curve,
-    /// PSS, as far as it was read.
+    /// PSS, as far as it was read: measured now and then, and estimated in between.
     pub pss: Curve,
+    /// Samples of it that are estimates.
+    pub pss_estimated: u64,
     /// What happened, as the watch told it.
     pub events: Vec<EventRow>,
     /// Events beyond those.
@@ -46,7 +48,7 @@ pub struct Recording {
     commands: HashMap<(u32, u64), String>,
     /// How it ended; `None` when the trace does not say.
     pub end: Option<EndRow>,
-    /// What is wrong with the file, on its last run.
+    /// Why it is not whole; `None` when it is.
     pub damage: Option<Damage>,
 }
 
@@ -61,6 +63,7 @@ impl Recording {
             rss: Curve::default(),
             footprint: Curve::default(),
             pss: Curve::default(),
+            pss_estimated: 0,
             events: Vec::new(),
             more_events: 0,
             processes: None,
@@ -71,6 +74,7 @@ impl Recording {
     }
 
     fn sample(&mut self, sample: &Sample, listen: &mut impl FnMut(&Header, &Numbered)) {
+        let sample = &self.pipeline.heard(sample);
         let at = sample.at.monotonic;
         let process = &sample.process;
         for (curve, reading) in [
@@ -83,6 +87,8 @@ impl Recording {
                 curve.push(at, bytes);
             }
         }
+        let estimated = process.pss_age.is_ok_and(|age| age > Duration::ZERO);
+        self.pss_estimated += u64::from(process.pss.is_ok() && estimated);
         let header = &self.header;
         self.pipeline.push(sample, |numbered| listen(header, numbered));
     }
@@ -149,6 +155,7 @@ pub fn read(
     let mut progress = Progress::new(&reader);
     let mut runs: Vec<Recording> = Vec::new();
     let mut skipped = false;
+    let mut told = 0;
     while let Some(row) = reader.read() {
         progress.step(&reader);
         let Some(run) = runs.last_mut() else {
@@ -161,6 +168,9 @@ pub fn read(
         match row {
             Row::Header(header) => {
                 conclude(run, &mut listen);
+                if let Some(damage) = reader.damages().get(told) {
+                    (run.damage, told) = (Some(damage.clone()), told + 1);
+                }
                 let policies = policies(&header);
                 runs.push(Recording::new(path, *header, policies));
             }
@@ -177,17 +187,22 @@ pub fn read(
         // When nobody reads this, what is read stands all the same.
         let _ = writeln!(screen::stderr(), "note: `{}`: {note}", path.display());
     }
-    runs.retain(|run| run.pipeline.seen().samples > 0);
-    let damage = reader.damage().cloned();
+    // One that was over before a sample was taken still says what it was and how it ended.
+    let ended = |run: &Recording| run.end.is_some() && !skipped;
+    runs.retain(|run| run.pipeline.seen().samples > 0 || ended(run));
+    let damage = reader.damages().get(told).cloned();
     let Some(last) = runs.last_mut() else {
         if skipped {
             let ends = format!("`{}` ends within the first {}", path.display(), Span(skip));
             return Err(Failure::new(exit::USAGE, ends).help("leave out less with `--skip`"));
         }
+        let damage = reader.damage().cloned();
         return Err(TraceError::Empty { path: path.to_owned(), damage }.into());
     };
     conclude(last, &mut listen);
-    last.damage = damage;
+    if damage.is_some() {
+        last.damage = damage;
+    }
     Ok(runs)
 }
 

@@ -106,8 +106,10 @@ pub struct Spreads {
     pub rss: Option<Percentiles>,
     /// RSS + swap.
     pub footprint: Option<Percentiles>,
-    /// PSS.
+    /// PSS. It is measured now and then, and estimated in between: its highest may be above `peak.pss_bytes`, which was measured.
     pub pss: Option<Percentiles>,
+    /// Samples of which the PSS is an estimate.
+    pub pss_estimated_samples: u64,
 }
 
 impl Run {
@@ -156,6 +158,7 @@ impl Run {
                 rss: recording.rss.percentiles(),
                 footprint: recording.footprint.percentiles(),
                 pss: recording.pss.percentiles(),
+                pss_estimated_samples: recording.pss_estimated,
             },
             processes: recording.processes.clone(),
             events: recording.events.clone(),

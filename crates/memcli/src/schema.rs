@@ -98,6 +98,18 @@ pub(crate) struct Evidence {
     season: Option<f64>,
     /// How the levels are spread, in bytes.
     spread: Option<Levels>,
+    /// Growth of kinds of memory that the series leaves out; missing when there is none.
+    #[schemars(skip_serializing_if = "Vec::is_empty")]
+    outside: Vec<Outside>,
+}
+
+/// Growth of `file` or `shmem` over the recent window, which the verdict leaves out.
+#[derive(JsonSchema)]
+struct Outside {
+    kind: &'static str,
+    bytes: u64,
+    /// In how many seconds.
+    over: f64,
 }
 
 /// A slope with its 95 % interval, in bytes per second.

@@ -1,10 +1,10 @@
 //! Several runs of one command: how they are spread, and gates over them all. The document `memcli.runs/1`.
 
+use memleak::student::Estimate;
 use serde::Serialize;
 
 use crate::comparison::Comparison;
 use crate::gate::{Judged, Quantity};
-use crate::student;
 use crate::summary::{Peak, Summary};
 
 /// The name and version of this document.
@@ -23,8 +23,10 @@ pub struct Series {
     pub exit_code: u8,
     /// Runs that were not counted.
     pub warmup: u32,
-    /// Runs that were asked for; fewer are listed when one failed.
+    /// Runs that were asked for; fewer are listed when one failed, or a signal ended them.
     pub asked: u32,
+    /// The signal by which somebody ended them all; the run that it interrupted is not listed. `null` when nobody did.
+    pub interrupted_by: Option<i32>,
     /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where some runs were of one
     /// and some of several; `null` when it is not known of each.
     pub peak_measure: Option<&'static str>,
@@ -92,15 +94,15 @@ impl Spread {
         let runs = values.len();
         let median = f64::midpoint(values[(runs - 1) / 2], values[runs / 2]);
         let mean = values.iter().sum::<f64>() / runs as f64;
-        let interval = student::interval(&values);
+        let interval = Estimate::mean(&values).map(|mean| (mean.value, mean.reach()));
         Some(Self {
             runs,
             median,
             min,
             max,
             mean,
-            low: interval.map(|(low, _)| low),
-            high: interval.map(|(_, high)| high),
+            low: interval.map(|(mean, reach)| mean - reach),
+            high: interval.map(|(mean, reach)| mean + reach),
         })
     }
 }
@@ -127,6 +129,7 @@ impl Series {
             exit_code: 0,
             warmup,
             asked,
+            interrupted_by: None,
             peak_measure,
             peak_bytes: peak_measure.and_then(|_| spread(&|run| bytes(run.peak.size_bytes))),
             peak_rss_bytes: spread(&|run| bytes(run.peak.rss_bytes)),

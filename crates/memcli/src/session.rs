@@ -4,6 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, after, never, select};
 use memcfg::live::Reload;
+use memtrack::processes::Snapshot;
 use memtrack::sampler::Update;
 use memtrack::source::{LinuxSource, Target};
 
@@ -13,7 +14,7 @@ use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
 use crate::gate::{Facts, Gates, Known};
-use crate::intake::{Intake, LOOK};
+use crate::intake::{Intake, LOOK, Opened};
 use crate::live::Live;
 use crate::output::screen::Screen;
 use crate::pipeline::{Event, Pipeline};
@@ -26,14 +27,16 @@ use crate::trace::{Header, Recorder, to_tick};
 mod ending;
 mod listeners;
 
-use ending::{Blind, Ended, peak, reasons};
+use ending::{Blind, Ended, Ending, peak, reasons};
 use listeners::{Listeners, SETTLES};
 
 /// Samples that come as close as this are read sparingly.
 const SPARED: Duration = Duration::from_millis(200);
 
-/// How long a child has to end after `--for` asked it to, before it is killed.
+/// How long a child and its tree have to end after `--for` or `--abort` asked them to, before they are killed.
 pub const GRACE: Duration = Duration::from_secs(5);
+/// How long what was killed has to be gone.
+const LAST_GRACE: Duration = Duration::from_secs(1);
 
 /// What one watch came to.
 #[derive(Debug)]
@@ -98,6 +101,7 @@ impl Session<'_> {
             track.generation,
         )
         .under(pipeline.budget_total());
+        let opened = Opened::now();
         let mut source = LinuxSource::open(&self.target.watched).map_err(not_opened)?.with_pss();
         if let Some(child) = &self.child {
             source = source.adopting(child.strangers());
@@ -127,10 +131,10 @@ impl Session<'_> {
         let ended = self.wait(
             &mut pipeline,
             &mut intake,
-            signals,
-            live.reloads(),
+            (signals, live.reloads()),
             &mut listeners,
-            started,
+            &processes,
+            (started, opened),
         )?;
         // Whoever is waited for below, it is over now.
         let lasted = started.elapsed();
@@ -169,7 +173,7 @@ impl Session<'_> {
         summary.alerts = listeners.alerted;
         summary.reloads = listeners.reloads;
         summary.left_running = left_running;
-        if listeners.grows {
+        if listeners.grows || !pipeline.verdict().evidence().outside.is_empty() {
             summary.places = Places::new(&pipeline.kinds(), listeners.lookout.growth());
         }
         if let Some(recorder) = listeners.recorder {
@@ -186,17 +190,16 @@ impl Session<'_> {
         &self,
         pipeline: &mut Pipeline,
         intake: &mut Intake,
-        signals: &Receiver<Signal>,
-        reloads: &Receiver<Reload>,
+        (signals, reloads): (&Receiver<Signal>, &Receiver<Reload>),
         listeners: &mut Listeners<'_>,
-        started: Instant,
+        processes: &Snapshot,
+        (started, opened): (Instant, Opened),
     ) -> Result<Ended, Failure> {
         let mut sampling = true;
         let mut reloads = reloads.clone();
         let left = |duration: Duration| duration.saturating_sub(started.elapsed());
         let mut time_up = self.duration.map_or_else(never, |duration| after(left(duration)));
-        // What the child was asked to end for, by us.
-        let mut asked_to_end: Option<End> = None;
+        let mut ending = Ending::default();
         loop {
             // The end of a child is on its way as a signal; that of another target shows only here.
             if sampling && !take(intake, pipeline, listeners) {
@@ -211,13 +214,13 @@ impl Session<'_> {
                 // Whoever read our output has gone. A child is still watched to its end, for its exit code.
                 return Ok(Ended::as_of(End::Interrupted { signal: libc::SIGPIPE }));
             }
-            if self.abort && asked_to_end.is_none() && self.gates.failed_for_good(pipeline.seen()) {
+            if self.abort && ending.asked.is_none() && self.gates.failed_for_good(pipeline.seen()) {
                 let Some(child) = &self.child else {
                     return Ok(Ended::as_of(End::Aborted));
                 };
-                child.signal(libc::SIGTERM);
+                child.ask_to_end(&processes.rows());
                 time_up = after(GRACE);
-                asked_to_end = Some(End::Aborted);
+                ending.asked = Some(End::Aborted);
             }
             intake.look_each(self.look(pipeline));
             let (nothing, no_sample) = (never(), never());
@@ -234,21 +237,36 @@ impl Session<'_> {
                     let Ok(signal) = signal else {
                         return Err(Failure::new(exit::SOFTWARE, "the signal thread ended"));
                     };
-                    if let Some(ended) = self.on_signal(signal, asked_to_end)? {
+                    if let Some(ended) = self.on_signal(signal, &mut ending, processes)? {
                         return Ok(ended);
                     }
                 }
                 recv(reloads) -> reload => match reload {
-                    Ok(reload) => listeners.event(&pipeline.number(Event::Config(reload))),
+                    Ok(reload) => {
+                        // An edit comes behind the samples that were taken before it. That no more come is seen above.
+                        let _ = take(intake, pipeline, listeners);
+                        listeners.event(&pipeline.number_at(Event::Config(reload), opened.stamp()));
+                    }
                     Err(_) => reloads = never(),
                 },
                 recv(time_up) -> _ => {
                     let Some(child) = &self.child else {
                         return Ok(Ended::as_of(End::TimeUp));
                     };
-                    child.signal(if asked_to_end.is_some() { libc::SIGKILL } else { libc::SIGTERM });
-                    time_up = if asked_to_end.is_some() { never() } else { after(GRACE) };
-                    asked_to_end.get_or_insert(End::TimeUp);
+                    match ending.gone {
+                        // What cannot even be killed is waited for no longer, but for the command, whose end is the code.
+                        Some(gone) if ending.killed => return Ok(ending.with(gone)),
+                        _ if ending.asked.is_some() => {
+                            child.kill(&processes.rows());
+                            ending.killed = true;
+                            time_up = after(LAST_GRACE);
+                        }
+                        _ => {
+                            child.ask_to_end(&processes.rows());
+                            ending.asked = Some(End::TimeUp);
+                            time_up = after(GRACE);
+                        }
+                    }
                 }
                 default(intake.pause()) => {}
             }
@@ -269,18 +287,23 @@ impl Session<'_> {
     fn on_signal(
         &self,
         signal: Signal,
-        asked_to_end: Option<End>,
+        ending: &mut Ending,
+        processes: &Snapshot,
     ) -> Result<Option<Ended>, Failure> {
         match &self.child {
             Some(child) if signal.is_child() => {
-                let gone = child
-                    .try_wait()
-                    .map_err(|error| Failure::io("failed to wait for the command", error))?;
-                Ok(gone.map(|gone| {
-                    let end = asked_to_end.unwrap_or_else(|| gone.end());
-                    Ended { end, gone: Some(gone), alone: gone.alone }
-                }))
+                if ending.gone.is_none() {
+                    ending.gone = child
+                        .try_wait()
+                        .map_err(|error| Failure::io("failed to wait for the command", error))?;
+                }
+                let Some(gone) = ending.gone else { return Ok(None) };
+                // Those of its tree that were asked to end have the same time to do it.
+                let over = ending.asked.is_none() || child.left_running(&processes.rows()) == 0;
+                Ok(over.then(|| ending.with(gone)))
             }
+            // Somebody does not want to wait for the rest of its tree; its own pid may be another's by now.
+            Some(_) if ending.gone.is_some() => Ok(ending.gone.map(|gone| ending.with(gone))),
             Some(child) => {
                 // Ctrl-C in a terminal reaches the whole foreground group: the child has it already.
                 if !signal.from_terminal {
@@ -388,7 +411,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             pipeline.push(&sample, |event| listeners.event(event));
             let grows = listeners.grows;
             listeners.lookout.look(sample.at.monotonic, grows);
-            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, pipeline.watched(&sample)) {
+            let watched = pipeline.watched(&pipeline.heard(&sample));
+            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, watched) {
                 curve.push(sample.at.monotonic, bytes);
             }
         }

@@ -6,20 +6,20 @@ pub mod startup;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded};
+use memtrack::processes::ProcessId;
 
 /// Signals that memcli waits for.
 const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGCHLD];
-/// Those that whoever has taken over the terminal waits for besides: each would leave it as it is.
-const WITH_A_SCREEN: [i32; 5] =
-    [libc::SIGQUIT, libc::SIGTSTP, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
-
-/// Those besides that would end memcli, and that a command may have its own use for: `SIGQUIT` has a JVM tell its threads.
-const FOR_A_COMMAND: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
+/// Those besides that would end memcli without a word. A command may have its own use for them: `SIGQUIT` has a JVM tell its
+/// threads.
+const WOULD_END: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
 
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,23 +60,15 @@ impl Signal {
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals() -> io::Result<Receiver<Signal>> {
-    take_over(&HANDLED)
+    take_over(&[&HANDLED[..], &WOULD_END].concat())
 }
 
-/// The same, and those that are for the command that memcli runs.
-///
-/// # Errors
-/// When the system gives no descriptors, handlers or thread.
-pub fn signals_with_a_command() -> io::Result<Receiver<Signal>> {
-    take_over(&[&HANDLED[..], &FOR_A_COMMAND].concat())
-}
-
-/// The same, and those that would end or stop a program while it has the terminal.
+/// The same, and those that would stop a program while it has the terminal.
 ///
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals_with_a_screen() -> io::Result<Receiver<Signal>> {
-    take_over(&[&HANDLED[..], &WITH_A_SCREEN].concat())
+    take_over(&[&HANDLED[..], &WOULD_END, &[libc::SIGTSTP]].concat())
 }
 
 /// Stops this process, as Ctrl-Z does, and returns when somebody has it go on.
@@ -84,6 +76,22 @@ pub fn stop() {
     // Not SIGTSTP, which was taken over. To this thread, which is then sure to be stopped when this returns.
     // SAFETY: `raise` reads its one integer and nothing else.
     unsafe { libc::raise(libc::SIGSTOP) };
+}
+
+/// The last signal by which somebody asked this process to end, 0 before.
+static ASKED_TO_END: AtomicI32 = AtomicI32::new(0);
+
+/// The signal by which somebody asked this process to end, since signals were taken over: `SIGINT`, `SIGTERM` or `SIGHUP`. Known
+/// also when whoever took it from the channel had another use for it.
+#[must_use]
+pub fn asked_to_end() -> Option<i32> {
+    Some(ASKED_TO_END.load(Ordering::Relaxed)).filter(|number| *number != 0)
+}
+
+/// Whether this process leads its session, as one does that a terminal emulator, `ssh -t` or a container starts at once.
+fn leads_session() -> bool {
+    let own = rustix::process::getpid();
+    rustix::process::getsid(None).is_ok_and(|session| session == own)
 }
 
 fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
@@ -107,9 +115,17 @@ fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
         while read.read_exact(&mut pair).is_ok() {
             let [number, from_kernel] = pair;
             let number = i32::from(number);
-            // An alarm that was set before memcli was executed is from the kernel too, and memcli's alone.
-            let from_terminal = from_kernel != 0 && number != libc::SIGALRM;
-            let signal = Signal { number, from_terminal };
+            // An alarm that was set before memcli was executed is from the kernel too, and memcli's alone. So is the end of a
+            // terminal to whoever leads its session: the others are told when that has ended.
+            let for_memcli = match number {
+                libc::SIGALRM => true,
+                libc::SIGHUP => leads_session(),
+                _ => false,
+            };
+            let signal = Signal { number, from_terminal: from_kernel != 0 && !for_memcli };
+            if matches!(number, libc::SIGINT | libc::SIGTERM | libc::SIGHUP) {
+                ASKED_TO_END.store(number, Ordering::Relaxed);
+            }
             if send.send(signal).is_err() {
                 break;
             }
@@ -217,9 +233,8 @@ pub fn children() -> Vec<u32> {
     list.unwrap_or_default().split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-/// Reaps every child of this thread that has ended, up to `but`, whose figures somebody wants; says which.
-pub fn reap(but: Option<u32>) -> Vec<u32> {
-    let mut reaped = Vec::new();
+/// Reaps every child of this thread that has ended, up to `but`, whose figures somebody wants; each is shown to `see` before that.
+pub fn reap(but: Option<u32>, mut see: impl FnMut(u32)) {
     let of_this_thread = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT | libc::__WNOTHREAD;
     loop {
         // SAFETY: all-zero bytes are a valid `siginfo_t`.
@@ -229,8 +244,8 @@ pub fn reap(but: Option<u32>) -> Vec<u32> {
         // SAFETY: `waitid` fills in this member, or leaves the zero that says that no child has ended.
         let pid = unsafe { info.si_pid() };
         let id = u32::try_from(pid).ok().filter(|id| found == 0 && *id != 0);
-        let Some(id) = id.filter(|_| id != but) else { return reaped };
-        reaped.push(id);
+        let Some(id) = id.filter(|_| id != but) else { return };
+        see(id);
         // SAFETY: no status is asked for. It has ended and is reaped nowhere else, so that this does not wait.
         unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
     }
@@ -242,6 +257,23 @@ pub fn send_signal(pid: u32, number: i32) {
         // SAFETY: `kill` reads its two integers and nothing else. That the child may have ended is fine.
         unsafe { libc::kill(pid, number) };
     }
+}
+
+/// Sends a signal to a process, and to no other that has its pid by now. That it may have ended, or belong to somebody else, is
+/// fine.
+pub fn send_signal_to(id: ProcessId, signal: rustix::process::Signal) {
+    use rustix::process::{Pid, PidfdFlags, kill_process, pidfd_open, pidfd_send_signal};
+    let Some(pid) = i32::try_from(id.pid).ok().and_then(Pid::from_raw) else { return };
+    let opened = pidfd_open(pid, PidfdFlags::empty());
+    // What was opened before this is what has been read, or has ended.
+    if ProcessId::read(Path::new("/"), id.pid) != Ok(id) {
+        return;
+    }
+    let _ = match opened {
+        Ok(process) => pidfd_send_signal(process, signal),
+        // A kernel before 5.3, or no descriptors left.
+        Err(_) => kill_process(pid, signal),
+    };
 }
 
 /// CPU time this process has used, in user and kernel, all threads.

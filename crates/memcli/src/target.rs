@@ -12,6 +12,7 @@ use memtrack::source::Target as Watched;
 use crate::command_line::command_line;
 use crate::exit::{self, Failure};
 use crate::output::human::shortened;
+use crate::output::screen::harmless;
 
 /// What somebody asked to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,31 @@ pub enum Target {
     Own,
     /// The machine.
     System,
+}
+
+/// What somebody asked to look at, right or wrong: what is no target is told among those that are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The text, escaped where it could upset a terminal.
+    pub text: String,
+    /// What it means.
+    pub target: Result<Target, TargetError>,
+}
+
+impl FromStr for Asked {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let target = text.parse::<Target>();
+        let text = target.as_ref().map_or_else(|_| harmless(text), Target::to_string);
+        Ok(Self { text, target })
+    }
+}
+
+impl From<Target> for Asked {
+    fn from(target: Target) -> Self {
+        Self { text: target.to_string(), target: Ok(target) }
+    }
 }
 
 /// Why a text is no target.
@@ -165,7 +191,7 @@ impl Target {
             Target::Pid(pid) => find_pid(root, *pid),
             Target::Name(name) => find_name(root, name),
             Target::Cgroup(path) => {
-                let label = format!("cgroup {}", clean(&path.to_string_lossy()));
+                let label = format!("cgroup {}", harmless(&path.to_string_lossy()));
                 Ok(Found { watched: Watched::Cgroup(path.clone()), label })
             }
             Target::Own => find_pid(root, std::process::id()),
@@ -304,13 +330,9 @@ fn is_called(root: &Path, pid: u32, name: &str) -> bool {
 /// The kernel's short name of a process, with what could upset a terminal left out.
 fn command_name(root: &Path, pid: u32) -> Option<String> {
     let name = fs::read(root.join(format!("proc/{pid}/comm"))).ok()?;
-    let name = String::from_utf8_lossy(&name);
-    Some(clean(&name))
-}
-
-/// Without what could upset a terminal.
-fn clean(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).collect()
+    // The kernel ends it with a line's end; one of its own may come before that.
+    let name = String::from_utf8_lossy(name.strip_suffix(b"\n").unwrap_or(&name));
+    Some(harmless(&name))
 }
 
 /// A target that could not be opened, as a failure with the code that fits.

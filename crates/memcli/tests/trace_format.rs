@@ -162,6 +162,48 @@ proptest! {
     }
 }
 
+#[test]
+fn runs_after_a_broken_one_are_read_and_rows_before_the_fault_are_not_lost() {
+    let samples: Vec<Sample> =
+        (0..400).map(|n| sample_at(100 * n, 4096 * (n * 7919 % 1009))).collect();
+    let whole = written(&samples);
+    let runs = |bytes: Vec<u8>| {
+        let mut reader = open(bytes).unwrap();
+        let rows = rows(&mut reader);
+        let runs: Vec<_> = rows
+            .split(|row| matches!(row, Row::Header(_)))
+            .skip(1)
+            .map(|run| (samples_of(run).len(), matches!(run.last(), Some(Row::End(_)))))
+            .collect();
+        (runs, reader.damages().to_vec())
+    };
+    // Cut off at any byte, and another recording behind it.
+    for cut in (400..whole.len() - 1).step_by(41) {
+        let alone = {
+            let mut reader = open(whole[..cut].to_vec()).unwrap();
+            samples_of(&rows(&mut reader)).len()
+        };
+        let (read, damages) = runs([&whole[..cut], &whole].concat());
+        assert_eq!(read.last(), Some(&(400, true)), "{cut}: {damages:?}");
+        assert!(read.len() == 2 && read[0].0 >= alone, "{cut}: {read:?}, {alone} alone");
+        assert!(damages.len() == 1 && damages[0].rows as usize == read[0].0 + 1, "{damages:?}");
+    }
+    // A byte that is another: what was unpacked before it is there.
+    let mut packed = whole.clone();
+    let at = packed.len() / 2;
+    packed[at] ^= 0x55;
+    let (read, damages) = runs(packed);
+    assert!(read[0].0 >= 150, "{read:?}: {damages:?}");
+    // One that was killed, and one after it in plain text: its end is missing.
+    let mut plain = String::new();
+    std::io::Read::read_to_string(&mut MultiGzDecoder::new(&*whole), &mut plain).unwrap();
+    let rows: Vec<&str> = plain.lines().collect();
+    let text = [&rows[..50], &rows[..]].concat().join("\n") + "\n";
+    let (read, damages) = runs(text.into_bytes());
+    assert_eq!(read, [(49, false), (400, true)]);
+    assert!(matches!(damages[..], [ref one] if matches!(one.what, Broken::CutOff { .. })));
+}
+
 fn sample_at(ms: u64, rss: u64) -> Sample {
     let monotonic = Duration::from_millis(ms);
     let mut sample = Sample::empty(Stamp { monotonic, wall: started() + monotonic, gap: false });

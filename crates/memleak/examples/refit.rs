@@ -21,10 +21,10 @@ use support::score::{Outcome, Score, watch};
 const EACH: u64 = 8;
 /// Seeds that margins are chosen on,
 const CHOSEN_ON: [u64; 2] = [7000, 7001];
-/// and those that they are judged on. Looked at once, after the last choice; seeds 7000 to 9009, 20000 to 20009 and 31000 to 31009
-/// were looked at before it.
+/// and those that they are judged on. Looked at once, after the last choice; seeds 7000 to 9009, 20000 to 20009, 31000 to 31009
+/// and 41000 to 41009 were looked at before it.
 const JUDGED_ON: [u64; 10] =
-    [41_000, 41_001, 41_002, 41_003, 41_004, 41_005, 41_006, 41_007, 41_008, 41_009];
+    [51_000, 51_001, 51_002, 51_003, 51_004, 51_005, 51_006, 51_007, 51_008, 51_009];
 
 fn families() -> impl Iterator<Item = &'static str> {
     LEAKING.iter().chain(&CLEAN).copied()

@@ -7,6 +7,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use memtrack::{Pass, Throttle};
 
 use crate::config::LeakConfig;
+use crate::filter::Clock;
 use crate::rules::{RuleReport, Severity};
 use crate::verdict::Verdict;
 
@@ -60,6 +61,9 @@ pub struct Alerts {
     leak: Subject,
     rate: Subject,
     rss: Subject,
+    clock: Clock,
+    /// Seconds of the last step, repaired.
+    now: f64,
 }
 
 /// One cause: what holds of it, and when it was told last.
@@ -103,7 +107,8 @@ impl Alerts {
         leak.saturating_add(rate).saturating_add(rss)
     }
 
-    /// The alerts to deliver now, at most one for each cause; mostly none.
+    /// The alerts to deliver now, at most one for each cause; mostly none. After a step back of the clock one ordinary interval
+    /// has passed.
     pub fn step(
         &mut self,
         at: Duration,
@@ -112,6 +117,8 @@ impl Alerts {
         config: &LeakConfig,
     ) -> Vec<Alert> {
         let interval = config.alert_throttle;
+        self.now = self.clock.advance(at.as_secs_f64()).unwrap_or(self.now);
+        let now = Duration::try_from_secs_f64(self.now).unwrap_or(Duration::MAX);
         let leak = of_verdict(verdict, config);
         if matches!(verdict, Verdict::Steady { .. }) {
             self.leak.throttle.reset();
@@ -125,11 +132,11 @@ impl Alerts {
             }
         };
         let cause = || Cause::Leak { verdict: Box::new(verdict.clone()) };
-        told(leak, self.leak.step(at, leak, interval), &cause);
+        told(leak, self.leak.step(now, leak, interval), &cause);
         let cause = || Cause::Rate { growth: rules.growth.unwrap_or(0.0) };
-        told(rate, self.rate.step(at, rate, interval), &cause);
+        told(rate, self.rate.step(now, rate, interval), &cause);
         let cause = || Cause::Rss { rss: rules.rss.unwrap_or(0) };
-        told(rules.by_rss, self.rss.step(at, rules.by_rss, interval), &cause);
+        told(rules.by_rss, self.rss.step(now, rules.by_rss, interval), &cause);
         out
     }
 }
@@ -254,6 +261,25 @@ mod tests {
             run((0..50).map(|i| leak(if i > 4 && i % 2 == 1 { 200.0 } else { 10.0 })));
         assert_eq!(out, [(0, Severity::Warning, 0), (5, Severity::Critical, 0)]);
         assert!(total > 40, "{total}");
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_holds_no_alert_back() {
+        let config = LeakConfig::default();
+        let mut alerts = Alerts::new();
+        let mut out = Vec::new();
+        for minute in 0..300 {
+            // Back by a day after 100 minutes; a size that stands is told once an hour.
+            let at = minutes(if minute < 100 { 1500 + minute } else { 60 + minute });
+            let size = (!(110..200).contains(&minute)).then_some(Severity::Warning);
+            let report = RuleReport { by_rss: size, ..RuleReport::default() };
+            let told = alerts.step(at, &steady(), &report, &config);
+            out.extend(told.into_iter().map(|alert| {
+                assert_eq!(alert.at, at);
+                minute
+            }));
+        }
+        assert_eq!(out, [0, 60, 200, 260]);
     }
 
     #[test]

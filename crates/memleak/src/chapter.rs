@@ -256,7 +256,12 @@ impl Detector {
     fn chapter_contradicts(&self) -> bool {
         let chapter = &self.chapters.aside.history;
         self.hit.is_some_and(|hit| hit.season.is_none())
-            && !grows_now(chapter, self.rate().bytes_per_second, chapter.span(), STILL)
+            && !grows_now(
+                chapter,
+                self.rate(self.now().map(|now| now.trend)).bytes_per_second,
+                chapter.span(),
+                STILL,
+            )
     }
 
     /// A chapter is steady only once it has settled; whether it had at the last look is told.

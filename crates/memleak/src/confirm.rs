@@ -4,11 +4,13 @@ use std::f64::consts::PI;
 
 use crate::detector::Detector;
 use crate::growth::Growth;
+use crate::pink::pink_score;
 use crate::rest::{rest_gain, stands_still};
 use crate::saturation::beats_cycle;
 use crate::search::{Hit, grows_now};
 use crate::trend::ranks;
 use crate::walk::drift_score;
+use crate::window::Window;
 
 /// The least time for which growth must go on is counted from this many seconds on, so that a run of seconds is judged in
 /// seconds,
@@ -29,11 +31,14 @@ const REST_GAIN: f64 = 20.0;
 const REST_SHARES: [f64; 3] = [1.0, 0.5, 0.25];
 /// At the end of a run there is no more to wait for: this share of the usual wait is enough.
 const ENDING: f64 = 0.1;
-/// A window longer than a day must score this much against a walk, or more: what remembers for days (pink noise) is looked
-/// at often before it forgets.
-const LONG_WALK: f64 = 3.0;
-/// Growth from cycle to cycle is confirmed once the history holds this many of them: over one comparison and little more,
-/// pink noise shows cycles that grow.
+/// A window longer than a day must grow by this many standard errors of pink noise, which is looked at often before it
+/// forgets,
+const PINK: f64 = 5.0;
+/// or score this much against a walk by its level and by its low level: the teeth of collections are noise of one scale, and
+/// pink noise that were as loud at that scale would wander much further than they do.
+const LONG_WALK: f64 = 3.5;
+/// Growth from cycle to cycle needs no look at the newest level once the history holds this many of them: over one comparison
+/// and little more, a fill that has just ended shows it as well.
 const CYCLES: f64 = 2.5;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
@@ -105,19 +110,32 @@ impl Detector {
             && (ending || !self.may_be_a_day(seen.rate, level))
     }
 
-    /// Whether growth in a window is more than a walk shows by chance, and has not just come to rest. Growth of a floor has
-    /// its own test, and growth from cycle to cycle needs cycles enough.
+    /// Whether growth in a window is more than noise shows by chance, and has not just come to rest. Within a day, growth of a
+    /// floor and growth from cycle to cycle have their own tests.
     fn has_direction(&self, hit: &Hit, found: &Growth) -> bool {
-        if found.rising_floor {
+        let Some(window) = self.history.window(hit.from) else { return true };
+        let period = hit.season.map(|(period, _)| period);
+        if window.span > DAY && !outlasts_pink(&window, period) {
+            return false;
+        }
+        if found.rising_floor || period.is_some() {
             return true;
         }
-        if let Some((period, _)) = hit.season {
-            return self.history.span() >= CYCLES * period;
+        drift_score(&window.low).max(drift_score(&window.level)) >= self.tuning.walk
+            && !self.rests(hit.share)
+    }
+
+    /// Growth from cycle to cycle that needs no confirmation: over more than a day and cycles enough, beyond what pink noise
+    /// shows. Each phase has been compared with itself one cycle later, so that each cycle was a wait of its own, and what the
+    /// newest level does is a matter of its phase.
+    pub(crate) fn over_cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+        if whole.span <= DAY {
+            return None;
         }
-        let Some(window) = self.history.window(hit.from) else { return true };
-        let least =
-            if window.span > DAY { self.tuning.walk.max(LONG_WALK) } else { self.tuning.walk };
-        drift_score(&window.low).max(drift_score(&window.level)) >= least && !self.rests(hit.share)
+        let (hit, found) = self.search().cycles(whole)?;
+        let (period, _) = hit.season?;
+        (whole.span >= CYCLES * period && outlasts_pink(whole, Some(period)))
+            .then_some((hit, found))
     }
 
     pub(crate) fn rests(&self, share: f64) -> bool {
@@ -161,4 +179,11 @@ impl Detector {
     pub(crate) fn seen_over(&self) -> f64 {
         self.candidate.map_or(self.history.span(), |seen| seen.span)
     }
+}
+
+/// Whether growth in a window longer than a day is more than pink noise shows by chance, beside a cycle of `period` seconds if
+/// there is one.
+fn outlasts_pink(window: &Window, period: Option<f64>) -> bool {
+    let by_walk = || drift_score(&window.low).min(drift_score(&window.level)) >= LONG_WALK;
+    pink_score(window, period) >= PINK || (period.is_none() && by_walk())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::detector::{Detector, FIRST_LOOK, State};
 use crate::growth::{Growth, measured};
-use crate::rate::{Now, rate_now};
+use crate::rate::Now;
 use crate::saturation::power;
 use crate::search::Hit;
 use crate::season::season;
@@ -14,7 +14,8 @@ use crate::window::{History, POINTS, Window, quantile};
 /// The verdict of `detector` now.
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let history = &detector.history;
-    let now = rate_now(history, detector.hit.map_or(detector.begun(), |hit| hit.from));
+    let now = detector.now();
+    let rate = || detector.rate(now.map(|now| now.trend));
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
     let later = later.max(detector.begun());
@@ -39,33 +40,39 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
             Verdict::Steady { plateau, evidence }
         }
         State::Undecided(why) => {
-            let watch_for = seconds(wait_of_rise(why, detector, found.as_ref()));
+            let watch_for = seconds(wait_of_rise(why, detector, found.as_ref(), rate));
             Verdict::Undecided { why, watch_for, evidence }
         }
         State::Growing => {
-            let rate = detector.rate();
+            let rate = rate();
             evidence.trend = Some(rate);
             let watch_for = seconds(detector.wait()).unwrap_or_default();
             Verdict::Growing { rate, watch_for, evidence }
         }
         State::Leak => {
-            let rate = detector.rate();
+            let rate = rate();
             // The slope of a life that only carries a leak is its own.
             if detector.hit.is_some() {
                 evidence.trend = Some(rate);
             }
-            leak(detector, rate, found, evidence)
+            leak(detector, rate, now, found, evidence)
         }
     }
 }
 
-fn leak(detector: &Detector, rate: Trend, found: Option<Growth>, evidence: Evidence) -> Verdict {
+fn leak(
+    detector: &Detector,
+    rate: Trend,
+    now: Option<Now>,
+    found: Option<Growth>,
+    evidence: Evidence,
+) -> Verdict {
     let history = &detector.history;
     // A leak that is carried began in the life that showed it.
     let past = detector.pasts.iter().rev().find(|past| past.grew.is_some());
     let carried = past.filter(|_| detector.hit.is_none());
     let since = match (&detector.hit, carried) {
-        (Some(hit), _) => onset(history, hit),
+        (Some(hit), _) => onset(history, hit, now),
         (None, Some(past)) => past.start,
         (None, None) => history.origin(),
     };
@@ -81,12 +88,10 @@ fn leak(detector: &Detector, rate: Trend, found: Option<Growth>, evidence: Evide
         Some((_, rate)) => rate * (history.end() - since),
         None => level.zip(before).map_or(0.0, |(level, before)| level - before),
     };
-    // The peaks of a cycle reach a limit first.
-    let top = season.map_or(level, |(period, _)| history.level_since(history.end() - period, 1.0));
-    let time_to_limit = detector.limit.zip(top).and_then(|(limit, top)| {
-        let left = (limit as f64 - top).max(0.0);
-        seconds((rate.bytes_per_second > 0.0).then(|| left / rate.bytes_per_second))
-    });
+    let time_to_limit = detector
+        .limit
+        .zip(level)
+        .and_then(|(limit, level)| left(detector, limit, level, short, rate));
     let grown = history.window(since);
     Verdict::Leak {
         rate,
@@ -97,6 +102,33 @@ fn leak(detector: &Detector, rate: Trend, found: Option<Growth>, evidence: Evide
         time_to_limit,
         evidence,
     }
+}
+
+/// Seconds until `limit` bytes are reached at `rate`, when the median over the last `short` seconds is `level`: that is the level of
+/// their middle, and grew since. No more than the newest samples leave, and none when the newest is there.
+fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) -> Option<Duration> {
+    let history = &detector.history;
+    let rate = rate.bytes_per_second;
+    if rate <= 0.0 {
+        return None;
+    }
+    let limit = limit as f64;
+    let (newest, lately) = detector.newest().unwrap_or((level, level));
+    if newest >= limit {
+        return Some(Duration::ZERO);
+    }
+    let level = match detector.hit.and_then(|hit| hit.season) {
+        // The peaks of a cycle reach a limit first.
+        Some((period, _)) => history.level_since(history.end() - period, 1.0).unwrap_or(level),
+        None => {
+            let of = history.since(history.end() - short);
+            let middle = of.first().zip(of.last()).map_or(history.end(), |(first, last)| {
+                f64::midpoint(history.middle(first), history.middle(last))
+            });
+            level + rate * (detector.last - middle)
+        }
+    };
+    seconds(Some((limit - level.max(lately)).max(0.0) / rate))
 }
 
 /// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time
@@ -141,8 +173,8 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
 }
 
 /// The start of the window that grows, or the bend in it after which it began to.
-fn onset(history: &History, hit: &Hit) -> f64 {
-    let Some(now) = rate_now(history, hit.from).filter(|now| now.from > hit.from) else {
+fn onset(history: &History, hit: &Hit, now: Option<Now>) -> f64 {
+    let Some(now) = now.filter(|now| now.from > hit.from) else {
         return hit.from;
     };
     let before = history.level_between(hit.from, now.from).unwrap_or(0.0);
@@ -203,7 +235,12 @@ fn wait_of_early(detector: &Detector) -> Option<f64> {
 }
 
 /// How long until growth of this speed would be told from this noise, or a rise that settles has settled.
-fn wait_of_rise(why: Why, detector: &Detector, found: Option<&Growth>) -> Option<f64> {
+fn wait_of_rise(
+    why: Why,
+    detector: &Detector,
+    found: Option<&Growth>,
+    rate: impl Fn() -> Trend,
+) -> Option<f64> {
     let span = detector.history.span();
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
@@ -211,7 +248,7 @@ fn wait_of_rise(why: Why, detector: &Detector, found: Option<&Growth>) -> Option
             Some(wait.clamp(0.1 * span, 10.0 * span))
         }
         (Why::BelowLeast, _) => {
-            let rate = detector.rate().bytes_per_second;
+            let rate = rate().bytes_per_second;
             let wait = (1.0 + detector.tuning.confirm) * detector.least_growth / rate - span;
             // Of a rate that is no rate, nothing follows.
             wait.is_finite().then(|| wait.clamp(0.1 * span, 10.0 * span))

@@ -7,16 +7,17 @@ use crate::config::{DEFAULT_LEAST_GROWTH, LeakConfig};
 use crate::confirm::Candidate;
 use crate::filter::{Clock, Smoother};
 use crate::growth::{Finding, Growth};
+use crate::pink;
 use crate::pool::pooled;
 use crate::profile::Profile;
-use crate::rate::rate_now;
+use crate::rate::{Now, rate_now};
 use crate::saturation::prepare;
-use crate::search::{Hit, Search, grows_now};
+use crate::search::{Hit, Search, Searched, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
 use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
-use crate::window::History;
+use crate::window::{History, Window};
 
 mod present;
 
@@ -112,6 +113,7 @@ impl Detector {
     #[must_use]
     pub fn new(config: &LeakConfig) -> Self {
         prepare();
+        pink::prepare();
         let mut detector = Self {
             min_samples: 0,
             baseline_window: 0.0,
@@ -165,12 +167,13 @@ impl Detector {
     /// Returns the change when the verdict becomes one of another kind.
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.clock.advance(at.as_secs_f64())?;
+        let t = self.begin_anew(t).unwrap_or(t);
         let interval = self.clock.interval();
         let t = match pause(&self.history, t, bytes as f64, interval, self.least_growth) {
             Some(pause) => self.clock.skip(t, pause),
             None => t,
         };
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.last = t;
         self.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
@@ -201,9 +204,12 @@ impl Detector {
     pub fn restarted(&mut self) {
         if self.history.samples() > 0 {
             self.end_segment(self.history.high(), End::Restart);
-            self.smoother = Smoother::default();
-            self.falls = Falls::default();
+        } else if !self.smoother.is_empty() {
+            // Too young for a segment, and a life all the same.
+            self.restarts = self.restarts.saturating_add(1);
         }
+        self.smoother = Smoother::default();
+        self.falls = Falls::default();
     }
 
     /// Tells before a sample whether a process that is watched may have ended since the last one.
@@ -221,6 +227,10 @@ impl Detector {
     pub fn resumed(&mut self) {
         self.restarted();
         self.clock.rebase();
+        // Whether the new process leaks is for its own samples to show.
+        self.carried = None;
+        self.state = State::Early;
+        self.reported = self.verdict();
     }
 
     /// Whether a leak stands, without the figures of [`Detector::verdict`].
@@ -313,7 +323,7 @@ impl Detector {
             fell,
             stood,
             swing: end == End::Swing,
-            grew: grew.then(|| self.slope()).flatten(),
+            grew: grew.then(|| self.slope(self.now().map(|now| now.trend))).flatten(),
         });
         if end == End::Restart {
             self.restarts = self.restarts.saturating_add(1);
@@ -332,21 +342,24 @@ impl Detector {
         self.hit = None;
     }
 
-    /// The slope of the growth that stands, over all lives that show it.
-    pub(crate) fn rate(&self) -> Trend {
+    /// The slope of the growth that stands, over all lives that show it; `now` is [`Detector::now`].
+    pub(crate) fn rate(&self, now: Option<Trend>) -> Trend {
         match self.hit {
-            Some(Hit { season: Some(_), .. }) => self.slope(),
-            Some(_) => pooled(&self.pasts, self.slope()),
+            Some(Hit { season: Some(_), .. }) => self.slope(now),
+            Some(_) => pooled(&self.pasts, self.slope(now)),
             None if self.carried.is_some() => pooled(&self.pasts, None),
-            None => self.slope(),
+            None => self.slope(now),
         }
         .unwrap_or_default()
     }
 
-    /// The slope of the present life.
-    fn slope(&self) -> Option<Trend> {
-        let from = self.hit.map_or(self.history.origin(), |hit| hit.from);
-        let now = rate_now(&self.history, from).map(|now| now.trend);
+    /// The slope since the growth that stands began, or of the whole present life.
+    pub(crate) fn now(&self) -> Option<Now> {
+        rate_now(&self.history, self.hit.map_or(self.begun(), |hit| hit.from))
+    }
+
+    /// The slope of the present life, of which `now` is what [`Detector::now`] gives.
+    fn slope(&self, now: Option<Trend>) -> Option<Trend> {
         let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
         let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
@@ -379,7 +392,7 @@ impl Detector {
             }
             return;
         }
-        let (mut found, mut recent) = self.search().run();
+        let Searched { mut found, mut recent, whole } = self.search().run();
         let stopped = self.chapters.stopped_in(&self.history);
         found = found.filter(|(hit, _)| stopped.is_none_or(|stopped| hit.from >= stopped));
         if self.state != State::Leak && self.chapters.fallen().is_none() && self.is_start() {
@@ -395,7 +408,12 @@ impl Detector {
             && !growth.rising_floor
             && !grows_now(&self.history, growth.rate, hit.share * span, STALL)
         {
-            found = None;
+            found = whole.as_ref().and_then(|whole| self.over_cycles(whole));
+        } else if self.state != State::Leak
+            && let Some(over_cycles) = whole.as_ref().and_then(|whole| self.over_cycles(whole))
+        {
+            self.state = State::Leak;
+            found = Some(over_cycles);
         }
         match found {
             Some((hit, found)) => {
@@ -416,13 +434,13 @@ impl Detector {
                     if !self.carries()
                         && now - since >= (CLEAR * span).max(4.0 * self.clock.interval())
                     {
-                        self.state = self.quiet(recent);
+                        self.state = self.quiet(recent, whole.as_ref());
                         self.quiet_since = None;
                         self.hit = None;
                         self.carried = None;
                     }
                 } else {
-                    self.state = self.quiet(recent);
+                    self.state = self.quiet(recent, whole.as_ref());
                     self.hit = None;
                 }
             }
@@ -433,20 +451,24 @@ impl Detector {
         }
     }
 
-    /// What to say when no window grows, from the later half of the segment.
-    fn quiet(&self, recent: Option<Growth>) -> State {
+    /// What to say when no window grows, from the later half of the segment and the whole of it.
+    fn quiet(&self, recent: Option<Growth>, whole: Option<&Window>) -> State {
         let Some(found) = recent else { return State::Undecided(Why::TooFewSamples) };
         if self.chapters.settled_in(&self.history).is_some() {
             // What rose has settled since, as its chapter has shown.
             return State::Steady;
         }
         if found.bytes < self.least_growth {
-            return if self.creeps() { State::Undecided(Why::BelowLeast) } else { State::Steady };
+            return if whole.is_some_and(|whole| self.creeps(whole)) {
+                State::Undecided(Why::BelowLeast)
+            } else {
+                State::Steady
+            };
         }
         match found.finding {
             Finding::Grows | Finding::NoRise => State::Steady,
             Finding::Chance | Finding::Small if found.rho > SWING => {
-                State::Undecided(if self.swings() { Why::Swinging } else { Why::Settling })
+                State::Undecided(if self.swings(whole) { Why::Swinging } else { Why::Settling })
             }
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
@@ -454,9 +476,8 @@ impl Detector {
     }
 
     /// Whether it has turned twice: what rose once and stays there does not swing.
-    fn swings(&self) -> bool {
-        let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| turns(&window.level) >= 2)
+    fn swings(&self, whole: Option<&Window>) -> bool {
+        whole.is_some_and(|whole| turns(&whole.level) >= 2)
             || self.pasts.iter().any(|past| past.swing)
     }
 

@@ -117,6 +117,17 @@ pub(crate) struct Smoother {
 }
 
 impl Smoother {
+    /// Whether it has seen nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen == 0
+    }
+
+    /// The newest sample, and the median of those it holds; `None` before there are enough.
+    pub(crate) fn newest(&self) -> Option<(f64, f64)> {
+        let [a, b, c, d, e] = self.recent.map(|(_, y)| y);
+        (self.seen == WIDTH).then(|| (e, median_of_five(a, b, c, d, e)))
+    }
+
     pub(crate) fn push(&mut self, t: f64, y: f64) -> Option<(f64, f64)> {
         self.recent.rotate_left(1);
         self.recent[WIDTH - 1] = (t, y);

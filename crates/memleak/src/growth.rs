@@ -90,6 +90,12 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
     (filled as f64 * (1.0 - rho) / (1.0 + rho)).max(8.0)
 }
 
+/// Whether a window may grow: what few windows without growth pass, at a tenth of the cost of all tests.
+pub(crate) fn may_grow(window: &Window, least: f64) -> bool {
+    quick_growth(&window.level) >= QUICK_SHARE * least
+        && (spread_over_blocks(&window.low).is_none() || floor_rises(&window.low).is_some())
+}
+
 /// Applies all tests to a window; growth below `least` bytes passes none.
 pub(crate) fn growth(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     // Most windows of most series end here: a tenth of the cost of the rank statistics.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::filter::Clock;
 use crate::regression::Recent;
+use crate::rules::ERRORS;
 
 /// A kind of memory, as the kernel accounts it to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,6 +35,21 @@ pub struct KindGrowth {
     pub share: f64,
 }
 
+/// Growth of a kind that the verdict leaves out: shared memory and mapped files are no proof of a leak, for a process that touches
+/// a shared buffer for the first time grows as well, but somebody who reads `steady` must know of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
+pub struct Outside {
+    /// Which kind.
+    pub kind: Kind,
+    /// By how much its line rose over the recent window, in bytes.
+    pub bytes: u64,
+    /// In what time.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    pub over: Duration,
+}
+
 /// Follows the kinds over a recent window.
 #[derive(Clone, Debug)]
 pub struct Kinds {
@@ -41,6 +57,9 @@ pub struct Kinds {
     clock: Clock,
     recent: [Recent; 4],
 }
+
+/// Growth goes on when the later half of the window has this share of its slope: what was mapped at the start and stays is none.
+const GOES_ON: f64 = 0.5;
 
 const KINDS: [Kind; 4] = [Kind::Anon, Kind::File, Kind::Shmem, Kind::Swap];
 
@@ -69,6 +88,33 @@ impl Kinds {
                 recent.push(t, bytes as f64, self.window.as_secs_f64());
             }
         }
+    }
+
+    /// What grows outside anon + swap, the most first, from samples of at least `min_samples`: by `least_growth` bytes or more, by
+    /// more than its noise, and still; as the rules ask with [`LeakConfig`](crate::LeakConfig). Empty where private memory is not
+    /// told apart: then a verdict is of all kinds.
+    #[must_use]
+    pub fn outside(&self, min_samples: u32, least_growth: u64) -> Vec<Outside> {
+        let of = |(kind, recent): (&Kind, &Recent)| {
+            let sums = recent.sums().filter(|sums| sums.n >= f64::from(min_samples))?;
+            let (slope, error) = sums.slope()?;
+            let (later, _) = recent.later_half()?.slope()?;
+            let bytes = slope * sums.width();
+            let grows = slope >= ERRORS * error && later >= GOES_ON * slope;
+            let over = Duration::try_from_secs_f64(sums.width()).ok()?;
+            (grows && bytes >= least_growth as f64).then_some(Outside {
+                kind: *kind,
+                bytes: bytes as u64,
+                over,
+            })
+        };
+        let [anon, ..] = &self.recent;
+        let told_apart = anon.sums().is_some();
+        let all = KINDS.iter().zip(&self.recent).filter(|_| told_apart);
+        let outside = all.filter(|(kind, _)| matches!(kind, Kind::File | Kind::Shmem));
+        let mut out: Vec<Outside> = outside.filter_map(of).collect();
+        out.sort_by_key(|one| std::cmp::Reverse(one.bytes));
+        out
     }
 
     /// The kinds that were read, fastest growth first; empty until there are samples enough for a slope.
@@ -123,6 +169,28 @@ mod tests {
         let report = kinds.report();
         assert_eq!(report[0].kind, Kind::Anon);
         assert!((report[0].bytes_per_second - 100.0).abs() < 1e-6, "{report:?}");
+    }
+
+    #[test]
+    fn what_grows_outside_private_memory_is_told_while_it_does() {
+        // 4 MiB/s of shared memory, files that were mapped in the first five seconds, private memory that stands.
+        let sample =
+            |i: u64, anon| [anon, Some((20 << 20) + (i.min(5) << 22)), Some(i << 22), Some(0)];
+        let mut kinds = Kinds::new(Duration::from_secs(3600));
+        for i in 0..30u64 {
+            kinds.push(Duration::from_secs(i), sample(i, Some(8 << 20)));
+            let told = kinds.outside(10, 5 << 20);
+            let names: Vec<Kind> = told.iter().map(|one| one.kind).filter(|_| i > 12).collect();
+            assert!(i <= 12 || names == [Kind::Shmem], "{told:?} after {i} s");
+        }
+        let told = kinds.outside(10, 5 << 20)[0];
+        assert!((115.9..116.1).contains(&(told.bytes as f64 / 1_048_576.0)), "{told:?}");
+        assert!((28.9..29.1).contains(&told.over.as_secs_f64()), "{told:?}");
+        assert!(kinds.outside(10, 500 << 20).is_empty(), "less than what counts");
+        assert!(kinds.outside(31, 5 << 20).is_empty(), "too few samples");
+        let mut kinds = Kinds::new(Duration::from_secs(3600));
+        (0..30).for_each(|i| kinds.push(Duration::from_secs(i), sample(i, None)));
+        assert!(kinds.outside(10, 5 << 20).is_empty(), "the series is all of it");
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod filter;
 mod growth;
 pub mod kinds;
 pub mod parts;
+mod pink;
 mod pool;
 mod profile;
 mod rate;
@@ -59,7 +60,7 @@ mod season;
 mod seconds;
 mod segment;
 mod stopped;
-mod student;
+pub mod student;
 mod trend;
 #[doc(hidden)]
 pub mod tuning;
@@ -71,12 +72,13 @@ pub mod worker;
 
 #[cfg(feature = "worker")]
 pub use alert::{Alert, Alerts, Cause, Outlets};
-pub use compare::{Comparison, Difference, compare};
+pub use compare::{Comparison, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
-pub use kinds::{Kind, KindGrowth, Kinds};
+pub use kinds::{Kind, KindGrowth, Kinds, Outside};
 pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity, Waits};
+pub use student::Difference;
 pub use verdict::{Change, Evidence, Shape, Spread, Trend, Verdict, Why};
 #[cfg(feature = "worker")]
 pub use worker::Worker;

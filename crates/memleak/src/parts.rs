@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::filter::Clock;
 use crate::regression::Recent;
 
-/// Parts that are followed; further names are passed over, so that memory stays bounded.
+/// Parts that are followed; while so many are named, further names are passed over, so that memory stays bounded.
 pub const MOST_PARTS: usize = 128;
 
 /// The growth of one part.
@@ -39,6 +40,10 @@ pub struct PartGrowth {
 #[derive(Clone, Debug)]
 pub struct Parts {
     window: f64,
+    clock: Clock,
+    /// Seconds of the newest call and of the one before, repaired.
+    now: f64,
+    before: f64,
     parts: BTreeMap<String, Followed>,
 }
 
@@ -53,7 +58,13 @@ impl Parts {
     /// Follows the last `window`.
     #[must_use]
     pub fn new(window: Duration) -> Self {
-        Self { window: window.as_secs_f64(), parts: BTreeMap::new() }
+        Self {
+            window: window.as_secs_f64(),
+            clock: Clock::default(),
+            now: f64::NEG_INFINITY,
+            before: f64::NEG_INFINITY,
+            parts: BTreeMap::new(),
+        }
     }
 
     /// Takes another length of the window, which counts from the next sample on.
@@ -66,10 +77,18 @@ impl Parts {
         self.parts.clear();
     }
 
-    /// Takes what each part holds, in bytes. A part that is not named any more keeps its last slope until its name comes
-    /// again; time that does not advance is passed over.
+    /// Takes what each part holds, in bytes. Several calls at one time are one, and a part's second size at one time is passed
+    /// over; after a step back of the clock one ordinary interval has passed. A part that is not named any more is not told,
+    /// and forgotten once the window has passed or its place is needed.
     pub fn push<N: AsRef<str>>(&mut self, at: Duration, parts: impl IntoIterator<Item = (N, u64)>) {
-        let t = at.as_secs_f64();
+        if let Some(t) = self.clock.advance(at.as_secs_f64()) {
+            (self.before, self.now) = (self.now, t);
+            // A place is needed only when all are taken, and then by what is still named.
+            let full = self.parts.len() == MOST_PARTS;
+            let oldest = if full { self.before } else { t - self.window };
+            self.parts.retain(|_, part| part.at >= oldest);
+        }
+        let t = self.now;
         for (name, bytes) in parts {
             let name = name.as_ref();
             if !self.parts.contains_key(name) {
@@ -86,12 +105,13 @@ impl Parts {
         }
     }
 
-    /// The parts that grow, the fastest first.
+    /// The parts that grow, the fastest first, of those that the newest call named.
     #[must_use]
     pub fn growth(&self) -> Vec<PartGrowth> {
         let mut out: Vec<PartGrowth> = self
             .parts
             .iter()
+            .filter(|(_, part)| part.at == self.now)
             .filter_map(|(name, part)| {
                 let (slope, _) = part.recent.sums()?.slope()?;
                 let growth =
@@ -115,6 +135,7 @@ pub fn of_components(components: &memtrack::component::Components) -> Vec<(Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::growth::MIB;
 
     #[test]
     fn an_edited_window_counts_from_the_next_sample_on() {
@@ -151,6 +172,35 @@ mod tests {
             );
         }
         assert_eq!(parts.growth().len(), MOST_PARTS);
+    }
+
+    #[test]
+    fn names_that_are_gone_make_room_and_are_not_told() {
+        let mut parts = Parts::new(Duration::from_secs(60));
+        for second in 0..30u64 {
+            let of_a_request = |n: usize| (format!("request {n:04}"), 1000 * second);
+            let short = (0..MOST_PARTS).filter(|_| second < 5).map(of_a_request);
+            parts.push(Duration::from_secs(second), short.chain([("hoard".into(), second << 20)]));
+        }
+        let names: Vec<_> = parts.growth().into_iter().map(|part| part.name).collect();
+        assert_eq!(names, ["hoard"]);
+        // Gone, though its window has not passed: it holds nothing that could grow.
+        parts.push(Duration::from_secs(30), [("other", 1)]);
+        assert!(parts.growth().is_empty(), "{:?}", parts.growth());
+        // Back within the window, with what was seen of it.
+        parts.push(Duration::from_secs(31), [("hoard", 31 << 20)]);
+        assert!((parts.growth()[0].bytes_per_second - MIB).abs() < 1.0, "{:?}", parts.growth());
+    }
+
+    #[test]
+    fn a_clock_that_steps_back_stops_no_part() {
+        let mut parts = Parts::new(Duration::from_secs(60));
+        for second in 0..60 {
+            let at = if second < 30 { 86_400 + second } else { second };
+            parts.push(Duration::from_secs(at), [("cache", 1000 * second.max(29))]);
+        }
+        let growth = parts.growth();
+        assert!(growth.len() == 1 && growth[0].bytes_per_second > 500.0, "{growth:?}");
     }
 
     #[test]

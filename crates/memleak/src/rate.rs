@@ -2,7 +2,7 @@
 
 use crate::growth::effective;
 use crate::saturation::bend;
-use crate::trend::{inflation, lag_one, residuals, slope_interval};
+use crate::trend::{Pairs, inflation, lag_one, residuals};
 use crate::verdict::Trend;
 use crate::window::{History, POINTS};
 
@@ -28,11 +28,11 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
     let mut now = None;
     for _ in 0..BENDS {
         let Some(window) = history.window(from) else { break };
-        let rough = crate::trend::ranks(&window.level).slope;
-        let rho = lag_one(&residuals(&window.level, rough));
+        let pairs = Pairs::of(&window.level);
+        let (level, floor) = (pairs.slope(), Pairs::of(&window.low).slope());
+        let rho = lag_one(&residuals(&window.level, level));
         let few = (POINTS as f64 / window.filled as f64).sqrt();
-        let (level, low, high) = slope_interval(&window.level, inflation(rho) * few);
-        let (floor, ..) = slope_interval(&window.low, 1.0);
+        let (low, high) = pairs.interval(inflation(rho) * few);
         // Level and low level are two estimates of one slope; their interval is the level's, moved along.
         let slope = f64::midpoint(level, floor);
         let moved = slope - level;

@@ -39,6 +39,11 @@ impl Sums {
         }
     }
 
+    /// The seconds from first to last of as many samples at equal intervals that are spread as these are.
+    pub(crate) fn width(&self) -> f64 {
+        (12.0 * self.stt / self.n * (self.n - 1.0) / (self.n + 1.0)).sqrt()
+    }
+
     /// Slope and its standard error, taking the samples as independent; `None` below three samples or without spread.
     pub(crate) fn slope(&self) -> Option<(f64, f64)> {
         if self.n < 3.0 || self.stt <= 0.0 {
@@ -75,6 +80,12 @@ impl Recent {
 
     pub(crate) fn sums(&self) -> Option<Sums> {
         self.parts.iter().copied().reduce(Sums::with)
+    }
+
+    /// Those of the later half of the time.
+    pub(crate) fn later_half(&self) -> Option<Sums> {
+        let middle = f64::midpoint(self.parts.front()?.t, self.parts.back()?.t);
+        self.parts.iter().filter(|part| part.t >= middle).copied().reduce(Sums::with)
     }
 
     #[cfg(test)]

@@ -14,8 +14,10 @@ use crate::regression::Recent;
 const BASELINE_SAMPLES: usize = 256;
 /// Samples that must span the baseline window.
 const BASELINE_LEAST: usize = 5;
-/// A slope below this many of its standard errors is no growth.
-const ERRORS: f64 = 3.0;
+/// A slope below this many of its standard errors earns nothing, and none does that makes less than `leak.least_growth` over the
+/// samples it is of. What moves by 1 MiB up and down never makes more than twice the root of three, 3.5 MiB, however few or close
+/// the samples are: no correlation is above 1.
+pub(crate) const ERRORS: f64 = 3.0;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,7 +73,8 @@ pub struct RuleReport {
     pub waits: Option<Waits>,
     /// Samples in the recent window.
     pub samples: u64,
-    /// What the growth earns, if anything.
+    /// What the growth earns, if anything. Growth that makes less than `leak.least_growth` over the samples it is of earns
+    /// nothing: it may be noise, and over a window too short for more the rule needs a lower `leak.least_growth` to speak.
     pub by_rate: Option<Severity>,
     /// The newest RSS, in bytes.
     pub rss: Option<u64>,
@@ -174,8 +177,10 @@ impl Rules {
         let samples = sums.map_or(0, |sums| sums.n as u64);
         let waits = self.waits(samples);
         let growth = sums.filter(|_| waits.is_none()).and_then(|sums| sums.slope());
+        let grown = |slope: f64| sums.map_or(0.0, |sums| slope * sums.width());
         let by_rate = growth
             .filter(|(slope, error)| *slope >= ERRORS * error)
+            .filter(|(slope, _)| grown(*slope) >= self.config.least_growth as f64)
             .and_then(|(slope, _)| self.by_rate(slope));
         RuleReport {
             baseline: self.baseline.map(|bytes| bytes as u64),
@@ -191,8 +196,12 @@ impl Rules {
     fn waits(&self, samples: u64) -> Option<Waits> {
         let lasted = self.first.map_or(0.0, |first| self.last - first);
         if samples < u64::from(self.config.min_samples) {
-            let whole = lasted > self.config.window.as_secs_f64();
-            return Some(if whole { Waits::Window } else { Waits::Samples });
+            let window = self.config.window.as_secs_f64();
+            let least =
+                f64::from(self.config.min_samples.saturating_sub(1)) * self.clock.interval();
+            // After a gap the window fills again.
+            let never = lasted > window && least > window;
+            return Some(if never { Waits::Window } else { Waits::Samples });
         }
         self.baseline.is_none().then_some(Waits::Baseline)
     }
@@ -277,6 +286,69 @@ mod tests {
         }
         assert_eq!(rules.report().waits, Some(Waits::Baseline));
         assert_eq!(hour(0.0).waits, None);
+    }
+
+    #[test]
+    fn a_disturbance_of_one_mib_is_no_growth_over_any_window_nor_after_any_gap() {
+        let none = LeakConfig { rss_warning: None, rss_critical: None, ..LeakConfig::default() };
+        let short = LeakConfig { window: Duration::from_secs(60), ..none.clone() };
+        // SplitMix64 of S. Vigna.
+        let mut state = 12u64;
+        let mut noise = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+        };
+        for (config, interval) in [(&none, 0.1f64), (&none, 1.0), (&none, 5.0), (&short, 1.0)] {
+            for run in 0..100 {
+                let mut rules = Rules::new(config);
+                let mut t = 0.0;
+                for i in 0..1000 {
+                    t += if i < 600 { interval.max(1.0) } else { interval };
+                    t += if i == 600 { 7200.0 } else { 0.0 };
+                    let bytes = (200.0 + noise()) * MIB;
+                    rules.push(Duration::from_secs_f64(t), bytes as u64);
+                    assert_eq!(rules.report().by_rate, None, "{interval} s, run {run}, sample {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn growth_shows_soon_after_a_gap_and_over_a_short_window() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..600 {
+            rules.push(Duration::from_secs(i), 200 << 20);
+        }
+        // 300 MiB/h: 5 MiB take a minute.
+        for i in 0..70 {
+            rules.push(Duration::from_secs(7800 + i), (200 << 20) + i * 87_381);
+        }
+        assert_eq!(rules.report().by_rate, Some(Severity::Critical), "{:?}", rules.report());
+        let short = LeakConfig { window: Duration::from_secs(60), ..LeakConfig::default() };
+        let least = LeakConfig { least_growth: 1 << 20, ..short.clone() };
+        for (config, found) in [(short, None), (least, Some(Severity::Critical))] {
+            let mut rules = Rules::new(&config);
+            for i in 0..600 {
+                // 105 MiB/h make 1.75 MiB a minute.
+                rules.push(Duration::from_secs(i), (200 << 20) + i * 30_583);
+            }
+            assert_eq!(rules.report().by_rate, found, "{:?}", rules.report());
+        }
+    }
+
+    #[test]
+    fn a_window_that_fills_again_after_a_gap_waits_for_samples() {
+        let mut rules = Rules::new(&LeakConfig::default());
+        for i in 0..720 {
+            rules.push(Duration::from_secs(5 * i), 200 << 20);
+        }
+        for i in 0..12 {
+            rules.push(Duration::from_secs(10_800 + 5 * i), 200 << 20);
+            let waits = (i < 9).then_some(Waits::Samples);
+            assert_eq!(rules.report().waits, waits, "sample {i}");
+        }
     }
 
     #[test]

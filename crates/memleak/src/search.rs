@@ -1,6 +1,6 @@
 //! The search for growth without a bound: windows over the end of a segment, longest first, then lives, then cycles.
 
-use crate::growth::{Finding, Growth, QUICK_SHARE, growth};
+use crate::growth::{Finding, Growth, QUICK_SHARE, growth, may_grow};
 use crate::pool::{LIVES, rising_floor};
 use crate::season::season;
 use crate::segment::Past;
@@ -53,45 +53,79 @@ pub(crate) struct Search<'a> {
     pub(crate) tuning: &'a Tuning,
 }
 
+/// What a search found.
+#[derive(Debug, Default)]
+pub(crate) struct Searched {
+    /// The longest window that grows, or growth over lives or cycles.
+    pub(crate) found: Option<(Hit, Growth)>,
+    /// What the later half of the segment showed; `None` when it could not be seen.
+    pub(crate) recent: Option<Growth>,
+    /// The whole segment.
+    pub(crate) whole: Option<Window>,
+}
+
 impl Search<'_> {
     /// The longest window that grows, and what the later half of the segment showed if none does.
-    pub(crate) fn run(&self) -> (Option<(Hit, Growth)>, Option<Growth>) {
+    pub(crate) fn run(&self) -> Searched {
         let span = self.history.span();
-        let Some(whole) = self.history.window(self.history.origin()) else { return (None, None) };
+        let Some(whole) = self.history.window(self.history.origin()) else {
+            return Searched::default();
+        };
         let fallen = largest_fall(&whole.low);
-        let mut recent = None;
+        // What the later half shows, or its window while nobody needs to know.
+        let (mut recent, mut unmeasured) = (None, None);
         for share in SHARES {
             if span * share < self.hold {
                 break;
             }
+            let decides = share >= 0.5 || (recent.is_none() && unmeasured.is_none());
             if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * self.least {
-                if recent.is_none() || share >= 0.5 {
-                    recent = Some(Growth::none(self.least));
+                if decides {
+                    (recent, unmeasured) = (Some(Growth::none(self.least)), None);
                 }
                 continue;
             }
             let from = self.history.end() - span * share;
-            let Some(window) = self.history.window(from) else { continue };
+            let window = if share < 1.0 { self.history.window(from) } else { Some(whole.clone()) };
+            let Some(window) = window else { continue };
+            if !may_grow(&window, self.least) {
+                if decides {
+                    (recent, unmeasured) = (None, Some(window));
+                }
+                continue;
+            }
             let mut found = growth(&window, self.tuning, self.least);
             if found.finding == Finding::Grows {
-                let fallen = self.fallen(fallen.max(self.swing), window.span);
-                if !found.rising_floor && found.bytes < self.tuning.falls * fallen {
-                    found.finding = Finding::Small;
-                } else if share <= SLOWS_UP_TO && self.slows(from, window.span, found.bytes) {
-                    found.finding = Finding::Ending;
-                }
+                found.finding = self.outlasts(&found, from, share, window.span, fallen);
             }
             if found.finding == Finding::Grows {
-                return (
-                    Some((Hit { from, share, season: None, lives: false }, found)),
-                    Some(found),
-                );
+                let hit = Hit { from, share, season: None, lives: false };
+                return Searched {
+                    found: Some((hit, found)),
+                    recent: Some(found),
+                    whole: Some(whole),
+                };
             }
-            if recent.is_none() || share >= 0.5 {
-                recent = Some(found);
+            if decides {
+                (recent, unmeasured) = (Some(found), None);
             }
         }
-        (self.lives().or_else(|| self.cycles(&whole)), recent)
+        let found = self.lives().or_else(|| self.cycles(&whole));
+        let recent = recent.or_else(|| Some(growth(&unmeasured?, self.tuning, self.least)));
+        Searched { found, recent, whole: Some(whole) }
+    }
+
+    /// Growth of the window of the last `share`, from `from` on, must exceed what has fallen by `fallen` bytes, and not be
+    /// dying down.
+    fn outlasts(&self, found: &Growth, from: f64, share: f64, span: f64, fallen: f64) -> Finding {
+        let fallen = self.fallen(fallen.max(self.swing), span);
+        if !found.rising_floor && found.bytes < self.tuning.falls * fallen {
+            Finding::Small
+        } else if share <= SLOWS_UP_TO && self.slows(from, span, found.bytes) {
+            Finding::Ending
+        } else {
+            Finding::Grows
+        }
     }
 
     /// The growth over `span` seconds that the tests of size ask for, in bytes.
@@ -120,7 +154,8 @@ impl Search<'_> {
         Some((Hit { from, share: 1.0, season, lives: true }, growth))
     }
 
-    fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+    /// Growth from cycle to cycle over the segment, which `whole` shows.
+    pub(crate) fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
         if self.history.span() < SEASON_FROM * self.hold {
             return None;
         }

@@ -128,6 +128,13 @@ pub(crate) fn parts(history: &History, t: f64, hold: f64) -> bool {
     history.span() >= hold && t - history.end() > BLIND * history.span()
 }
 
+/// The seconds to take out before a sample, when it begins anew: it comes `gap` seconds after the one before, in a segment that has
+/// not filled a window of `hold` seconds, and all that was `watched` so far is short beside the gap. The clock was set, or nobody
+/// watched; the few samples from before would leave a history whose buckets are too wide for what follows.
+pub(crate) fn outgrown(gap: f64, watched: f64, interval: f64, hold: f64) -> Option<f64> {
+    (gap > hold.max(PAUSE * interval) && gap > BLIND * watched).then_some(gap - interval)
+}
+
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
 /// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
 /// tell.

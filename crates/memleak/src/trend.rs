@@ -21,48 +21,104 @@ pub(crate) struct Ranks {
 
 /// Theil-Sen and Mann-Kendall over equally spaced points.
 pub(crate) fn ranks(y: &[f64; POINTS]) -> Ranks {
-    let (slopes, sum) = pairs(y);
-    let mut slopes = slopes;
-    Ranks { slope: median(&mut slopes), score: score(sum, variance(y)) }
+    Pairs::of(y).ranks()
 }
 
-/// Theil-Sen slope with its 95 % rank interval, widened by `inflation` (the ratio of the standard deviations).
-pub(crate) fn slope_interval(y: &[f64; POINTS], inflation: f64) -> (f64, f64, f64) {
-    let (mut slopes, _) = pairs(y);
-    let reach = Z_95 * variance(y).sqrt() * inflation;
-    let half = PAIRS as f64 / 2.0;
-    let at = |rank: f64| rank.round().clamp(0.0, (PAIRS - 1) as f64) as usize;
-    slopes.sort_unstable_by(f64::total_cmp);
-    let middle = f64::midpoint(slopes[PAIRS / 2 - 1], slopes[PAIRS / 2]);
-    (middle, slopes[at(half - reach / 2.0)], slopes[at(half + reach / 2.0)])
+/// All pairs of points.
+pub(crate) struct Pairs {
+    slopes: [f64; PAIRS],
+    /// Pairs that rise less pairs that fall.
+    sum: i64,
+    /// Of the sum, with the correction for ties.
+    variance: f64,
 }
 
-fn pairs(y: &[f64; POINTS]) -> ([f64; PAIRS], i64) {
-    let mut slopes = [0.0; PAIRS];
-    let mut at = 0;
-    let mut sum = 0i64;
-    for gap in 1..POINTS {
-        let scale = POINTS as f64 / gap as f64;
-        for i in 0..POINTS - gap {
-            let difference = y[i + gap] - y[i];
-            sum += i64::from(difference > 0.0) - i64::from(difference < 0.0);
-            slopes[at] = difference * scale;
-            at += 1;
+impl Pairs {
+    pub(crate) fn of(y: &[f64; POINTS]) -> Self {
+        let mut slopes = [0.0; PAIRS];
+        let (mut rising, mut falling) = (0i64, 0i64);
+        let mut rest = &mut slopes[..];
+        for gap in 1..POINTS {
+            let scale = POINTS as f64 / gap as f64;
+            let (part, after) = rest.split_at_mut(POINTS - gap);
+            for ((slope, earlier), later) in part.iter_mut().zip(y).zip(&y[gap..]) {
+                let difference = later - earlier;
+                rising += i64::from(difference > 0.0);
+                falling += i64::from(difference < 0.0);
+                *slope = difference * scale;
+            }
+            rest = after;
+        }
+        let variance = variance(y, rising + falling < PAIRS as i64);
+        Self { slopes, sum: rising - falling, variance }
+    }
+
+    pub(crate) fn ranks(&self) -> Ranks {
+        Ranks { slope: self.slope(), score: score(self.sum, self.variance) }
+    }
+
+    /// Theil-Sen slope: the median, exactly, by selection among the few slopes that lie between two quantiles of a sample
+    /// (R. W. Floyd and R. L. Rivest, Communications of the ACM 18 (1975) 165).
+    pub(crate) fn slope(&self) -> f64 {
+        const STRIDE: usize = 24;
+        const SAMPLE: usize = PAIRS / STRIDE;
+        const AROUND: usize = 6;
+        let mut sample: [i64; SAMPLE] = std::array::from_fn(|k| key(self.slopes[k * STRIDE]));
+        sample.sort_unstable();
+        let least = value(sample[SAMPLE / 2 - AROUND]);
+        let most = value(sample[SAMPLE / 2 + AROUND]);
+        let below: i64 = self.slopes.iter().map(|slope| i64::from(*slope < least)).sum();
+        let (mut near, mut count) = ([0; PAIRS], 0);
+        for &slope in &self.slopes {
+            near[count] = key(slope);
+            count += usize::from(slope >= least) & usize::from(slope <= most);
+        }
+        match (PAIRS / 2).checked_sub(below as usize) {
+            Some(rank) if rank > 0 && rank < count => middle(&mut near[..count], rank),
+            _ => median(&mut self.slopes.clone()),
         }
     }
-    (slopes, sum)
+
+    /// The 95 % rank interval of the slope, widened by `inflation` (the ratio of the standard deviations).
+    pub(crate) fn interval(mut self, inflation: f64) -> (f64, f64) {
+        let reach = Z_95 * self.variance.sqrt() * inflation;
+        let half = PAIRS as f64 / 2.0;
+        let mut at = |rank: f64| {
+            let rank = rank.round().clamp(0.0, (PAIRS - 1) as f64) as usize;
+            *self.slopes.select_nth_unstable_by(rank, f64::total_cmp).1
+        };
+        (at(half - reach / 2.0), at(half + reach / 2.0))
+    }
+}
+
+/// The mean of the numbers of `rank` and of the one before it, of their [`key`]s.
+fn middle(keys: &mut [i64], rank: usize) -> f64 {
+    let (left, &mut upper, _) = keys.select_nth_unstable(rank);
+    let lower = left.iter().copied().max().unwrap_or(upper);
+    f64::midpoint(value(lower), value(upper))
+}
+
+/// An integer in the place of a number in the total order of IEEE 754 (as `f64::total_cmp` compares): integers compare
+/// faster, and these are compared many times.
+fn key(value: f64) -> i64 {
+    let bits = value.to_bits() as i64;
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+fn value(key: i64) -> f64 {
+    f64::from_bits((key ^ (((key >> 63) as u64) >> 1) as i64) as u64)
 }
 
 /// Variance of the Mann-Kendall sum, with the correction for ties.
-fn variance(y: &[f64; POINTS]) -> f64 {
+fn variance(y: &[f64; POINTS], tied: bool) -> f64 {
     let term = |n: f64| n * (n - 1.0) * (2.0 * n + 5.0);
-    let mut sorted = *y;
-    sorted.sort_unstable_by(f64::total_cmp);
-    let ties: f64 = sorted
-        .chunk_by(|a, b| a == b)
-        .filter(|run| run.len() > 1)
-        .map(|run| term(run.len() as f64))
-        .sum();
+    let mut ties = 0.0;
+    if tied {
+        let mut sorted = *y;
+        sorted.sort_unstable_by(f64::total_cmp);
+        let runs = sorted.chunk_by(|a, b| a == b).filter(|run| run.len() > 1);
+        ties = runs.map(|run| term(run.len() as f64)).sum();
+    }
     ((term(POINTS as f64) - ties) / 18.0).max(0.0)
 }
 
@@ -169,14 +225,14 @@ mod tests {
 
         #[test]
         fn the_slope_lies_between_the_least_and_the_greatest_of_two_points(y in points()) {
-            let (slopes, _) = pairs(&y);
-            let least = slopes.iter().copied().fold(f64::INFINITY, f64::min);
-            let most = slopes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let slope = ranks(&y).slope;
-            prop_assert!(least <= slope && slope <= most);
-            let (middle, low, high) = slope_interval(&y, 1.0);
-            prop_assert_eq!(middle, slope);
-            prop_assert!(low <= middle && middle <= high);
+            let pairs = Pairs::of(&y);
+            let mut slopes = pairs.slopes;
+            slopes.sort_unstable_by(f64::total_cmp);
+            let slope = pairs.slope();
+            prop_assert!(slopes[0] <= slope && slope <= slopes[PAIRS - 1]);
+            prop_assert_eq!(slope, median(&mut slopes));
+            let (low, high) = pairs.interval(1.0);
+            prop_assert!(low <= slope && slope <= high);
         }
 
         /// Theil-Sen breaks down when more than 29 % of the points are wrong: with a quarter the slope stays near.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::kinds::Outside;
 use crate::parts::PartGrowth;
 
 /// A slope with its interval. All in bytes per second.
@@ -66,6 +67,10 @@ pub struct Evidence {
     /// and the series grows.
     #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
     pub parts: Vec<PartGrowth>,
+    /// Growth of kinds of memory that the series leaves out, the most first; empty where nobody told the verdict of it
+    /// ([`Verdict::name_outside`]).
+    #[cfg_attr(feature = "serde", serde(default, skip_serializing_if = "Vec::is_empty"))]
+    pub outside: Vec<Outside>,
 }
 
 /// Why nothing can be said yet. Displays as a fragment: "the growth is within the noise".
@@ -225,6 +230,16 @@ impl Verdict {
     pub(crate) fn name_parts(&mut self, parts: Vec<PartGrowth>) {
         if let Verdict::Growing { evidence, .. } | Verdict::Leak { evidence, .. } = self {
             evidence.parts = parts;
+        }
+    }
+
+    /// Names in the evidence, whatever the kind, what grows outside the series: see [`Kinds::outside`](crate::Kinds::outside).
+    pub fn name_outside(&mut self, outside: Vec<Outside>) {
+        match self {
+            Verdict::Undecided { evidence, .. }
+            | Verdict::Steady { evidence, .. }
+            | Verdict::Growing { evidence, .. }
+            | Verdict::Leak { evidence, .. } => evidence.outside = outside,
         }
     }
 

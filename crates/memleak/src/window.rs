@@ -94,7 +94,7 @@ impl History {
         } else if self.width == 0.0 && t > self.origin {
             self.width = (t - self.origin).max(1e-3);
         }
-        self.samples += 1;
+        self.samples = self.samples.saturating_add(1);
         self.high = self.high.max(y);
         self.end = t;
         let mut index = self.index_of(t);
@@ -111,7 +111,7 @@ impl History {
             }
             _ => {
                 if self.buckets.len() == self.buckets.capacity() {
-                    // No more than it may have: a short history stays small.
+                    // Never past the most there can be: a copy's capacity is no power of two, and would double past it.
                     let more = self.buckets.len().max(4).min(self.capacity - self.buckets.len());
                     self.buckets.reserve_exact(more);
                 }
@@ -210,7 +210,8 @@ impl History {
     pub(crate) fn middle(&self, bucket: &Bucket) -> f64 {
         let start = self.origin + f64::from(bucket.index) * self.width;
         let end = (start + self.width).min(self.end.max(start));
-        f64::midpoint(start, end)
+        // Not `f64::midpoint`: seconds do not overflow, and a look asks for thousands.
+        (start + end) / 2.0
     }
 
     /// Seconds up to the end for which the level has stood above `bytes`.
@@ -266,32 +267,33 @@ impl History {
         }
         let (mut x, mut level, mut low) = ([0.0; POINTS], [0.0; POINTS], [0.0; POINTS]);
         let mut filled = 0;
-        let mut scratch = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
         let buckets = self.since(from);
         let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
         let scale = POINTS as f64 / span;
-        let (mut here, mut time, mut least) = (0, 0.0, f64::INFINITY);
-        let mut close = |scratch: &mut Vec<f64>, time: f64, least: f64| {
-            if !scratch.is_empty() {
-                x[filled] = time / scratch.len() as f64;
-                level[filled] = median(scratch);
+        let mut means = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
+        let (mut next, mut time, mut least) = (f64::NEG_INFINITY, 0.0, f64::INFINITY);
+        let mut close = |means: &mut Vec<f64>, time: f64, least: f64| {
+            if !means.is_empty() {
+                x[filled] = time / means.len() as f64;
+                level[filled] = median(means);
                 low[filled] = least;
                 filled += 1;
             }
-            scratch.clear();
+            means.clear();
         };
         for bucket in &buckets[..end] {
             let place = (self.middle(bucket) - from) * scale;
-            let point = (place.max(0.0) as usize).min(POINTS - 1);
-            if point != here {
-                close(&mut scratch, time, least);
-                (here, time, least) = (point, 0.0, f64::INFINITY);
+            if place >= next {
+                close(&mut means, time, least);
+                let point = place.max(0.0) as usize + 1;
+                next = if point < POINTS { point as f64 } else { f64::INFINITY };
+                (time, least) = (0.0, f64::INFINITY);
             }
-            scratch.push(bucket.mean);
+            means.push(bucket.mean);
             time += place;
             least = least.min(bucket.low);
         }
-        close(&mut scratch, time, least);
+        close(&mut means, time, least);
         if filled < LEAST_FILLED {
             return None;
         }

@@ -13,7 +13,7 @@ use memtrack::{Sample, Settings};
 use crate::alert::{Alerts, Outlets};
 use crate::config::LeakConfig;
 use crate::detector::Detector;
-use crate::kinds::{KindGrowth, Kinds};
+use crate::kinds::{KindGrowth, Kinds, Outside};
 use crate::parts::Parts;
 use crate::rules::{RuleReport, Rules};
 use crate::verdict::{Change, Verdict};
@@ -50,7 +50,7 @@ pub struct Status {
     pub lost_alerts: u64,
     /// The generation of the settings in force.
     pub generation: u64,
-    /// The subscription has ended: the target is gone, or the sampler was stopped.
+    /// The thread has ended: the target is gone, the sampler or the worker was stopped, or a callback panicked.
     pub ended: bool,
 }
 
@@ -69,6 +69,7 @@ struct Shared {
 }
 
 struct State {
+    config: Arc<LeakConfig>,
     detector: Detector,
     rules: Rules,
     kinds: Kinds,
@@ -77,6 +78,13 @@ struct State {
     alerts: u64,
     lost_alerts: u64,
     ended: bool,
+}
+
+impl State {
+    fn outside(&self) -> Vec<Outside> {
+        let config = &self.config;
+        self.kinds.outside(config.min_samples, config.least_growth)
+    }
 }
 
 impl Worker {
@@ -129,6 +137,7 @@ impl Worker {
         detector.set_config(config);
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
+                config: Arc::clone(config),
                 detector,
                 rules: Rules::new(config),
                 kinds: Kinds::new(config.window),
@@ -169,6 +178,7 @@ impl Worker {
         let state = lock(&self.shared.state);
         let mut verdict = state.detector.verdict();
         verdict.name_parts(state.parts.growth());
+        verdict.name_outside(state.outside());
         Status {
             verdict,
             rules: state.rules.report(),
@@ -226,6 +236,7 @@ struct Work {
 
 impl Work {
     fn run(mut self, samples: &All, stopped: &Receiver<()>) -> Detector {
+        let _ended = Ended(Arc::clone(&self.shared));
         let mut changed = self.settings.changed().clone();
         loop {
             select! {
@@ -242,9 +253,7 @@ impl Work {
                 recv(stopped) -> _ => break,
             }
         }
-        let mut state = lock(&self.shared.state);
-        state.ended = true;
-        state.detector.clone()
+        lock(&self.shared.state).detector.clone()
     }
 
     fn reload(&mut self) {
@@ -255,6 +264,7 @@ impl Work {
         state.rules.set_config(&self.config);
         state.kinds.set_window(self.config.window);
         state.parts.set_window(self.config.window);
+        state.config = Arc::clone(&self.config);
         drop(state);
         self.shared.generation.store(current.generation, Ordering::Release);
     }
@@ -266,9 +276,6 @@ impl Work {
         let parts = (self.inside)();
         let mut state = lock(&self.shared.state);
         state.lost_samples = lost;
-        if let Ok(rss) = process.rss {
-            state.rules.push(at, rss);
-        }
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
         state.parts.push(at, parts);
@@ -277,6 +284,10 @@ impl Work {
         if state.detector.restarts() != lives {
             state.kinds.restarted();
             state.parts.restarted();
+            state.rules.restarted();
+        }
+        if let Ok(rss) = process.rss {
+            state.rules.push(at, rss);
         }
         let report = state.rules.report();
         // The figures of a verdict cost a few look-ups each time; only a standing leak needs them for its severity.
@@ -286,11 +297,13 @@ impl Work {
             None => Verdict::unseen(),
         };
         if change.is_some() || state.detector.leaks() {
-            let parts = state.parts.growth();
+            let (parts, outside) = (state.parts.growth(), state.outside());
             if let Some(change) = &mut change {
                 change.to.name_parts(parts.clone());
+                change.to.name_outside(outside.clone());
             }
             verdict.name_parts(parts);
+            verdict.name_outside(outside);
         }
         let alerts = self.alerts.step(at, &verdict, &report, &self.config);
         state.alerts = self.alerts.total();
@@ -308,6 +321,15 @@ impl Work {
             // A full channel loses it: the gap in the numbers tells, and `status` has the last state.
             let _ = self.events.try_send(event);
         }
+    }
+}
+
+/// Says that the thread has ended, also when a callback's panic ended it.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        lock(&self.0.state).ended = true;
     }
 }
 

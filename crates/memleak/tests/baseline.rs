@@ -117,6 +117,47 @@ fn a_later_version_damage_and_nonsense_are_told_apart() {
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Malformed { .. })));
 }
 
+#[test]
+fn a_leaking_life_that_was_saved_is_no_leak_of_the_next() {
+    let mut leaking = Detector::new(&LeakConfig::default());
+    for i in 0..600u64 {
+        leaking.push(Duration::from_secs(30 * i), (100 << 20) + i * 300_000);
+    }
+    assert!(leaking.leaks());
+    let folder = tempfile::tempdir().unwrap();
+    save(&at(&folder), &identity(), &leaking).unwrap();
+    let mut detector = load(&at(&folder), &identity()).unwrap();
+    assert_eq!(detector.verdict().kind(), "undecided", "{:?}", detector.verdict());
+    for i in 0..600u64 {
+        let change = detector.push(Duration::from_secs(30 * i), (100 << 20) + (i % 5) * 50_000);
+        assert!(!detector.leaks(), "sample {i}");
+        assert!(!change.is_some_and(|change| change.from.is_leak()), "sample {i}");
+    }
+    // A new life that leaks is found by what it shows itself.
+    let mut detector = load(&at(&folder), &identity()).unwrap();
+    for i in 0..600u64 {
+        detector.push(Duration::from_secs(30 * i), (100 << 20) + i * 300_000);
+    }
+    assert!(detector.leaks());
+}
+
+#[test]
+fn counts_that_are_full_stay_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = at(&folder);
+    save(&path, &identity(), &learnt()).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    let full = text.replace(r#""samples":500"#, &format!(r#""samples":{}"#, u64::MAX));
+    let full = full.replace(r#""samples":496"#, &format!(r#""samples":{}"#, u64::MAX));
+    assert_ne!(text, full);
+    fs::write(&path, full).unwrap();
+    let Ok(mut detector) = load(&path, &identity()) else { return };
+    for i in 0..100u64 {
+        detector.push(Duration::from_secs(30 * i), 200 << 20);
+    }
+    assert_eq!(detector.verdict().evidence().samples, u64::MAX);
+}
+
 /// Two hours of a cache that fills by 40 MiB/h until it is full, then eight hours of nothing.
 fn fill(detector: &mut Detector, start: u64) -> u32 {
     let mut alerts = 0;

@@ -72,12 +72,23 @@ fn a_quiet_week_of_noise_raises_nothing() {
 
 #[test]
 fn what_pink_noise_showed_after_days_is_no_leak() {
-    // A drift of 2.55 over five days, and growth over 2.1 and 2.3 cycles: each was an alert once.
-    for seed in [100_081, 100_800, 101_842] {
+    // A drift of 2.55 over five days, and growth over 2.1 and 2.3 cycles; then a floor that rises for seven days, a drift of 3.2
+    // over eight, and growth over 2.7 cycles: each was an alert once.
+    for seed in [100_081, 100_800, 101_842, 613_383, 400_271, 615_542] {
         let mut detector = Detector::new(&LeakConfig::default());
-        for (t, bytes) in support::clean::clean("pink", 7.0, seed) {
+        for (t, bytes) in support::clean::clean("pink", 8.5, seed) {
             detector.push(Duration::from_secs_f64(t), bytes);
             assert!(!detector.leaks(), "seed {seed}, after {t} s");
         }
+    }
+}
+
+#[test]
+fn a_leak_under_a_daily_cycle_is_told_whatever_the_phase_at_the_end() {
+    // Each was growing and no more at its end once: three days, and the cycle fell just then.
+    for (seed, number) in [(20_003, 3), (9000, 4), (9005, 6), (9007, 1)] {
+        let trace = support::families::trace("diurnal_leak", seed, number);
+        let outcome = support::score::watch(&trace, Tuning::default());
+        assert!(outcome.last, "{}: {outcome:?}", trace.name);
     }
 }

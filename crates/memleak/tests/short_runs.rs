@@ -102,3 +102,35 @@ fn an_undecided_verdict_says_why_and_for_how_long() {
     assert!(watch_for.unwrap() > Duration::from_secs(1), "{verdict:?}");
     assert_eq!(evidence.samples, 10);
 }
+
+#[test]
+fn a_java_program_that_keeps_a_list_is_told_before_its_third_stair() {
+    // Where the size of a real one changed, in seconds and MiB, at four samples a second: growth from cycle to cycle, of which
+    // the history holds hardly more than two.
+    const CHANGES: [(f64, f64); 13] = [
+        (0.0, 36.9),
+        (0.25, 39.3),
+        (0.5, 41.4),
+        (0.75, 43.6),
+        (1.75, 44.3),
+        (5.25, 44.9),
+        (7.0, 45.2),
+        (8.0, 45.6),
+        (10.75, 46.0),
+        (12.5, 47.2),
+        (56.25, 53.4),
+        (114.25, 62.2),
+        (172.5, 70.6),
+    ];
+    let mut detector = Detector::new(&LeakConfig::default());
+    let mut leak = None;
+    for quarter in 0..960 {
+        let t = f64::from(quarter) / 4.0;
+        let mib = CHANGES.iter().rev().find(|(at, _)| *at <= t).map_or(0.0, |(_, mib)| *mib);
+        detector.push(Duration::from_secs_f64(t), (mib * MIB) as u64);
+        if detector.leaks() {
+            leak.get_or_insert(t);
+        }
+    }
+    assert!(leak.is_some_and(|t| t < 172.5), "{leak:?}");
+}

@@ -105,6 +105,70 @@ fn a_leak_is_found_told_once_and_named() {
 }
 
 #[test]
+fn a_callback_that_panics_ends_the_worker_and_the_status_says_so() {
+    let mut sampler = sampler(samples(300, 40.0));
+    let mut outlets = Outlets::new();
+    outlets.callback(|_| panic!("as a callback may"));
+    let config = LeakConfig { rss_warning: Some(1), ..LeakConfig::default() };
+    let settings = Settings::fixed(config.clone());
+    let detector = Detector::new(&config);
+    let worker = Worker::spawn(sampler.all_within(400), settings, detector, outlets).unwrap();
+    sampler.start().unwrap();
+    // Disconnected when the thread has unwound.
+    assert_eq!(worker.changes().iter().count(), 0);
+    assert!(worker.status().ended);
+    assert!(worker.stop().is_none());
+}
+
+#[test]
+fn the_rules_too_begin_anew_with_a_new_life() {
+    // 500 MiB for an hour, then a life that starts at 100 MiB and grows by 200 MiB/h.
+    let mut samples = samples(110, 0.0);
+    for (i, sample) in (0u64..).zip(&mut samples) {
+        let bytes = if i < 60 { 500 << 20 } else { (100 << 20) + (i - 60) * (200 << 20) / 60 };
+        sample.process.anon = Ok(bytes);
+        sample.process.rss = Ok(bytes);
+    }
+    let mut sampler = sampler(samples);
+    let config = LeakConfig { rss_warning: None, rss_critical: None, ..LeakConfig::default() };
+    let (settings, detector) = (Settings::fixed(config.clone()), Detector::new(&config));
+    let worker =
+        Worker::spawn(sampler.all_within(400), settings, detector, Outlets::new()).unwrap();
+    sampler.start().unwrap();
+    worker.changes().iter().for_each(drop);
+    let report = worker.status().rules;
+    assert!((100 << 20..200 << 20).contains(&report.baseline.unwrap()), "{report:?}");
+    let growth = report.growth.unwrap() * 3600.0 / 1_048_576.0;
+    assert!((growth - 200.0).abs() < 5.0, "{report:?}");
+    assert_eq!(report.by_rate, Some(Severity::Critical));
+}
+
+#[test]
+fn what_grows_outside_the_series_stands_beside_steady() {
+    let mut samples = samples(300, 0.0);
+    for (i, sample) in (0u64..).zip(&mut samples) {
+        sample.process.shmem = Ok(i << 22);
+        sample.process.rss = Ok((150 << 20) + (i << 22));
+    }
+    let mut sampler = sampler(samples);
+    let config = LeakConfig::default();
+    let (settings, detector) = (Settings::fixed(config.clone()), Detector::new(&config));
+    let worker =
+        Worker::spawn(sampler.all_within(400), settings, detector, Outlets::new()).unwrap();
+    sampler.start().unwrap();
+    let changes: Vec<_> = worker.changes().iter().collect();
+    let verdict = worker.status().verdict;
+    assert_eq!(verdict.kind(), "steady");
+    for verdict in [&verdict, &changes[changes.len() - 1].change.to] {
+        let outside = &verdict.evidence().outside;
+        assert_eq!(outside.len(), 1, "{verdict:?}");
+        assert_eq!(outside[0].kind, memleak::Kind::Shmem);
+        // The last window of an hour, at 4 MiB a minute.
+        assert!(outside[0].bytes >= 100 << 20, "{outside:?}");
+    }
+}
+
+#[test]
 fn the_kind_that_grows_is_that_of_the_present_life() {
     // Three hours of growing private memory, a restart, and 40 minutes more; mapped files grow a little all the time.
     let mut samples = samples(220, 60.0);

@@ -23,7 +23,7 @@ fn a_daemon_is_found_where_this_program_is_given_it_and_a_stranger_is_not_taken_
     let mut actor = Actor::spawn(Command::new("sh").args(["-c", &script]));
     let target = Target::Tree(actor.id());
     let mut plain = LinuxSource::open(&target).unwrap();
-    let mut source = LinuxSource::open(&target).unwrap().adopting(&[stranger]);
+    let mut source = LinuxSource::open(&target).unwrap().adopting(move |id| id.pid == stranger);
     let count = |source: &mut LinuxSource| {
         source.read(&TrackConfig::default()).unwrap().process.processes.unwrap()
     };

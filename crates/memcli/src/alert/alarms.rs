@@ -46,6 +46,11 @@ impl Alarms {
         self.rules.set_config(config);
     }
 
+    /// The process was started (again): for the rules its life begins anew.
+    pub fn restarted(&mut self) {
+        self.rules.restarted();
+    }
+
     /// What the plain rules say.
     #[must_use]
     pub fn rules(&self) -> RuleReport {

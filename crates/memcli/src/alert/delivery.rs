@@ -1,5 +1,7 @@
 //! Carries alerts out of the program.
 
+use std::sync::Arc;
+
 use crossbeam_channel::Receiver;
 use memcfg::document::AlertsConfig;
 use memcfg::live::Reload;
@@ -7,7 +9,7 @@ use memtrack::{Settings, Stamp};
 
 use crate::alert::hook::Hook;
 use crate::alert::log::Log;
-use crate::alert::{Alert, Document, Sizes};
+use crate::alert::{Alert, Document, Offspring, Sizes};
 use crate::output::{human, json};
 use crate::pipeline::{Event, Numbered};
 use crate::sys::Signal;
@@ -28,6 +30,12 @@ impl Delivery {
     pub fn new(target: &str, logs: Vec<Log>, settings: Settings<AlertsConfig>) -> Self {
         let hook = Hook::new(settings);
         Self { target: target.to_owned(), logs, hook, sizes: Sizes::default() }
+    }
+
+    /// The same, which notes in `offspring` what the command leaves behind.
+    #[must_use]
+    pub fn noting(self, offspring: Arc<Offspring>) -> Self {
+        Self { hook: self.hook.noting(offspring), ..self }
     }
 
     /// Delivers what is an alert, and logs what else is worth a line.

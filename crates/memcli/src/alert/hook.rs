@@ -4,7 +4,7 @@
 //! `run` are the child's. What it does wrong comes back as a report.
 
 use std::io::{self, Write};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,7 @@ use memcfg::document::AlertsConfig;
 use memtrack::{Settings, Span};
 use rustix::process::{Pid, Signal as Kill, kill_process_group};
 
+use crate::alert::Offspring;
 use crate::sys::Signal;
 
 /// Alerts that may wait while a command runs. The throttle lets a handful pass in an hour.
@@ -27,6 +28,7 @@ const ASK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mill
 #[derive(Debug)]
 pub struct Hook {
     settings: Settings<AlertsConfig>,
+    offspring: Arc<Offspring>,
     thread: Option<Worker>,
     reports: (Sender<String>, Receiver<String>),
 }
@@ -60,7 +62,13 @@ impl Hook {
     /// A hook that has no thread before the first alert.
     #[must_use]
     pub fn new(settings: Settings<AlertsConfig>) -> Self {
-        Self { settings, thread: None, reports: unbounded() }
+        Self { settings, offspring: Arc::default(), thread: None, reports: unbounded() }
+    }
+
+    /// The same, which notes in `offspring` what the command leaves behind.
+    #[must_use]
+    pub fn noting(self, offspring: Arc<Offspring>) -> Self {
+        Self { offspring, ..self }
     }
 
     /// Hands over one alert. Never waits: what finds no room is reported.
@@ -72,7 +80,7 @@ impl Hook {
         let (words, timeout) = (config.exec.clone(), config.exec_timeout);
         let job = Job { words, timeout, document };
         if self.thread.is_none() {
-            match start(self.reports.0.clone()) {
+            match start(self.reports.0.clone(), Arc::clone(&self.offspring)) {
                 Ok(started) => self.thread = Some(started),
                 Err(error) => return self.report(format!("no thread for `alerts.exec`: {error}")),
             }
@@ -125,7 +133,7 @@ impl Hook {
     }
 }
 
-fn start(reports: Sender<String>) -> io::Result<Worker> {
+fn start(reports: Sender<String>, offspring: Arc<Offspring>) -> io::Result<Worker> {
     let (queue, jobs) = bounded::<Job>(WAITING);
     let (ends, ended) = bounded(0);
     let wanted = Arc::new(Wanted::default());
@@ -141,7 +149,7 @@ fn start(reports: Sender<String>) -> io::Result<Worker> {
                 let last = *last.get_or_insert(now + job.timeout);
                 job.timeout = last.saturating_duration_since(now);
             }
-            if let Err(problem) = run(&job, &told.now) {
+            if let Err(problem) = run(&job, &offspring, &told.now) {
                 let _ = reports.send(format!("`{}` {problem}", job.words.join(" ")));
             }
         }
@@ -150,20 +158,16 @@ fn start(reports: Sender<String>) -> io::Result<Worker> {
 }
 
 /// Runs one command to its end, or to the end of its time; says what it did wrong.
-fn run(job: &Job, now: &AtomicBool) -> Result<(), String> {
+fn run(job: &Job, offspring: &Offspring, now: &AtomicBool) -> Result<(), String> {
     let Some((program, arguments)) = job.words.split_first() else { return Ok(()) };
     if job.timeout.is_zero() || now.load(Ordering::Relaxed) {
         return Err("was not run: the watch had ended, and there was no more time for it".into());
     }
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        // With all it starts it is killed as one; and Ctrl-C is not for it.
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("could not be started: {error}"))?;
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    // In a group of its own: with all it starts it is killed as one, and Ctrl-C is not for it.
+    let mut child =
+        offspring.start(&mut command).map_err(|error| format!("could not be started: {error}"))?;
     if let Some(mut input) = child.stdin.take() {
         // The document is smaller than a pipe, so this never waits; a command need not read it.
         let _ = input.write_all(&job.document);

@@ -1,8 +1,10 @@
 //! Log lines: on stderr, or in files that a day fills and that age out.
 
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use clap::ValueEnum;
 use memleak::Severity;
@@ -29,7 +31,7 @@ pub enum Format {
 #[derive(Debug)]
 enum Sink {
     Stderr,
-    File(RollingFileAppender),
+    File(RollingFileAppender, Days),
 }
 
 /// A log that costs nothing before its first line.
@@ -69,16 +71,18 @@ impl Log {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         // A link is followed from where it lies.
         let folder: PathBuf = folder.unwrap_or(Path::new(".")).canonicalize().map_err(failed)?;
-        // Old files are looked for there. The library would print that it may not, in its own words.
+        // Old files are looked for there.
         folder.read_dir().map_err(failed)?;
+        // The library would age files out as well: all that begin with the name, by the time they were made.
         let appender = RollingFileAppender::builder()
             .rotation(Rotation::DAILY)
             .filename_prefix(name)
             .latest_symlink(name)
-            .max_log_files(DAYS_KEPT)
-            .build(folder)
+            .build(&folder)
             .map_err(|error| failed(reason(&error)))?;
-        Ok(Self { format, all: true, sink: Some(Sink::File(appender)), dispatch: None })
+        let days = Days::new(folder, name);
+        days.age_out(SystemTime::now());
+        Ok(Self { format, all: true, sink: Some(Sink::File(appender, days)), dispatch: None })
     }
 
     /// Writes an alert.
@@ -112,12 +116,82 @@ impl Log {
         if let Some(sink) = self.sink.take() {
             self.dispatch = Some(match sink {
                 Sink::Stderr => dispatch(self.format, io::stderr),
-                Sink::File(appender) => dispatch(self.format, Telling::new(appender)),
+                Sink::File(appender, days) => {
+                    dispatch(self.format, Telling::new(Daily { appender, days }))
+                }
             });
         }
         if let Some(dispatch) = &self.dispatch {
             dispatcher::with_default(dispatch, line);
         }
+    }
+}
+
+/// The files of one log, each named for its day.
+#[derive(Debug)]
+struct Days {
+    folder: PathBuf,
+    prefix: String,
+    /// The day on which old ones were looked for last, counted from 1970.
+    aged: AtomicU64,
+}
+
+impl Days {
+    fn new(folder: PathBuf, name: &str) -> Self {
+        Self { folder, prefix: format!("{name}."), aged: AtomicU64::new(0) }
+    }
+
+    /// The day that a file of this log is for, as its name has it: `None` of every other file.
+    fn day<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let day = name.strip_prefix(&self.prefix)?;
+        let shape = day.len() == 10
+            && day.bytes().enumerate().all(|(at, byte)| match at {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        let real = shape && humantime::parse_rfc3339(&format!("{day}T00:00:00Z")).is_ok();
+        real.then_some(day)
+    }
+
+    /// Removes what is older than the last [`DAYS_KEPT`] files up to today, by the day in its name; no more than once a day.
+    fn age_out(&self, now: SystemTime) {
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let today = since.as_secs() / (24 * 60 * 60);
+        if self.aged.swap(today, Ordering::Relaxed) == today {
+            return;
+        }
+        let today = humantime::format_rfc3339_seconds(now).to_string();
+        let Ok(entries) = self.folder.read_dir() else { return };
+        let files =
+            entries.flatten().filter(|entry| entry.file_type().is_ok_and(|is| is.is_file()));
+        let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut old: Vec<String> = names
+            .filter(|name| {
+                self.day(name).is_some_and(|day| !today.starts_with(day) && *day < *today)
+            })
+            .collect();
+        // Within a year and across them, days sort as their names do.
+        old.sort_unstable_by(|a, b| b.cmp(a));
+        for name in old.iter().skip(DAYS_KEPT - 1) {
+            // One that may not be removed is there tomorrow.
+            let _ = fs::remove_file(self.folder.join(name));
+        }
+    }
+}
+
+/// A file a day, of which the old ones age out as soon as there is a new one.
+struct Daily {
+    appender: RollingFileAppender,
+    days: Days,
+}
+
+impl<'a> MakeWriter<'a> for Daily {
+    type Writer = <RollingFileAppender as MakeWriter<'a>>::Writer;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        let writer = self.appender.make_writer();
+        self.days.age_out(SystemTime::now());
+        writer
     }
 }
 
@@ -201,7 +275,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::time::Duration;
 
     fn files(folder: &Path) -> Vec<String> {
         let mut names: Vec<_> = fs::read_dir(folder)
@@ -232,6 +306,41 @@ mod tests {
         let mut again = Log::file(Format::Human, &path).unwrap();
         again.note("worker(1)", "well again");
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2, "it is appended to");
+    }
+
+    #[test]
+    fn only_files_of_a_day_are_aged_out_and_by_the_day_in_their_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
+        // The oldest is made last.
+        (1..=20).rev().for_each(|day| write(&format!("m.log.2020-01-{day:02}")));
+        let others = [
+            "m.log.notes",
+            "m.log.bak",
+            "m.log.2019-13-45",
+            "m.log.2019-02-30",
+            "m.log.2019-01-01.gz",
+            "m.log.2019-1-01",
+            "other.log.2019-01-01",
+            // Not up to today, so none of the last.
+            "m.log.2999-01-01",
+        ];
+        others.iter().for_each(|name| write(name));
+        fs::create_dir(folder.path().join("m.log.2019-01-02")).unwrap();
+        let days = Days::new(folder.path().to_owned(), "m.log");
+        let noon = humantime::parse_rfc3339("2020-01-20T12:00:00Z").unwrap();
+        days.age_out(noon);
+        let logs = |from: u32| -> Vec<String> {
+            let logs = (from..=20).map(|day| format!("m.log.2020-01-{day:02}"));
+            let mut all: Vec<_> = logs.chain(others.map(str::to_owned)).collect();
+            all.push("m.log.2019-01-02".into());
+            all.sort();
+            all
+        };
+        assert_eq!(files(folder.path()), logs(7), "today's and the 13 before");
+        days.age_out(noon + Duration::from_secs(60));
+        days.age_out(noon + Duration::from_secs(24 * 60 * 60));
+        assert_eq!(files(folder.path()), logs(8), "room for that of the next day");
     }
 
     #[test]

@@ -8,10 +8,12 @@ mod delivery;
 mod document;
 pub mod hook;
 pub mod log;
+mod offspring;
 
 pub use alarms::Alarms;
 pub use delivery::Delivery;
 pub use document::{Document, SCHEMA, Sizes};
+pub use offspring::Offspring;
 
 use memleak::Severity;
 use mempressure::Transition;

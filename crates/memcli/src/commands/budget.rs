@@ -38,6 +38,10 @@ pub struct Document {
     pub samples: u64,
     /// What the sizes count: `PSS`, `RSS + swap`.
     pub measure: Option<&'static str>,
+    /// Samples in which that size is an estimate: PSS between two times at which it was measured.
+    pub estimated_samples: u64,
+    /// Whether the peak is an estimate: above every PSS that was measured, from what else is known.
+    pub peak_estimated: bool,
     /// The common limit.
     pub limit_bytes: u64,
     /// Where the limit comes from.
@@ -108,7 +112,11 @@ fn plan(
         critical: pressure.thresholds.critical,
     };
     let whole = whole(runs);
-    let measured = shared(runs).map(|need| (need, "PSS"));
+    let shared = shared(runs);
+    let of_pss = shared.is_some();
+    let highest = runs.iter().filter_map(|run| run.pipeline.seen().pss).max();
+    let peak_estimated = shared.as_ref().is_some_and(|need| Some(need.peak()) > highest);
+    let measured = shared.map(|need| (need, "PSS"));
     let measured = measured.or(whole.clone().map(|need| (need, "RSS + swap")));
     if measured.is_none() && !runs.is_empty() {
         return Err(Failure::new(exit::BAD_TRACE, "the trace has no reading of a process")
@@ -130,6 +138,8 @@ fn plan(
         runs: runs.len(),
         samples: runs.iter().map(|run| run.pipeline.seen().samples).sum(),
         measure: measured.map(|(_, measure)| measure),
+        estimated_samples: runs.iter().filter(|_| of_pss).map(|run| run.pss_estimated).sum(),
+        peak_estimated,
         limit_bytes,
         limit_from,
         toml: toml(plan.as_ref(), limit_bytes, &shares),
@@ -152,8 +162,8 @@ fn shared(runs: &[Recording]) -> Option<Need> {
     for run in runs {
         let seen = run.pipeline.seen();
         let highest = seen.pss?;
-        // An estimate above everything that was measured is a poor one.
-        samples.extend(run.pss.sorted().into_iter().map(|bytes| bytes.min(highest)));
+        // What was estimated counts as it is: PSS is measured now and then, and may have been before a worker took what it takes.
+        samples.extend(run.pss.sorted());
         // Of one process the kernel saw what the samples missed, and what was shared is in it.
         let alone = seen.processes.is_none_or(|processes| processes <= 1);
         let exact = run.peak_rss().0.filter(|_| alone);

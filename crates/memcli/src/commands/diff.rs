@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::cli::DiffArgs;
 use crate::commands;
-use crate::comparison::{Comparison, Measured, Outcome};
+use crate::comparison::{Comparison, Measured};
 use crate::exit::{self, Failure};
+use crate::gate;
 use crate::live::Still;
 use crate::output::{self, json, screen};
 use crate::recording::{self, Recording};
@@ -48,6 +49,13 @@ pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
             output::comparison::comparison(&comparison, output::page::columns(io::stdout(), 120))
         )
     })?;
-    let failed = !args.fail_on.is_empty() && comparison.verdict == Outcome::Worse;
-    Ok(if failed { exit::GATE } else { exit::OK })
+    let gate = gate::regression(Some(comparison.verdict));
+    if args.fail_on.is_empty() || gate.pass {
+        return Ok(exit::OK);
+    }
+    if let Some(why) = gate.reason {
+        // The code says that it failed, whoever reads this.
+        let _ = writeln!(screen::stderr(), "note: nothing could be judged: {why}");
+    }
+    Ok(exit::GATE)
 }

@@ -46,11 +46,15 @@ pub fn leak(args: &LeakArgs, config: Option<&Path>) -> Result<u8, Failure> {
             show(&finding, args)?;
             Ok(match interrupted {
                 Some(signal) => exit::of_signal(signal),
-                None if finding.verdict.is_leak() => exit::GATE,
+                None if fails(&finding.verdict, args) => exit::GATE,
                 None => exit::OK,
             })
         }
     }
+}
+
+fn fails(verdict: &Verdict, args: &LeakArgs) -> bool {
+    verdict.is_leak() || args.strict && matches!(verdict, Verdict::Undecided { .. })
 }
 
 fn show(finding: &Finding, args: &LeakArgs) -> Result<(), Failure> {
@@ -89,7 +93,7 @@ fn recorded(path: &Path, args: &LeakArgs, config: Option<&Path>) -> Result<u8, F
             ended: None,
             next: Some(format!("memcli report {}", path.display())),
         };
-        leaks |= finding.verdict.is_leak();
+        leaks |= fails(&finding.verdict, args);
         show(&finding, args)?;
         if let Some(damage) = &run.damage {
             // The verdict stands on what is whole; when nobody reads this, that is still so.
@@ -165,7 +169,8 @@ fn watch(
 
 /// Where it grows, when it does.
 fn places(verdict: &Verdict, pipeline: &Pipeline, lookout: Option<&Lookout>) -> Option<Places> {
-    let grows = matches!(verdict, Verdict::Growing { .. } | Verdict::Leak { .. });
+    let grows = matches!(verdict, Verdict::Growing { .. } | Verdict::Leak { .. })
+        || !verdict.evidence().outside.is_empty();
     let mappings = lookout.and_then(Lookout::growth);
     grows.then(|| Places::new(&pipeline.kinds(), mappings)).flatten()
 }

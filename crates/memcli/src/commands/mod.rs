@@ -33,7 +33,7 @@ use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates, Judged};
 use crate::limit;
 use crate::live::{Flag, Live};
-use crate::outfile::OutFile;
+use crate::outfile::{self, OutFile};
 use crate::output::page::columns;
 use crate::output::{human, json, screen};
 use crate::recording;
@@ -65,10 +65,12 @@ impl Watching {
             max_pss: self.max_pss.map(size).transpose()?,
             max_growth: self.max_growth,
             fail_on: once(&self.fail_on),
+            strict: self.strict,
         })
     }
 
     fn live(&self, config: Option<&Path>, events: bool) -> Result<Live, Failure> {
+        self.files_apart()?;
         let interval = self.interval.map(Flag::interval);
         let limit = |limit: BudgetTotal| Flag {
             key: "budget.total",
@@ -82,6 +84,26 @@ impl Watching {
     /// Whether what it came to is to be shown.
     fn shows(&self, gates: &[Judged]) -> bool {
         !self.quiet || gates.iter().any(|gate| !gate.pass)
+    }
+
+    /// That no two of its files are one.
+    fn files_apart(&self) -> Result<(), Failure> {
+        let named =
+            [("-o", &self.output), ("--summary", &self.summary), ("--baseline", &self.baseline)];
+        let named = named.map(|(flag, path)| path.as_deref().map(|path| (flag, path)));
+        for (n, one) in named.iter().enumerate() {
+            for (one, two) in named[n + 1..].iter().filter_map(|two| one.zip(*two)) {
+                if outfile::same(one.1, two.1) {
+                    let both = format!("`{}` and `{}` name one file", one.0, two.0);
+                    return Err(Failure::new(
+                        exit::USAGE,
+                        format!("{both}, `{}`", one.1.display()),
+                    )
+                    .help("the one would replace what the other holds: name two files"));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Creates the trace, when one was asked for.
@@ -140,13 +162,18 @@ fn once(named: &[FailOn]) -> Vec<FailOn> {
 }
 
 impl Logging {
+    /// Whether somebody wants log lines on stderr.
+    fn to_stderr(&self) -> bool {
+        (self.log_format.is_some() || self.verbose) && self.log_file.is_none()
+    }
+
     /// Where what happens to `target` is told. Without a word on logs, alerts alone are written to stderr when `alerts` says
     /// that it is free.
     fn delivery(&self, target: &str, live: &Live, alerts: bool) -> Result<Delivery, Failure> {
         let format = self.log_format.unwrap_or_default();
         let log = match &self.log_file {
             Some(path) => Some(Log::file(format, path)?),
-            None if self.log_format.is_some() => Some(Log::stderr(format, true)),
+            None if self.to_stderr() => Some(Log::stderr(format, true)),
             None => alerts.then(|| Log::stderr(format, false)),
         };
         Ok(Delivery::new(target, log.into_iter().collect(), live.alerts()))
@@ -168,7 +195,7 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.
-fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+pub(crate) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
     match result {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::io("failed to write to stdout", error))

@@ -26,10 +26,15 @@ Try:
 /// # Errors
 /// When the output cannot be written.
 pub fn overview(config: Option<&Path>) -> Result<u8, Failure> {
-    let rows: Vec<Row> = look(vec![Target::System.find()], None, &Still::load(config)?)
+    let still = Still::load(config)?;
+    let rows: Vec<Row> = look(vec![Target::System.find()], None, &still)
         .into_iter()
         .map(|look| (Target::System.to_string(), look))
         .collect();
-    written(write!(screen::stdout(), "{}{NEXT}", lines(&rows, Marks::choose(false))))?;
+    written(write!(
+        screen::stdout(),
+        "{}{NEXT}",
+        lines(&rows, Marks::choose(false), &still.off())
+    ))?;
     Ok(exit::OK)
 }

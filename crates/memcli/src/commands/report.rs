@@ -74,11 +74,11 @@ fn csv_of(paths: &[impl AsRef<Path>]) -> Result<u8, Failure> {
                 Row::Processes(_) | Row::Event(_) | Row::End(_) => {}
             }
         }
-        if let Some(damage) = reader.damage() {
-            if samples == 0 {
-                let (path, damage) = (path.to_owned(), Some(damage.clone()));
-                return Err(TraceError::Empty { path, damage }.into());
-            }
+        if let Some(damage) = reader.damage().filter(|_| samples == 0) {
+            let (path, damage) = (path.to_owned(), Some(damage.clone()));
+            return Err(TraceError::Empty { path, damage }.into());
+        }
+        for damage in reader.damages() {
             // The data on stdout cannot say so.
             let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", path.display());
         }

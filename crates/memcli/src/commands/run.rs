@@ -3,12 +3,14 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use memtrack::processes::ProcessId;
 use memtrack::source::Target;
 
+use crate::alert::Offspring;
 use crate::child::Child;
 use crate::cli::{RunArgs, Watching};
 use crate::commands::{baseline, code_after, keep, show_on_stderr};
@@ -43,6 +45,8 @@ struct Start<'a> {
     watching: &'a Watching,
     live: Live,
     signals: Receiver<Signal>,
+    /// What the command of alerts has left behind, in all runs.
+    alerts: Arc<Offspring>,
     baseline: Option<Vec<Measured>>,
     gates: Gates,
 }
@@ -59,9 +63,10 @@ impl<'a> Start<'a> {
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals = sys::signals_with_a_command()
-            .map_err(|error| Failure::io("failed to take over signals", error))?;
-        Ok(Self { command, watching, live, signals, baseline, gates })
+        let signals =
+            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let alerts = Arc::default();
+        Ok(Self { command, watching, live, signals, alerts, baseline, gates })
     }
 
     fn words(&self) -> Vec<String> {
@@ -78,7 +83,7 @@ impl<'a> Start<'a> {
         spent: Duration,
     ) -> Result<Watched, Failure> {
         let watching = self.watching;
-        let child = Child::start(self.command)?;
+        let child = Child::start(self.command, &self.alerts)?;
         let id = ProcessId::read(Path::new("/"), child.pid()).map_err(not_opened)?;
         let words = self.words();
         let name = Path::new(&self.command[0])
@@ -98,7 +103,8 @@ impl<'a> Start<'a> {
             spent,
         };
         let label = &session.target.label;
-        let mut delivery = watching.logging.delivery(label, &self.live, false)?;
+        let delivery = watching.logging.delivery(label, &self.live, false)?;
+        let mut delivery = delivery.noting(Arc::clone(&self.alerts));
         // Both streams are the child's until it has ended.
         let mut screen = Screen::new(Style::Silent, &session.target);
         session.watch(&self.live, &self.signals, &mut screen, &mut delivery)
@@ -123,7 +129,7 @@ pub(crate) fn start(
     Ok(code_after(summary.exit_code, [shown, keep(file, &summary)]))
 }
 
-/// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end.
+/// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end, or somebody ends them all.
 fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result<u8, Failure> {
     let watching = &args.watching;
     let start = Start::new(&args.command, watching, config)?;
@@ -133,7 +139,12 @@ fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result
     // The file is made before anything is started, and each run adds to it.
     let mut recorder = watching.recorder()?;
     let file = watching.summary_file()?;
+    let mut interrupted = None;
     for number in 0..args.warmup.saturating_add(args.runs) {
+        interrupted = sys::asked_to_end();
+        if interrupted.is_some() {
+            break;
+        }
         let counts = number >= args.warmup;
         if counts && number > args.warmup {
             recorder = watching.output.as_deref().map(Recorder::append).transpose()?;
@@ -144,6 +155,11 @@ fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result
         spent = sys::cpu_time();
         let told_to_end = summary.end == End::Aborted;
         failed = Some(summary.exit_code).filter(|code| *code != exit::OK);
+        // However well the command took it: somebody wants memcli to end, and a run that was cut short measures nothing.
+        interrupted = sys::asked_to_end();
+        if interrupted.is_some() {
+            break;
+        }
         if counts || failed.is_some() {
             runs.push(summary);
             measured.extend(run);
@@ -154,7 +170,9 @@ fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result
     }
     let judged: Vec<_> = runs.iter().map(|run| run.gates.clone()).collect();
     let mut series = Series::new(start.words(), args.warmup, args.runs, runs);
-    series.baseline = start.baseline.map(|base| Comparison::of(&base, &measured));
+    series.interrupted_by = interrupted;
+    let base = start.baseline.filter(|_| !measured.is_empty());
+    series.baseline = base.map(|base| Comparison::of(&base, &measured));
     let mut gates = series::gates(&judged);
     let regression = series.baseline.as_ref().map(|comparison| comparison.verdict);
     for gate in gates.iter_mut().filter(|gate| gate.name == "regression") {
@@ -162,7 +180,8 @@ fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result
     }
     series.gates = gates;
     let gates_pass = series.gates.iter().all(|gate| gate.pass);
-    series.exit_code = failed.unwrap_or(if gates_pass { exit::OK } else { exit::GATE });
+    let judged = if gates_pass { exit::OK } else { exit::GATE };
+    series.exit_code = failed.unwrap_or_else(|| interrupted.map_or(judged, exit::of_signal));
     let written = if !watching.shows(&series.gates) {
         Ok(())
     } else if watching.json {

@@ -14,26 +14,58 @@ use crate::look::{Look, look};
 use crate::output::badge::Marks;
 use crate::output::screen;
 use crate::output::status::{Document, Row, lines};
-use crate::target::Target;
+use crate::report;
+use crate::target::{Asked, Target};
 
 /// Shows each target. The exit code is that of the worst level with `--check`, else of the first target that could not
 /// be looked at: one that is not there does not hide the others.
 ///
+/// With `--check` whatever stands in the way leaves it unknown: a monitoring system knows four codes and no other.
+///
 /// # Errors
-/// When the output cannot be written.
+/// Without `--check` when a target or the configuration is not valid, or the output cannot be written.
 pub fn status(args: &StatusArgs, config: Option<&Path>) -> Result<u8, Failure> {
-    let targets = if args.targets.is_empty() { &[Target::System][..] } else { &args.targets };
-    let found = targets.iter().map(Target::find).collect();
-    let asked = targets.iter().map(Target::to_string);
-    let still = Still::load(config)?;
-    let rows: Vec<Row> = asked.zip(look(found, args.duration, &still)).collect();
+    match show(args, config) {
+        Err(failure) if args.check => {
+            report(&failure);
+            Ok(exit::CHECK_UNKNOWN)
+        }
+        done => done,
+    }
+}
+
+fn show(args: &StatusArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let of_machine = [Asked::from(Target::System)];
+    let asked = if args.targets.is_empty() { &of_machine[..] } else { &args.targets };
+    let find = |asked: &Asked| match &asked.target {
+        Ok(target) => target.find(),
+        Err(why) => Err(Failure::new(exit::USAGE, why.to_string())),
+    };
+    if !args.check
+        && let Some(why) = asked.iter().find_map(|asked| asked.target.as_ref().err())
+    {
+        return Err(Failure::new(exit::USAGE, why.to_string()));
+    }
+    let texts = asked.iter().map(|asked| asked.text.clone());
+    let (rows, off): (Vec<Row>, Vec<String>) = match Still::load(config) {
+        Ok(still) => {
+            let found = asked.iter().map(find).collect();
+            (texts.zip(look(found, args.duration, &still)).collect(), still.off())
+        }
+        Err(failure) if args.check => {
+            report(&failure);
+            let no_level = || Failure::new(failure.code, "the configuration cannot be used");
+            (texts.map(|text| (text, Err(no_level()))).collect(), Vec::new())
+        }
+        Err(failure) => return Err(failure),
+    };
     written(if args.json {
-        let document = Document::new(&rows, SystemTime::now()).under(&still.off());
+        let document = Document::new(&rows, SystemTime::now()).under(&off);
         let document = serde_json::to_string(&document)
             .map_err(|error| Failure::io("failed to write the document", error.into()))?;
         writeln!(screen::stdout(), "{document}")
     } else {
-        write!(screen::stdout(), "{}", lines(&rows, Marks::choose(args.no_emoji)))
+        write!(screen::stdout(), "{}", lines(&rows, Marks::choose(args.no_emoji), &off))
     })?;
     let looks = rows.iter().map(|(_, look)| look);
     if args.check {

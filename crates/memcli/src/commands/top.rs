@@ -19,6 +19,7 @@ use memtrack::{Sample, Settings};
 use crate::alert::Delivery;
 use crate::cli::TopArgs;
 use crate::exit::{self, Failure};
+use crate::intake::Opened;
 use crate::limit::{Ancestors, Limit, Owner};
 use crate::live::{Flag, Live, Still};
 use crate::look::label;
@@ -55,6 +56,7 @@ pub fn top(args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
 
 /// The view of something that runs.
 fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Failure> {
+    let opened = Some(Opened::now());
     let source = LinuxSource::open(&found.watched).map_err(not_opened)?.with_pss();
     let snapshot = source.snapshot();
     let interval = [Flag::interval(args.interval)];
@@ -66,12 +68,12 @@ fn live(found: &Found, args: &TopArgs, config: Option<&Path>) -> Result<u8, Fail
     let feed = Feed::new(found.clone(), policies, thresholds, snapshot);
     // The screen is the terminal's: a log has a file, or a stderr that leads elsewhere.
     let logging = &args.logging;
-    if logging.log_format.is_some() && logging.log_file.is_none() && io::stderr().is_terminal() {
+    if logging.to_stderr() && io::stderr().is_terminal() {
         let taken = "`top` cannot write a log to the terminal that it draws on";
         return Err(Failure::new(exit::USAGE, taken).help("add `--log-file FILE`"));
     }
     let delivery = Some(logging.delivery(&found.label, &live, false)?);
-    let feed = Feed { ancestors: Ancestors::of(&found.watched), delivery, ..feed };
+    let feed = Feed { ancestors: Ancestors::of(&found.watched), delivery, opened, ..feed };
     sampler.start().map_err(|error| Failure::io("failed to start the sampler's thread", error))?;
     let code = View::new(state, feed).run(all.receiver(), live.reloads());
     sampler.stop();
@@ -83,9 +85,11 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
     let mut reader = Reader::open(path)?;
     let mut run: Option<(State, Feed)> = None;
+    let mut runs = 0_u64;
     while let Some(row) = reader.read() {
         match (row, &mut run) {
             (Row::Header(header), _) => {
+                runs += 1;
                 let found =
                     Found { watched: header.target.watched(), label: header.target.label.clone() };
                 let interval = Duration::try_from_secs_f64(header.interval_seconds);
@@ -120,6 +124,10 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
         state.note(format!("{} trace     {note}", feed.time_of_day()));
     }
     feed.conclude(&mut state);
+    if runs > 1 {
+        let others = format!("the last of {runs} runs; `memcli report` tells of them all");
+        state.note(format!("{} trace     {others}", feed.time_of_day()));
+    }
     View::new(state, feed).run(&never(), &never())
 }
 
@@ -149,6 +157,8 @@ struct Feed {
     delivery: Option<Delivery>,
     /// The trace that is being written.
     recorder: Option<Recorder>,
+    /// Where the clock of the samples began; nowhere, of a recording.
+    opened: Option<Opened>,
 }
 
 impl Feed {
@@ -160,8 +170,8 @@ impl Feed {
     ) -> Self {
         let pipeline = Pipeline::new(&found.watched, policies);
         let ancestors = Ancestors::unknown();
-        let (name, delivery, recorder) = (None, None, None);
-        Self { found, name, ancestors, thresholds, pipeline, snapshot, delivery, recorder }
+        let (name, delivery, recorder, opened) = (None, None, None, None);
+        Self { found, name, ancestors, thresholds, pipeline, snapshot, delivery, recorder, opened }
     }
 
     fn sample(&mut self, state: &mut State, sample: &Sample) {
@@ -200,7 +210,10 @@ impl Feed {
     }
 
     fn event(&mut self, state: &mut State, event: Event) {
-        let numbered = self.pipeline.number(event);
+        let numbered = match (&event, self.opened) {
+            (Event::Config(_), Some(opened)) => self.pipeline.number_at(event, opened.stamp()),
+            _ => self.pipeline.number(event),
+        };
         keep(state, &numbered);
         if let Some(recorder) = &mut self.recorder {
             recorder.event(&numbered);
@@ -279,8 +292,9 @@ impl View {
     fn new(state: State, feed: Feed) -> Self {
         let theme = Theme {
             colour: match anstream::ColorChoice::global() {
+                // With `NO_COLOR`, `CLICOLOR` and `TERM=dumb` as everywhere else.
                 anstream::ColorChoice::Auto => {
-                    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                    anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never
                 }
                 choice => choice != anstream::ColorChoice::Never,
             },

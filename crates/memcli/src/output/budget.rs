@@ -26,10 +26,14 @@ pub fn budget(document: &Document, columns: usize) -> String {
         let _ = write!(text, "\n{}", document.toml);
         return text;
     };
+    let estimated = match document.estimated_samples {
+        0 => String::new(),
+        estimated => format!(", estimated in {estimated} of them"),
+    };
     row(
         "seen",
         format!(
-            "{} in {}, as {}",
+            "{} in {}, as {}{estimated}",
             counted(document.samples, "sample"),
             counted(document.runs as u64, "run"),
             document.measure.unwrap_or("nothing")
@@ -38,10 +42,11 @@ pub fn budget(document: &Document, columns: usize) -> String {
     row(
         "needs",
         format!(
-            "half of the time at most {}, 99 % {}, peak {}",
+            "half of the time at most {}, 99 % {}, peak {}{}",
             Size(plan.p50_bytes),
             Size(plan.p99_bytes),
-            Size(plan.peak_bytes)
+            Size(plan.peak_bytes),
+            if document.peak_estimated { " (estimated)" } else { "" }
         ),
     );
     row(

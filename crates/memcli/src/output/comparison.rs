@@ -63,9 +63,10 @@ pub fn comparison(comparison: &Comparison, columns: usize) -> String {
             outcome(row.verdict)
         );
         if !wide {
-            let _ = match row.p {
-                Some(_) => writeln!(text, "{:<9}95 %: {interval}, p {p}", ""),
-                None => writeln!(text, "{:<9}{interval}", ""),
+            let _ = match (row.low, row.p) {
+                (_, Some(_)) => writeln!(text, "{:<9}95 %: {interval}, p {p}", ""),
+                (Some(_), None) => writeln!(text, "{:<9}95 %: {interval}", ""),
+                (None, None) => writeln!(text, "{:<9}{interval}", ""),
             };
         }
     }

@@ -156,7 +156,9 @@ fn legend(run: &Run, recording: &Recording, drawn: &Drawn<'_>) -> String {
     };
     let several = run.peak.size_measure == Some(PSS);
     let what = match drawn.name {
-        PSS => "PSS of all processes: what they share counts once",
+        PSS => {
+            "PSS of all processes: what they share counts once; estimated between two measurements"
+        }
         "anon + swap" if several => {
             "private memory of all processes, where a leak shows: what forks share counts in each"
         }
@@ -313,6 +315,10 @@ fn spreads(out: &mut String, run: &Run, series: &str) {
          <th>50 %</th><th>90 %</th><th>95 %</th><th>99 %</th><th>most</th></tr>\n",
     );
     let p = &run.percentiles;
+    let estimated = match p.pss_estimated_samples {
+        0 => String::new(),
+        samples => format!(", estimated in {samples} of {} samples", run.samples),
+    };
     let (pss, rss) = ((PSS, p.pss), (RSS, p.rss));
     let [first, second] = if run.peak.size_measure == Some(PSS) { [pss, rss] } else { [rss, pss] };
     for (name, spread) in [first, second, ("RSS + swap", p.footprint), (series, p.watched)] {
@@ -328,7 +334,8 @@ fn spreads(out: &mut String, run: &Run, series: &str) {
         else {
             continue;
         };
-        let _ = write!(out, "<tr><th>{name}</th>");
+        let note = if name == PSS { estimated.as_str() } else { "" };
+        let _ = write!(out, "<tr><th>{name}{note}</th>");
         for bytes in [min_bytes, mean_bytes, p50_bytes, p90_bytes, p95_bytes, p99_bytes, max_bytes]
         {
             let _ = write!(out, "<td>{}</td>", Cell(bytes));

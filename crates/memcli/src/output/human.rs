@@ -13,7 +13,7 @@ use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
-use crate::places::Places;
+use crate::places::{self, Places};
 use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Growth, Peak, Recorded, Summary};
@@ -101,7 +101,8 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
             let falls = verdict.trend().is_some_and(|trend| trend.high < 0.0);
             let does = if falls { "falls, lately to about" } else { "stays at" };
             let _ = write!(text, "; it {does} {} of {series}", Size(*plateau));
-            if let Some(floor) = floor {
+            // Beside growth of the whole it is no more than the upper end of that interval.
+            if let Some(floor) = floor.filter(|_| !grew) {
                 let _ = write!(text, ", and growth of {floor} or faster would have shown");
             }
         }
@@ -119,17 +120,27 @@ pub fn reason(verdict: &Verdict, series: &str) -> String {
                 let _ = write!(text, "; it kept {kept} since {since} into the watch");
             }
             if let Some(time) = time_to_limit {
-                let _ = write!(
-                    text,
-                    "{} at this rate the limit is reached in about {}",
-                    if *leaked > 0 { ", and" } else { ";" },
-                    Span(*time)
-                );
+                let and = if *leaked > 0 { ", and" } else { ";" };
+                let _ = match until_limit(*time) {
+                    Some(time) => {
+                        write!(text, "{and} at this rate the limit is reached in about {time}")
+                    }
+                    None => write!(text, "{and} it is past its limit"),
+                };
             }
         }
         _ => {}
     }
+    for one in &evidence.outside {
+        let (kind, bytes, over) = (places::word(one.kind), Size(one.bytes), Span(one.over));
+        let _ = write!(text, "; outside this verdict {kind} grew {bytes} in {over}");
+    }
     text
+}
+
+/// The time until the limit that is the nearest; `None` when it is reached or passed.
+pub(crate) fn until_limit(time: Duration) -> Option<Span> {
+    (time > Duration::ZERO).then_some(Span(time))
 }
 
 /// What [`growth`] says of a rate too small to print.
@@ -415,7 +426,7 @@ fn ended_by_memcli(summary: &Summary) -> Option<String> {
     })
 }
 
-fn signal_name(signal: i32) -> String {
+pub(super) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "SIGHUP",
         2 => "SIGINT",
@@ -425,7 +436,9 @@ fn signal_name(signal: i32) -> String {
         7 => "SIGBUS",
         8 => "SIGFPE",
         9 => "SIGKILL",
+        10 => "SIGUSR1",
         11 => "SIGSEGV",
+        12 => "SIGUSR2",
         13 => "SIGPIPE",
         14 => "SIGALRM",
         15 => "SIGTERM",
@@ -498,7 +511,7 @@ pub(super) fn judged(gate: &Judged) -> String {
         (limit, "level" | "alert") => {
             format!("{} at worst, must stay below {limit}", seen.unwrap_or("unknown".into()))
         }
-        (_, "regression") => seen.unwrap_or("nothing was compared".into()),
+        (_, "regression") => seen.map_or("nothing was compared".into(), |it| it.replace('_', " ")),
         _ => format!("the verdict is {}", seen.unwrap_or("unknown".into())),
     };
     let reason = gate.reason.as_ref().map_or(String::new(), |why| format!("; {why}"));

@@ -152,10 +152,16 @@ fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usi
         [Some(sizes), Some(watched).filter(|(name, _)| *name != sizes.0)].into_iter().flatten()
     {
         let Some(p) = spread.filter(|_| run.samples >= SPREAD) else { continue };
+        let estimated = match spreads.pss_estimated_samples {
+            samples @ 1.. if name == PSS => {
+                format!("; estimated in {samples} of {} samples", run.samples)
+            }
+            _ => String::new(),
+        };
         row(
             name,
             format!(
-                "half of the time at most {}, 95 % {}, 99 % {}, never below {}",
+                "half of the time at most {}, 95 % {}, 99 % {}, never below {}{estimated}",
                 Size(p.p50_bytes),
                 Size(p.p95_bytes),
                 Size(p.p99_bytes),

@@ -23,6 +23,13 @@ pub enum Style {
     Json,
 }
 
+/// A name or a text from outside without what could steer a terminal. The lines of a script stay apart.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let blank = |c| if matches!(c, '\n' | '\t') { ' ' } else { c };
+    text.chars().map(blank).filter(|c| !c.is_control()).collect()
+}
+
 /// The screen of one watch. The first write that fails is kept, and nothing is written after it.
 #[derive(Debug)]
 pub struct Screen {

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use memtrack::{Size, Span};
 
-use crate::output::human::{BAD, BOLD, Painted, counted, judged, seconds, shortened, signed};
+use crate::output::human::{
+    BAD, BOLD, Painted, counted, judged, seconds, shortened, signal_name, signed,
+};
 use crate::series::{Series, Spread};
 use crate::size::RSS;
 
@@ -23,6 +25,33 @@ pub fn series(series: &Series, columns: usize) -> String {
     };
     let _ =
         writeln!(text, "{BOLD}memcli: {command}, {}{warmup}{BOLD:#}", counted(runs as u64, "run"));
+    if runs > 0 {
+        text.push_str(&table(series));
+    }
+    for gate in &series.gates {
+        let _ = writeln!(text, "  {:<9} {}", "gate", judged(gate));
+    }
+    if let Some(trace) = series.runs.iter().find_map(|run| run.trace.as_ref()) {
+        let _ = writeln!(text, "  {:<9} {}", "trace", trace.path);
+    }
+    if (runs as u32) < series.asked || series.interrupted_by.is_some() {
+        let why = match series.interrupted_by {
+            Some(signal) => format!("{} ended them", signal_name(signal)),
+            None => "the last one failed".to_owned(),
+        };
+        let missing = format!("{runs} of {} runs: {why}", series.asked);
+        let _ = writeln!(text, "  {:<9} {}", "ended", Painted(BAD, missing));
+    }
+    if let Some(comparison) = &series.baseline {
+        let _ = write!(text, "{}", super::comparison::comparison(comparison, columns));
+    }
+    text
+}
+
+/// How what the runs came to is spread.
+fn table(series: &Series) -> String {
+    let mut text = String::new();
+    let runs = series.runs.len();
     let size = |bytes: f64| Size(bytes.max(0.0) as u64).to_string();
     let time = |time: f64| Span(seconds(time)).to_string();
     let mut rows = vec![["", "median", "spread", "mean (95 %)"].map(str::to_owned)];
@@ -64,18 +93,5 @@ pub fn series(series: &Series, columns: usize) -> String {
     .map(|(name, count)| format!("{name} in {count} of {runs}"))
     .collect();
     let _ = writeln!(text, "  {:<9} {}", "verdict", reached.join(", "));
-    for gate in &series.gates {
-        let _ = writeln!(text, "  {:<9} {}", "gate", judged(gate));
-    }
-    if let Some(trace) = series.runs.iter().find_map(|run| run.trace.as_ref()) {
-        let _ = writeln!(text, "  {:<9} {}", "trace", trace.path);
-    }
-    if (runs as u32) < series.asked {
-        let missing = format!("{runs} of {} runs: the last one failed", series.asked);
-        let _ = writeln!(text, "  {:<9} {}", "ended", Painted(BAD, missing));
-    }
-    if let Some(comparison) = &series.baseline {
-        let _ = write!(text, "{}", super::comparison::comparison(comparison, columns));
-    }
     text
 }

@@ -295,7 +295,9 @@ fn targets() {
         ("1".to_owned(), Ok(unknown)),
         ("999999".to_owned(), Err(gone)),
     ];
-    in_both("status", |_| status::lines(&rows, Marks::Emoji) + &status::lines(&rows, Marks::Plain));
+    in_both("status", |_| {
+        status::lines(&rows, Marks::Emoji, &[]) + &status::lines(&rows, Marks::Plain, &[])
+    });
 }
 
 #[test]

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use mempressure::{Level, Measure, Signal};
-use memtrack::{Absent, Rate, Size, Span};
+use memtrack::{Absent, Rate, Size};
 use serde::Serialize;
 
 use crate::exit::Failure;
 use crate::limit::Owner;
 use crate::look::{Look, pss_missing};
 use crate::output::badge::Marks;
-use crate::output::human::rate_beside;
+use crate::output::human::{self, rate_beside};
 use crate::output::json::Readings;
 use crate::size::{RSS, USED, several};
 use crate::summary::{Growth, Judgement};
@@ -22,10 +22,10 @@ pub const SCHEMA: &str = "memcli.status/1";
 /// One target as it was asked for, and what came of it.
 pub type Row = (String, Result<Look, Failure>);
 
-/// One line a target, columns aligned.
+/// One line a target, columns aligned. What somebody has turned `off` is told where it leaves nothing to tell.
 #[must_use]
-pub fn lines(rows: &[Row], marks: Marks) -> String {
-    let cells: Vec<[String; 4]> = rows.iter().map(|row| cells(row, marks)).collect();
+pub fn lines(rows: &[Row], marks: Marks, off: &[String]) -> String {
+    let cells: Vec<[String; 4]> = rows.iter().map(|row| cells(row, marks, off)).collect();
     let width = |column: usize| {
         cells.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default()
     };
@@ -39,7 +39,7 @@ pub fn lines(rows: &[Row], marks: Marks) -> String {
     text
 }
 
-fn cells((asked, look): &Row, marks: Marks) -> [String; 4] {
+fn cells((asked, look): &Row, marks: Marks, off: &[String]) -> [String; 4] {
     let look = match look {
         Ok(look) => look,
         Err(why) => {
@@ -56,7 +56,14 @@ fn cells((asked, look): &Row, marks: Marks) -> [String; 4] {
         Err(why) => why.to_string(),
     };
     let badge = marks.level(look.status.level).to_string();
+    let unread = matches!((look.size(), &look.limit), (Err(Absent::NotRead), Err(Absent::NotRead)));
+    if unread && !off.is_empty() {
+        return [badge, look.label.clone(), String::new(), off.join("; ")];
+    }
     let mut parts = vec![limit(look)];
+    if look.status.level == Level::Unknown {
+        parts.extend(off.iter().cloned());
+    }
     parts.extend(growth(look, marks));
     if let (Ok((_, RSS)), true, Err(why)) =
         (look.size(), several(&look.sample), look.sample.process.pss)
@@ -93,7 +100,10 @@ fn growth(look: &Look, marks: Marks) -> Option<String> {
         text.push_str(&format!(", {why}"));
     }
     if let memleak::Verdict::Leak { time_to_limit: Some(time), .. } = verdict {
-        text.push_str(&format!(", limit reached in about {}", Span(*time)));
+        text.push_str(&match human::until_limit(*time) {
+            Some(time) => format!(", limit reached in about {time}"),
+            None => ", past its limit".to_owned(),
+        });
     }
     Some(text)
 }
@@ -304,14 +314,14 @@ mod tests {
             ("worker".to_owned(), Ok(look(Level::Critical))),
             ("nobody".to_owned(), Err(failure)),
         ];
-        let text = anstream::adapter::strip_str(&lines(&rows, Marks::Emoji)).to_string();
+        let text = anstream::adapter::strip_str(&lines(&rows, Marks::Emoji, &[])).to_string();
         assert_eq!(
             text,
             "🟠 critical   worker(4321)+7  60.0 MiB RSS  3.5 of 4.0 GiB, 88 %: cgroup /app; \
              shared pages counted once for each process: PSS may not be read: permission denied\n\
              ⚪ unknown    nobody                        no process is called `nobody`; help: a pid always works\n"
         );
-        let plain = anstream::adapter::strip_str(&lines(&rows, Marks::Plain)).to_string();
+        let plain = anstream::adapter::strip_str(&lines(&rows, Marks::Plain, &[])).to_string();
         assert!(plain.starts_with("[CRITICAL]   worker(4321)+7"), "{plain}");
         assert!(plain.is_ascii(), "{plain}");
     }
@@ -350,7 +360,7 @@ mod tests {
         let looks =
             crate::look::look(vec![Ok(found)], None, &crate::live::Still::load(None).unwrap());
         let rows: Vec<Row> = looks.into_iter().map(|look| ("self".to_owned(), look)).collect();
-        let text = lines(&rows, Marks::Emoji);
+        let text = lines(&rows, Marks::Emoji, &[]);
         assert_eq!(text.lines().count(), 1);
         assert!(text.contains(&format!("({})", std::process::id())), "{text}");
     }

@@ -33,6 +33,25 @@ impl Ended {
     }
 }
 
+/// How far the end of a command has come.
+#[derive(Debug, Default)]
+pub(super) struct Ending {
+    /// What its tree was asked to end for, by us.
+    pub(super) asked: Option<End>,
+    /// Its tree was killed.
+    pub(super) killed: bool,
+    /// It has ended itself, while others of its tree may be waited for.
+    pub(super) gone: Option<Gone>,
+}
+
+impl Ending {
+    /// How the watch of a command ended that went so.
+    pub(super) fn with(&self, gone: Gone) -> Ended {
+        let end = self.asked.unwrap_or_else(|| gone.end());
+        Ended { end, gone: Some(gone), alone: gone.alone }
+    }
+}
+
 /// Why a watch could not see what gates are judged by.
 pub(super) struct Blind {
     pub(super) unseen: Option<&'static str>,
@@ -107,7 +126,8 @@ pub(super) fn reasons(
     note(peak.rss_bytes.is_none(), "peak.rss_bytes", unread);
     note(peak.rss_at_most_bytes.is_none(), "peak.rss_at_most_bytes", size::unbounded(watched));
     note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread);
-    note(peak.rss_bytes.is_none(), "mean_rss_bytes", unread);
+    note(pipeline.seen().mean_rss.is_none(), "mean_rss_bytes", unread);
+    note(pipeline.seen().processes.is_none(), "processes", unread);
     let why = latest.map(|sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
     let why = why.filter(|_| size::of_processes(watched)).map_or(unread, pss_missing);
     note(peak.pss_bytes.is_none(), "peak.pss_bytes", why);

@@ -197,6 +197,9 @@ fn limit_box(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 pub(super) fn time_to_limit(state: &State) -> Option<String> {
     let trend = state.judged.verdict.trend()?;
     let left = state.judged.limit.as_ref().ok()?.left() as f64;
+    if left == 0.0 {
+        return Some("past its limit".to_owned());
+    }
     // Growth within the noise, or none, reaches no limit that could be named.
     let grows = matches!(
         state.judged.verdict,

@@ -85,15 +85,22 @@ pub(super) fn signals(frame: &mut Frame<'_>, area: Rect, state: &State, theme: T
     boxed(frame, area, pane_title("signals", Pane::Processes, state), lines.collect(), theme);
 }
 
+/// An event in lines of a pane that is so wide: the reason for a refusal stands at its end.
+pub(super) fn wrapped(event: &str, width: u16) -> Vec<String> {
+    // Below its text, as far as there is one column for the time and one for the kind.
+    let options = textwrap::Options::new(usize::from(width.saturating_sub(2)).max(20));
+    let options = options.initial_indent(" ").subsequent_indent("            ");
+    textwrap::wrap(event, options).into_iter().map(std::borrow::Cow::into_owned).collect()
+}
+
 pub(super) fn happened(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
     let lines: Vec<Line<'static>> = state
         .event_lines()
         .skip(state.scrolled[Pane::Events as usize])
-        .take(usize::from(area.height))
-        .map(|event| Line::raw(format!(" {event}")))
+        .flat_map(|event| wrapped(event, area.width))
+        .map(Line::raw)
         .collect();
-    let left = state.event_lines().count().saturating_sub(state.scrolled[Pane::Events as usize]);
-    let name = match more_below(left, area.height, 0) {
+    let name = match more_below(lines.len(), area.height, 0) {
         0 => "events".to_owned(),
         more => format!("events, {more} more below"),
     };

@@ -16,7 +16,7 @@ use crate::top::chart::{Chart, columns};
 use crate::top::head::{coarse, head, title_line};
 use crate::top::history::Metric;
 use crate::top::keys::HELP;
-use crate::top::panes::{happened, processes, signals};
+use crate::top::panes::{happened, processes, signals, wrapped};
 use crate::top::small;
 use crate::top::state::{State, Zoom};
 use crate::top::theme::Theme;
@@ -62,7 +62,10 @@ fn paint(frame: &mut Frame<'_>, state: &State, theme: Theme) {
         count => count.max(3) + 1,
     };
     // What the events do not need is room for processes.
-    let events = (state.event_lines().count().max(1) as u16).saturating_add(2).min(EVENTS);
+    let events = state.event_lines().map(|event| wrapped(event, area.width).len());
+    let events = (events.take(usize::from(EVENTS)).sum::<usize>().max(1) as u16)
+        .saturating_add(2)
+        .min(EVENTS);
     let most = usize::from(body.height) / 3 + usize::from(EVENTS - events);
     let rows = (rows + 2).min(most);
     let [header, chart, table, events] = Layout::vertical([

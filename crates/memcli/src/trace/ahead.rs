@@ -31,7 +31,7 @@ impl Ahead {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read,
             };
-            let last = matches!(read, Ok(0) | Err(_));
+            let last = is_last(read.as_ref().copied());
             let read = read.map(|n| {
                 piece.truncate(n);
                 piece
@@ -46,13 +46,21 @@ impl Ahead {
     }
 }
 
+/// Whether nothing comes after it. What cannot be unpacked may be followed by what can.
+fn is_last(read: Result<usize, &io::Error>) -> bool {
+    match read {
+        Ok(bytes) => bytes == 0,
+        Err(error) => error.kind() != io::ErrorKind::InvalidData,
+    }
+}
+
 impl BufRead for Ahead {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.taken == self.piece.len() && !self.ended {
             self.taken = 0;
             let lost = || Err(io::Error::other("the thread that unpacks has ended"));
             let next = self.pieces.recv().unwrap_or_else(|_| lost());
-            self.ended = !matches!(&next, Ok(piece) if !piece.is_empty());
+            self.ended = is_last(next.as_ref().map(Vec::len));
             self.piece.clear();
             self.piece = next?;
         }

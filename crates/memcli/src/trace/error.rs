@@ -34,7 +34,7 @@ pub enum TraceError {
         /// Its version.
         found: String,
     },
-    /// It has a header and no sample.
+    /// It has a header, no sample, and no end.
     #[error("`{}` holds no whole sample{}", path.display(), because(damage.as_ref()))]
     Empty {
         /// Which.
@@ -64,7 +64,7 @@ impl From<TraceError> for Failure {
     }
 }
 
-/// Where the readable part of a trace ends, and why. All whole rows before it have been given.
+/// Where the readable part of a run ends, and why. All whole rows before it have been given.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{what}; {} before it {}", counted(*rows, "whole row"), if *rows == 1 { "was read" } else { "were read" })]
 pub struct Damage {
@@ -86,13 +86,13 @@ pub enum Broken {
         /// Bytes of the row that is not whole.
         bytes: u64,
     },
-    /// The compressed stream does not decode any further.
-    #[error("the rest of the file cannot be decoded ({why})")]
+    /// The compressed stream does not decode any further, up to the next run if there is one.
+    #[error("its compressed stream is broken ({why})")]
     Undecodable {
         /// What the decoder said.
         why: String,
     },
-    /// A row is not what a row is. The rows after it only tell what changed, so they cannot be used.
+    /// A row is not what a row is. The rows after it only tell what changed, so they cannot be used, up to the next run.
     #[error("row {row} is malformed ({why}), and {} after it cannot be used", counted(*after, "row"))]
     Malformed {
         /// Which, counted from 1.

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use memtrack::{Sample, Stamp};
 
+use crate::output::screen::harmless;
 use crate::trace::fields::FIELDS;
 
 const MIB: f64 = 1_048_576.0;
@@ -97,7 +98,7 @@ impl Import {
             command: None,
         };
         if let Some(command) = first.strip_prefix("CMDLINE ") {
-            let command = command.split_whitespace().map(clean).collect();
+            let command = command.split_whitespace().map(harmless).collect();
             return Ok((Self { command: Some(command), ..of(Format::Mprof) }, false));
         }
         if first.starts_with("MEM ") {
@@ -121,7 +122,7 @@ impl Import {
         if !has(|c| matches!(c, Column::Reading(..))) {
             let unit = cells.iter().zip(&columns).find(|(_, column)| **column == Column::NoUnit);
             return Err(unit.map_or(unknown.into(), |(name, _)| {
-                let name = clean(name);
+                let name = harmless(name);
                 format!(
                     "its column `{name}` does not say in which unit: call it `{name}_bytes`, \
                      `{name}_kib` or `{name}_mib`"
@@ -280,10 +281,6 @@ fn column(name: &str) -> Column {
 
 fn cell(text: &str) -> &str {
     text.trim().trim_matches('"')
-}
-
-fn clean(word: &str) -> String {
-    word.chars().filter(|c| !c.is_control()).collect()
 }
 
 fn number(text: &str) -> Result<f64, String> {

@@ -4,9 +4,8 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::ahead::Ahead;
+use super::unpack::Unpack;
 
 /// The longest line that is read: a header carries a command line, and Linux takes none beyond 2 MiB.
 const LONGEST: u64 = 4 << 20;
@@ -21,7 +20,7 @@ pub(super) enum Next {
     End,
     /// The end came within a line, of which this many bytes are there.
     Half(u64),
-    /// No further byte can be had.
+    /// The line, and what follows it up to the next member of the stream, cannot be had.
     Broken(String),
     /// More bytes than a line has.
     TooLong,
@@ -42,7 +41,7 @@ impl Lines {
         let mut raw = BufReader::with_capacity(BUFFER, counted);
         let zipped = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
         let input: Box<dyn BufRead> =
-            if zipped { Box::new(Ahead::new(MultiGzDecoder::new(raw))?) } else { Box::new(raw) };
+            if zipped { Box::new(Ahead::new(Unpack::new(raw))?) } else { Box::new(raw) };
         Ok(Self { input, read, buffer: Vec::new() })
     }
 

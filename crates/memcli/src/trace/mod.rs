@@ -34,6 +34,7 @@ pub mod reader;
 pub mod recorder;
 pub mod rows;
 pub mod tree;
+mod unpack;
 pub mod writer;
 
 pub use delta::to_tick;

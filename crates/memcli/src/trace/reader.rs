@@ -45,9 +45,14 @@ pub struct Reader {
     at: Option<Duration>,
     /// The run that is being read has had its end row.
     ended: bool,
-    damage: Option<Damage>,
+    damages: Vec<Damage>,
     done: bool,
 }
+
+/// Damages that are kept of one file.
+const MOST_DAMAGES: usize = 1000;
+/// What the first row of every run begins with.
+const HEADER: &[u8] = b"{\"schema\"";
 
 enum Format {
     Native(Box<State>),
@@ -100,7 +105,7 @@ impl Reader {
             rows: 0,
             at: None,
             ended: false,
-            damage: None,
+            damages: Vec::new(),
             done: false,
         };
         if start.lines.buffer.trim_ascii_start().starts_with(b"{") {
@@ -238,8 +243,8 @@ impl Reader {
                     return None;
                 }
                 Next::Broken(why) => {
-                    self.stop(Broken::Undecodable { why });
-                    return None;
+                    let rows = self.rows;
+                    return self.resume(rows, |_| Broken::Undecodable { why });
                 }
                 Next::TooLong => {
                     let why = "it has no end".to_owned();
@@ -247,27 +252,63 @@ impl Reader {
                     return None;
                 }
             }
+            let (ended, at) = (self.ended, self.at);
             match self.parse() {
-                Ok(Some(row)) => return Some(row),
+                Ok(Some(row)) => {
+                    if matches!(row, Row::Header(_)) && !ended {
+                        let what = Broken::CutOff { bytes: 0 };
+                        self.wrong(Damage { rows: self.rows - 1, at, what });
+                    }
+                    return Some(row);
+                }
                 Ok(None) => {}
                 Err(why) => {
                     let row = self.rows;
-                    let mut after = 0;
-                    while self.lines.next() == Next::Line {
-                        after += 1;
-                    }
-                    self.rows -= 1;
-                    self.stop(Broken::Malformed { row, why, after });
+                    return self.resume(row - 1, |after| Broken::Malformed { row, why, after });
                 }
             }
         }
         None
     }
 
-    /// What was wrong, once [`Reader::read`] has returned `None`.
+    /// Notes what is wrong after so many `rows`, with how many more cannot be used for it, and goes on with the next run.
+    fn resume(&mut self, rows: u64, what: impl FnOnce(u64) -> Broken) -> Option<Row> {
+        (self.rows, self.done) = (rows, true);
+        let (at, mut after) = (self.at, 0);
+        let native = self.is_native();
+        let mut header = None;
+        loop {
+            match self.lines.next() {
+                Next::Line if native && self.lines.buffer.starts_with(HEADER) => {
+                    if let Ok(Some(row)) = self.parse() {
+                        header = Some(row);
+                        break;
+                    }
+                    after += 1;
+                }
+                Next::Line => after += 1,
+                // What is broken again before the next run is broken once.
+                Next::Broken(_) if native => {}
+                _ => break,
+            }
+        }
+        self.wrong(Damage { rows, at, what: what(after) });
+        if header.is_some() {
+            (self.rows, self.done) = (rows + 1, false);
+        }
+        header
+    }
+
+    /// What was wrong first, once [`Reader::read`] has returned `None`.
     #[must_use]
     pub fn damage(&self) -> Option<&Damage> {
-        self.damage.as_ref()
+        self.damages.first()
+    }
+
+    /// What was wrong with the runs that were read so far, one for each that is not whole.
+    #[must_use]
+    pub fn damages(&self) -> &[Damage] {
+        &self.damages
     }
 
     /// What is odd about the file, though all of it could be read; once [`Reader::read`] has returned `None`.
@@ -286,7 +327,13 @@ impl Reader {
 
     fn stop(&mut self, what: Broken) {
         self.done = true;
-        self.damage = Some(Damage { rows: self.rows, at: self.at, what });
+        self.wrong(Damage { rows: self.rows, at: self.at, what });
+    }
+
+    fn wrong(&mut self, damage: Damage) {
+        if self.damages.len() < MOST_DAMAGES {
+            self.damages.push(damage);
+        }
     }
 
     /// The row in the buffer; `None` for one that says nothing.
@@ -307,7 +354,7 @@ impl Reader {
                         let header: Header =
                             serde_json::from_slice(line).map_err(|error| error.to_string())?;
                         **state = State::new(header.started);
-                        self.ended = false;
+                        (self.ended, self.at) = (false, None);
                         Some(Row::Header(Box::new(header.cleaned())))
                     }
                     None => None,
@@ -328,7 +375,7 @@ impl std::fmt::Debug for Reader {
         f.debug_struct("Reader")
             .field("path", &self.path)
             .field("rows", &self.rows)
-            .field("damage", &self.damage)
+            .field("damages", &self.damages)
             .finish_non_exhaustive()
     }
 }

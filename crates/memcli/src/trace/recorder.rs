@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use memtrack::processes::Snapshot;
 
 use crate::exit::Failure;
-use crate::outfile::OutFile;
+use crate::outfile::{self, OutFile};
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{Recorded, Summary};
 use crate::trace::rows::{EndRow, EventRow, Header};
@@ -42,19 +42,21 @@ impl Recorder {
     /// stays until the recording begins.
     ///
     /// # Errors
-    /// When the file cannot be created.
+    /// When the file cannot be created, or another memcli writes it.
     pub fn create(path: &Path) -> Result<Self, Failure> {
-        Ok(Self::with(path, Ready::Replaced(OutFile::open(path, "the trace", NO_STREAM)?)))
+        let file = OutFile::open(path, "the trace", NO_STREAM)?.alone()?;
+        Ok(Self::with(path, Ready::Replaced(file)))
     }
 
     /// Opens a file that has runs already, to add one.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, or another memcli writes it.
     pub fn append(path: &Path) -> Result<Self, Failure> {
         let file = File::options().append(true).open(path).map_err(|error| {
             Failure::io(format!("failed to open the trace `{}`", path.display()), error)
         })?;
+        outfile::lock(&file, path)?;
         Ok(Self::with(path, Ready::Appended(file)))
     }
 

@@ -10,6 +10,7 @@ use memtrack::source::Target;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::Alert;
+use crate::output::screen::harmless;
 use crate::pipeline::{Event, Numbered};
 use crate::summary::{End, Summary};
 use crate::target::Found;
@@ -39,8 +40,7 @@ pub struct Header {
     #[serde(default)]
     pub generation: u64,
     /// The budget that somebody had set for the target at the start, as `budget.total` has it: a size such as `512MiB`, or a share
-    /// of the limit around it such as `25%`. Not there when nobody had, nor in
-    /// traces from before it was written down.
+    /// of the limit around it such as `25%`. Not there when nobody had, nor in traces from before it was written down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<String>,
     /// The machine it ran on; `null` in an import.
@@ -254,11 +254,11 @@ impl Header {
     /// Without what could upset a terminal: names in a trace come from outside.
     #[must_use]
     pub(super) fn cleaned(mut self) -> Self {
-        self.writer = clean(&self.writer);
-        self.target.label = clean(&self.target.label);
-        self.budget = self.budget.as_deref().map(clean);
+        self.writer = harmless(&self.writer);
+        self.target.label = harmless(&self.target.label);
+        self.budget = self.budget.as_deref().map(harmless);
         if let Some(words) = &mut self.command {
-            words.iter_mut().for_each(|word| *word = clean(word));
+            words.iter_mut().for_each(|word| *word = harmless(word));
         }
         if !self.interval_seconds.is_finite() || self.interval_seconds < 0.0 {
             self.interval_seconds = 0.0;
@@ -382,24 +382,24 @@ impl EventRow {
             self.t = 0.0;
         }
         if let Some(level) = &mut self.level {
-            level.text = clean(&level.text);
+            level.text = harmless(&level.text);
         }
         if let Some(verdict) = &mut self.verdict {
-            verdict.from = clean(&verdict.from);
-            verdict.to = clean(&verdict.to);
+            verdict.from = harmless(&verdict.from);
+            verdict.to = harmless(&verdict.to);
         }
         if let Some(alert) = &mut self.alert {
-            alert.cause = clean(&alert.cause);
-            alert.text = clean(&alert.text);
+            alert.cause = harmless(&alert.cause);
+            alert.text = harmless(&alert.text);
             if !alert.t.is_finite() {
                 alert.t = self.t;
             }
         }
-        self.hook = self.hook.as_deref().map(clean);
+        self.hook = self.hook.as_deref().map(harmless);
         if let Some(lines) = &mut self.config {
-            lines.iter_mut().for_each(|line| *line = clean(line));
+            lines.iter_mut().for_each(|line| *line = harmless(line));
         }
-        self.failed = self.failed.as_deref().map(clean);
+        self.failed = self.failed.as_deref().map(harmless);
         self
     }
 }
@@ -420,12 +420,6 @@ impl EndRow {
             max_rss_bytes: summary.cost.max_rss_bytes,
         }
     }
-}
-
-/// Nothing in a file may steer a terminal. The lines of a script stay apart.
-pub(super) fn clean(text: &str) -> String {
-    let blank = |c| if matches!(c, '\n' | '\t') { ' ' } else { c };
-    text.chars().map(blank).filter(|c| !c.is_control()).collect()
 }
 
 mod rfc3339 {

@@ -9,6 +9,7 @@ use memtrack::processes::{ProcessId, ProcessRow as Live, Snapshot};
 use serde::{Deserialize, Serialize};
 
 use crate::command_line::command;
+use crate::output::screen::harmless;
 
 /// A tree that stays the same is told again this often; one that changes at once, but not more often than [`LEAST`].
 const EVERY: Duration = Duration::from_secs(10);
@@ -79,7 +80,7 @@ impl ProcessesRow {
             self.t = 0.0;
         }
         for row in &mut self.rows {
-            row.command = row.command.as_deref().map(super::rows::clean);
+            row.command = row.command.as_deref().map(harmless);
         }
         self
     }

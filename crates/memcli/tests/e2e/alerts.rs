@@ -61,6 +61,51 @@ fn a_command_that_hangs_is_killed_and_told_of() {
 }
 
 #[test]
+fn what_the_command_leaves_running_is_none_of_the_program_that_is_watched() {
+    // In the group of the command, as a job of a shell is; and as a daemon, in a session of its own.
+    for start in ["sh", "setsid sh"] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let (pid, go, hook, summary) = (at("pid"), at("go"), at("hook"), at("s.json"));
+        // It holds 100 MiB as long as the program runs, and the command itself has ended well long before.
+        let left = format!(
+            "echo \\$\\$ >> {pid}; held=\\$(head -c 104857600 /dev/zero | tr '\\\\0' x); echo x > {go}; exec sleep 1000"
+        );
+        fs::write(&hook, format!("{start} -c \"{left}\" &\n")).unwrap();
+        let exec = format!("exec = [\"sh\", \"{hook}\"]\nexec_timeout = \"5m\"");
+        let config = tight(folder.path(), &exec);
+        let script = format!(
+            "held=$(head -c 31457280 /dev/zero | tr '\\0' x); until [ -e {go} ]; do sleep 0.05; done; sleep 1"
+        );
+        let words = ["run", "--max-rss", "90MiB", "--config", &config, "--summary", &summary];
+        let said = run(&[&words[..], &["--", "sh", "-c", &script]].concat());
+        let pids = fs::read_to_string(&pid).unwrap();
+        for pid in pids.lines() {
+            let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let summary = read_json(Path::new(&summary));
+        assert_eq!(summary["left_running"], 0, "{}", said.stderr);
+    }
+}
+
+#[test]
+fn a_command_that_is_killed_does_not_blur_the_peak() {
+    let folder = tempfile::tempdir().unwrap();
+    // What it waits for is given to memcli when it is killed.
+    let config =
+        tight(folder.path(), "exec = [\"sh\", \"-c\", \"sleep 1000; :\"]\nexec_timeout = \"1s\"");
+    let summary = folder.path().join("s.json");
+    let demo = ["demo", "leak", "--rate", "64MiB/s", "--for", "4s", "--config", &config];
+    let said = run(&[&demo[..], &["--summary", summary.to_str().unwrap()]].concat());
+    let summary = read_json(&summary);
+    assert_eq!(summary["peak"]["exact"], true, "{}", said.stderr);
+    let problem = summary["alerts"]["problems"][0].as_str().unwrap();
+    assert!(problem.contains("was killed"), "{problem}");
+}
+
+#[test]
 fn nobody_who_is_in_a_hurry_waits_for_a_command_that_hangs() {
     let folder = tempfile::tempdir().unwrap();
     let config = tight(folder.path(), "exec = [\"sleep\", \"1000\"]\nexec_timeout = \"5m\"");

@@ -123,6 +123,33 @@ fn every_edit_can_be_taken_back() {
 }
 
 #[test]
+fn a_backup_that_somebody_has_changed_is_refused_as_every_edit_is() {
+    let home = Home::new();
+    home.write(COMMENTED);
+    home.good(&["set", "pressure.hold", "30s"]);
+    let present = home.text();
+    let backup = home.file().parent().unwrap().join("backups/config.toml.1");
+    let foreign = home.0.path().join("foreign.toml");
+    fs::write(&foreign, COMMENTED).unwrap();
+    std::os::unix::fs::symlink(&foreign, backup.with_file_name("config.toml.77")).unwrap();
+    for (content, number, code, expected) in [
+        ("garbage", "1", 78, "config.toml:1:"),
+        ("", "1", 78, "the version is missing"),
+        ("schema_version = 3\n[pressure]\nband = 7\n", "1", 78, "pressure.band"),
+        (COMMENTED, "77", 77, "is not a regular file"),
+    ] {
+        fs::write(&backup, content).unwrap();
+        let said = home.config(&["rollback", number]);
+        assert_eq!(said.code, code, "{content:?}: {}", said.stderr);
+        assert!(said.stderr.contains(expected), "{content:?}: {}", said.stderr);
+        assert!(code != 78 || said.stderr.contains("config history"), "{}", said.stderr);
+        assert_eq!(home.text(), present, "{content:?}");
+    }
+    home.good(&["rollback", "1"]);
+    assert_eq!(home.text(), COMMENTED);
+}
+
+#[test]
 fn an_old_file_is_migrated_with_its_comments() {
     let home = Home::new();
     home.write("version = \"2.0\"\n# half the machine\n[memory]\ntotal_budget_mb = 2048 # MiB\n");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::run_summed;
+use crate::support::{Said, run_summed};
 
 /// Processes that wrote their pid into a file, one a line; ended when dropped, with their children.
 struct Daemons {
@@ -50,33 +50,52 @@ impl Drop for Daemons {
     }
 }
 
-fn left(summary: &Value) -> Option<u64> {
+fn left_running(summary: &Value) -> Option<u64> {
     summary["left_running"].as_u64()
 }
 
+/// Runs `script` until its peak is above 40 MiB.
+fn aborted(script: &str) -> (Said, Value) {
+    let gate = ["run", "--abort", "--max-rss", "40MiB", "--for", "5m", "--", "sh", "-c", script];
+    run_summed(&gate)
+}
+
 #[test]
-fn a_daemon_is_of_the_tree_and_is_not_waited_for() {
+fn a_daemon_is_of_the_tree_and_is_ended_with_it_when_that_is_aborted() {
+    for deaf in ["", "trap \"\" TERM; "] {
+        let daemons = Daemons::new();
+        let holding =
+            "held=$(head -c 50331648 /dev/zero | tr \"\\0\" x); while :; do sleep 1; done";
+        let script = format!("{}; exec sleep 1000", daemons.start(&format!("{deaf}{holding}")));
+        // It ends because the daemon is seen, and for no other reason.
+        let (said, summary) = aborted(&script);
+        assert_eq!(
+            (said.code, &summary["end"]["kind"]),
+            (99, &"aborted".into()),
+            "{}",
+            said.stderr
+        );
+        assert!(summary["processes"].as_u64() >= Some(2), "{summary}");
+        assert_eq!(left_running(&summary), Some(0), "{}", said.stderr);
+        assert!(daemons.pids().len() == 1 && !daemons.pids().into_iter().any(Daemons::is_alive));
+    }
+}
+
+#[test]
+fn a_command_below_the_one_that_was_started_is_ended_too_and_no_line_behind_it_is_run() {
     let daemons = Daemons::new();
+    let (pids, after) = (daemons.file(), daemons.folder.path().join("after"));
+    // No shell passes SIGTERM on to what it waits for.
     let holding = "held=$(head -c 50331648 /dev/zero | tr \"\\0\" x); sleep 1000; :";
-    let script = format!("{}; exec sleep 1000", daemons.start(holding));
-    // It ends because the daemon is seen, and for no other reason.
-    let (said, summary) = run_summed(&[
-        "run",
-        "--abort",
-        "--max-rss",
-        "40MiB",
-        "--for",
-        "2m",
-        "--",
-        "sh",
-        "-c",
-        &script,
-    ]);
-    assert_eq!((said.code, &summary["end"]["kind"]), (99, &"aborted".into()), "{}", said.stderr);
-    assert!(summary["processes"].as_u64() >= Some(2), "{summary}");
-    assert!(left(&summary) >= Some(1), "{summary}");
-    assert!(said.stderr.contains("that it started still run"), "{}", said.stderr);
-    assert!(daemons.pids().into_iter().all(Daemons::is_alive));
+    let script = format!(
+        "sh -c 'echo $$ >> {}; {holding}'; echo x > {}; exit 5",
+        pids.display(),
+        after.display()
+    );
+    let (said, summary) = aborted(&script);
+    assert_eq!((said.code, left_running(&summary)), (99, Some(0)), "{}", said.stderr);
+    assert!(daemons.pids().len() == 1 && !daemons.pids().into_iter().any(Daemons::is_alive));
+    assert!(!after.exists());
 }
 
 #[test]
@@ -87,7 +106,7 @@ fn what_ends_after_its_parents_is_reaped_and_the_exit_code_stays_the_commands_ow
         exit 7";
     let (said, summary) = run_summed(&["run", "--for", "2m", "--", "sh", "-c", script]);
     assert_eq!(said.code, 7, "{}", said.stderr);
-    assert_eq!(left(&summary), Some(0), "{summary}");
+    assert_eq!(left_running(&summary), Some(0), "{summary}");
     assert!(!said.stderr.contains("still run"), "{}", said.stderr);
 }
 
@@ -97,6 +116,10 @@ fn what_one_run_leaves_behind_is_not_of_the_next() {
     let (said, runs) =
         run_summed(&["run", "--runs", "2", "--", "sh", "-c", &daemons.start("exec sleep 1000")]);
     assert_eq!(said.code, 0, "{}", said.stderr);
-    let left: Vec<_> = runs["runs"].as_array().unwrap().iter().map(left).collect();
+    let left: Vec<_> = runs["runs"].as_array().unwrap().iter().map(left_running).collect();
     assert_eq!(left, [Some(1), Some(1)], "{runs}");
+    let (said, run) = run_summed(&["run", "--", "sh", "-c", &daemons.start("exec sleep 1000")]);
+    assert_eq!(left_running(&run), Some(1), "{run}");
+    assert!(said.stderr.contains("that it started still run"), "{}", said.stderr);
+    assert!(daemons.pids().into_iter().all(Daemons::is_alive), "none is waited for, or ended");
 }

@@ -12,6 +12,8 @@ mod completions;
 mod config;
 mod config_edit;
 mod detached;
+mod judged;
+mod live;
 mod look;
 mod main_job;
 mod newcomer;

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Said, read_json, run, run_summed, said, shell};
+use crate::support::{Said, memcli, read_json, run, run_summed, said, shell};
 
 struct Folder(tempfile::TempDir);
 
@@ -18,12 +21,13 @@ impl Folder {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    /// Runs a shell that holds `mib` MiB for a while, and reads the summary.
+    /// Runs a program that holds `mib` MiB for a while, in one buffer and one process, and reads the summary.
     fn hold(&self, mib: u32, words: &[&str]) -> (Said, Value) {
         let summary = self.at("summary.json");
         let bytes = mib << 20;
-        let script = format!("held=$(head -c {bytes} /dev/zero | tr '\\0' x); sleep 0.4");
-        let command = ["--summary", &summary, "--", "sh", "-c", &script];
+        let size = format!("bs={bytes}");
+        let command = ["--summary", &summary, "--", "dd", "if=/dev/zero", "of=/dev/null"];
+        let command = [&command[..], &[&size, "count=60", "status=none"]].concat();
         let said = run(&[&["run"][..], words, &command].concat());
         (said, read_json(Path::new(&summary)))
     }
@@ -98,6 +102,41 @@ fn a_run_that_fails_ends_the_series_with_its_own_code() {
 }
 
 #[test]
+fn a_signal_ends_the_series_however_well_the_command_takes_it() {
+    for (signal, name, code) in [(Signal::INT, "INT", 130), (Signal::TERM, "TERM", 143)] {
+        let folder = Folder::new();
+        let (count, summary) = (folder.at("count"), folder.at("summary.json"));
+        // The first ends at once, the others wait for the signal, and take it for a good end.
+        let script = format!(
+            "trap 'exit 0' {name}; echo x >> {count}; test $(wc -l < {count}) -gt 1 || exit 0
+            while :; do sleep 0.05; done"
+        );
+        let words = ["run", "--runs", "4", "--summary", &summary, "--", "sh", "-c", &script];
+        let mut command = memcli(&words);
+        let run = command.stderr(Stdio::piped()).spawn().unwrap();
+        let started = || fs::read_to_string(&count).unwrap_or_default().lines().count();
+        while started() < 2 {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        kill_process(Pid::from_child(&run), signal).unwrap();
+        let said = said(&run.wait_with_output().unwrap());
+        assert_eq!((said.code, started()), (code, 2), "{}", said.stderr);
+        assert!(
+            said.stderr.contains(&format!("1 of 4 runs: SIG{name} ended them")),
+            "{}",
+            said.stderr
+        );
+        let runs = read_json(Path::new(&summary));
+        assert_eq!(
+            runs["runs"].as_array().unwrap().len(),
+            1,
+            "the one it interrupted does not count"
+        );
+        assert_eq!(runs["interrupted_by"], code - 128);
+    }
+}
+
+#[test]
 fn a_baseline_finds_what_is_worse_and_nothing_against_itself() {
     let folder = Folder::new();
     let base = folder.at("base.jsonl.gz");
@@ -111,10 +150,28 @@ fn a_baseline_finds_what_is_worse_and_nothing_against_itself() {
     assert_eq!(more["baseline"]["verdict"], "worse");
     assert_eq!(more["gates"][0]["value"], "worse");
     assert!(said.stderr.contains("new against base: worse"), "{}", said.stderr);
-    // One run against several is shown and not tested: no gate may call it worse.
-    let (said, one) = folder.hold(32, &["--baseline", &base, "--fail-on", "regression"]);
-    assert_eq!((said.code, &one["schema"]), (0, &"memcli.summary/1".into()), "{}", said.stderr);
-    assert_eq!(one["baseline"]["rows"][0]["verdict"], "not_tested");
+    // One run against several is compared with where the next of them would lie.
+    let one_against = ["--baseline", &base, "--fail-on", "regression"];
+    let (said, one) = folder.hold(64, &one_against);
+    assert_eq!((said.code, &one["schema"]), (99, &"memcli.summary/1".into()), "{}", said.stderr);
+    assert_eq!(one["baseline"]["rows"][0]["verdict"], "worse");
+    let (said, one) = folder.hold(32, &one_against);
+    assert_eq!((said.code, &one["gates"][0]["value"]), (0, &"no_difference".into()), "{said:?}");
+}
+
+#[test]
+fn a_regression_that_nothing_could_show_is_no_pass() {
+    let folder = Folder::new();
+    let base = folder.at("base.jsonl.gz");
+    folder.hold(8, &["-o", &base]);
+    let words = ["run", "--baseline", &base, "--fail-on", "regression", "--", "true"];
+    let said = run(&words);
+    assert_eq!(said.code, 99, "{}", said.stderr);
+    assert!(
+        said.stderr.contains("FAIL  regression: not tested; too few samples or runs"),
+        "{}",
+        said.stderr
+    );
 }
 
 #[test]

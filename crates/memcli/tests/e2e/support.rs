@@ -93,6 +93,7 @@ impl Drop for Demo {
 }
 
 /// What one run said.
+#[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: i32,
     pub(crate) stdout: String,

@@ -1,6 +1,7 @@
 //! What must not go untold, each by what nobody was told.
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -76,6 +77,9 @@ fn what_is_turned_off_is_named() {
     for (name, value, why) in [tier, level] {
         let shown = run_with(name, value, &["status", "self"]);
         assert!(shown.stderr.contains(why), "{}", shown.stderr);
+        // What is read goes on, as in a pipe without stderr.
+        let line = shown.stdout.trim_end();
+        assert!(line.contains(why) && !line.contains("not read"), "{line}");
         let shown = run_with(name, value, &["watch", "self", "--for", "200ms"]);
         assert!(shown.stderr.contains(why), "{}", shown.stderr);
         let shown = run_with(name, value, &["status", "self", "--json"]);
@@ -263,4 +267,30 @@ fn a_limit_may_be_a_share_of_the_one_above() {
     assert_eq!(document["highest_level"], "emergency", "{document}");
     assert_eq!(watch("120%").code, 64);
     assert_eq!(watch("0%").code, 64);
+}
+
+#[test]
+fn a_plan_reads_its_trace_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let rows = fs::read(table(folder.path())).unwrap();
+    let (pipe, candidate) = (folder.path().join("pipe"), folder.path().join("new.toml"));
+    fs::write(&candidate, "schema_version = 3\n").unwrap();
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut plan = memcli(&["config", "plan", candidate.to_str().unwrap(), "--trace"]);
+    let mut plan = plan.arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What a trace holds that is being recorded would be more at a second time: here it is nothing at all.
+    let mut left = Some(rows);
+    while plan.try_wait().unwrap().is_none() {
+        let open = fs::File::options().write(true).custom_flags(libc::O_NONBLOCK).open(&pipe);
+        match (open, left.take()) {
+            (Ok(mut writer), Some(rows)) => writer.write_all(&rows).unwrap(),
+            // Nobody reads yet, or nobody reads any more.
+            (Err(_), rows) => left = rows,
+            (Ok(_), None) => {}
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let said = said(&plan.wait_with_output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("100 samples"), "{}", said.stdout);
 }

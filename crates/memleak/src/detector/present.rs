@@ -1,17 +1,50 @@
 //! What the present life of a process shows, beside whether it grows.
 
-use super::{CREEP, Detector};
-use crate::growth::{Finding, growth, measured};
+use super::{CREEP, Detector, FIRST_LOOK, HOLD_LEAST, HOLD_MOST};
+use crate::chapter::Chapters;
+use crate::filter::Smoother;
+use crate::growth::{Finding, growth, may_grow, measured};
 use crate::pool::pooled;
 use crate::rest::stands_still;
+use crate::segment::{Falls, outgrown};
+use crate::window::{History, Window};
 
 impl Detector {
+    /// Forgets a young segment before a gap that is long beside all that was watched: the new time of the sample at `t`, one
+    /// interval after the last.
+    pub(super) fn begin_anew(&mut self, t: f64) -> Option<f64> {
+        // Nearly all samples of nearly all series end here.
+        if t - self.last <= HOLD_LEAST || self.history.span() >= HOLD_MOST || self.samples < 3 {
+            return None;
+        }
+        let (interval, hold) = (self.clock.interval(), self.hold());
+        if self.history.span() >= hold {
+            return None;
+        }
+        let first = self.first.unwrap_or(self.last);
+        // On the caller's clock: a burst of samples each hour has been watched for hours.
+        let watched = (self.clock.raw(self.last) - self.clock.raw(first)).max(self.history.span());
+        let pause = outgrown(t - self.last, watched, interval, hold)?;
+        self.history = History::default();
+        self.chapters = Chapters::default();
+        self.smoother = Smoother::default();
+        self.falls = Falls::default();
+        self.next_look = FIRST_LOOK;
+        Some(self.clock.skip(t, pause))
+    }
+
+    /// The newest sample and the median of the newest five, in bytes; `None` where there are not five.
+    pub(crate) fn newest(&self) -> Option<(f64, f64)> {
+        self.smoother.newest()
+    }
+
     /// Whether the present life excludes the growth of those before: it would have shown by now.
     pub(super) fn excludes(&self) -> bool {
         let Some(before) = pooled(&self.pasts, None) else { return false };
         let Some(window) = self.history.window(self.history.origin()) else { return false };
         let needed = measured(&window, &self.tuning, self.least_growth).needed;
-        before.low * window.span >= needed && self.slope().is_some_and(|now| now.high < before.low)
+        let slope = || self.slope(self.now().map(|now| now.trend));
+        before.low * window.span >= needed && slope().is_some_and(|now| now.high < before.low)
     }
 
     /// Whether growth that stands had come to rest when the run ended, by both tests for that: by one alone, growth that
@@ -23,10 +56,9 @@ impl Detector {
     }
 
     /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
-    pub(super) fn creeps(&self) -> bool {
-        let window = self.history.window(self.history.origin());
+    pub(super) fn creeps(&self, whole: &Window) -> bool {
         let least = self.least_growth * CREEP;
-        window.is_some_and(|window| growth(&window, &self.tuning, least).finding == Finding::Grows)
+        may_grow(whole, least) && growth(whole, &self.tuning, least).finding == Finding::Grows
     }
 
     /// Whether the present life does no more than start as one before did that became steady.

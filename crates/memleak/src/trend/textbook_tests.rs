@@ -4,6 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 
+fn slope_interval(y: &[f64; POINTS], inflation: f64) -> (f64, f64, f64) {
+    let pairs = Pairs::of(y);
+    let slope = pairs.slope();
+    let (low, high) = pairs.interval(inflation);
+    (slope, low, high)
+}
+
 fn points() -> impl Strategy<Value = [f64; POINTS]> {
     // Whole numbers of a narrow range, so that ties occur.
     prop::collection::vec(-40i32..40, POINTS)

@@ -5,8 +5,20 @@ use super::noise::{Noise, noise, pink};
 use super::random::Random;
 
 /// The processes, in the order of the table.
-pub const PROCESSES: [&str; 8] =
-    ["iid", "ar1", "student_t3", "gc_sawtooth", "pink", "ou_1h", "ou_6h", "daily_cycle"];
+pub const PROCESSES: [&str; 9] = [
+    "iid",
+    "ar1",
+    "student_t3",
+    "gc_sawtooth",
+    "pink",
+    "ou_1h",
+    "ou_6h",
+    "daily_cycle",
+    DEEP_SAWTOOTH,
+];
+
+/// Teeth that fall by a third of the level, as a restart does: of a process that is known to live on.
+pub const DEEP_SAWTOOTH: &str = "deep_sawtooth";
 
 /// Seconds and bytes of `process` over `days` days at one sample a minute.
 pub fn clean(process: &str, days: f64, seed: u64) -> Vec<(f64, u64)> {
@@ -26,11 +38,12 @@ pub fn clean(process: &str, days: f64, seed: u64) -> Vec<(f64, u64)> {
                 .collect()
         }
         "student_t3" => (0..n).map(|_| 2.0 / 3f64.sqrt() * random.student3()).collect(),
-        "gc_sawtooth" => {
+        "gc_sawtooth" | DEEP_SAWTOOTH => {
+            let height = if process == DEEP_SAWTOOTH { 150.0 } else { 60.0 };
             let period = random.log_between(5.0, 75.0);
             let phase = random.unit();
             (0..n)
-                .map(|i| 60.0 * (i as f64 / period + phase).fract() + 0.5 * random.normal())
+                .map(|i| height * (i as f64 / period + phase).fract() + 0.5 * random.normal())
                 .collect()
         }
         "pink" => pink(4.0, n, random),

@@ -1,15 +1,17 @@
 //! Who belongs to a target: the descendants of a process, the members of a cgroup.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cgroup::Hierarchy;
 use crate::held::{Held, slurp};
+use crate::processes::ProcessId;
 use crate::processes::census::Schedule;
 use crate::processes::files::{Member, open_children, read_children};
 use crate::processes::table::Table;
-use crate::procfs::Proc;
+use crate::procfs::{Proc, Stat};
 use crate::reading::{Absent, Reading};
 use crate::text::number;
 
@@ -33,8 +35,22 @@ pub(super) struct Descendants {
 struct Adopted {
     own: u32,
     children: Held,
-    /// Children that are not the target's.
-    strangers: Vec<u32>,
+    strangers: Strangers,
+}
+
+/// Tells children of this process that are not the target's from those that are.
+pub(crate) struct Strangers(Box<dyn Fn(ProcessId) -> bool + Send + Sync>);
+
+impl Strangers {
+    pub(crate) fn new(is_stranger: impl Fn(ProcessId) -> bool + Send + Sync + 'static) -> Self {
+        Self(Box::new(is_stranger))
+    }
+}
+
+impl fmt::Debug for Strangers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Strangers").finish_non_exhaustive()
+    }
 }
 
 impl Descendants {
@@ -44,12 +60,12 @@ impl Descendants {
     }
 
     /// Takes in whoever becomes a child of the first thread of this process, but for `strangers`.
-    pub(super) fn adopt(&mut self, table: &mut Table, strangers: &[u32]) {
+    pub(super) fn adopt(&mut self, table: &mut Table, strangers: Strangers) {
         table.census.joined_at_its_start(Instant::now());
         let proc = &table.proc;
         self.adopted = proc.own_stat().ok().and_then(|own| {
             let children = open_children(proc, own.pid).ok()?;
-            Some(Adopted { own: own.pid, children, strangers: strangers.to_vec() })
+            Some(Adopted { own: own.pid, children, strangers })
         });
     }
 
@@ -103,10 +119,13 @@ fn admit_adopted(members: &mut Vec<Member>, table: &mut Table, adopted: &Adopted
         found.extend((0..).map_while(|nth| table.census.child(adopted.own, nth)));
     }
     for child in &found {
-        if !table.known.contains(child)
-            && !adopted.strangers.contains(child)
-            && let Ok(member) = table.member(*child, |stat| stat.parent == adopted.own)
-        {
+        if table.known.contains(child) {
+            continue;
+        }
+        let id = |start| ProcessId { pid: *child, start };
+        let ours =
+            |stat: &Stat| stat.parent == adopted.own && !(adopted.strangers.0)(id(stat.start));
+        if let Ok(member) = table.member(*child, ours) {
             members.push(member);
             table.known.insert(*child);
         }

@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(target_os = "linux")]
 pub use files::Detail;
 #[cfg(target_os = "linux")]
+pub(crate) use find::Strangers;
+#[cfg(target_os = "linux")]
 pub use set::Processes;
 #[cfg(target_os = "linux")]
 pub(crate) use set::Set;

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::cgroup::Hierarchy;
 use crate::error::{OpenError, SourceError};
 use crate::processes::files::{Detail, Member};
-use crate::processes::find::{CgroupMembers, Descendants};
+use crate::processes::find::{CgroupMembers, Descendants, Strangers};
 use crate::processes::table::Table;
 use crate::processes::{ProcessId, ProcessRow};
 use crate::reading::{Absent, Reading};
@@ -105,7 +105,7 @@ impl Set {
     }
 
     /// Adds to a tree what this process is given of it; see [`Descendants::adopt`].
-    pub(crate) fn adopt(&mut self, table: &mut Table, strangers: &[u32]) {
+    pub(crate) fn adopt(&mut self, table: &mut Table, strangers: Strangers) {
         if let Finder::Tree(descendants) = &mut self.finder {
             descendants.adopt(table, strangers);
         }

@@ -23,6 +23,12 @@ use crate::output::{diagnostic, screen};
 pub(super) fn init(args: &InitArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
     let path = edited(explicit, args.which.project)?;
     let limit = args.limit.map_or_else(limit_here, |limit| Ok(limit.bytes()))?;
+    let budget = document::suggested_budget(limit);
+    if budget > limit {
+        let (budget, limit) = (Size(budget).exact(), Size(limit));
+        let message = format!("{limit} is below the least budget, {budget}");
+        return Err(Failure::new(exit::USAGE, message).help("name a larger one with `--limit`"));
+    }
     document::init(&path, limit).map_err(|error| match error {
         SaveError::Conflict { .. } => {
             Failure::new(exit::CONFLICT, format!("`{}` exists already", path.display()))
@@ -31,7 +37,7 @@ pub(super) fn init(args: &InitArgs, explicit: Option<&Path>) -> Result<u8, Failu
         error => not_saved(error),
     })?;
     // What was written, and not what it was worked out from: the one is rarely the other.
-    let budget = Size(document::suggested_budget(limit)).exact();
+    let budget = Size(budget).exact();
     say(format_args!("wrote {}: budget.total = {budget}, of {}", path.display(), Size(limit)))?;
     Ok(exit::OK)
 }
@@ -67,6 +73,7 @@ fn change(
     make: impl FnOnce(&str, &str) -> Result<String, Vec<Diagnostic>>,
 ) -> Result<u8, Failure> {
     let path = edited(explicit, which.project)?;
+    refuse_table(key, &path)?;
     let mut editor = document::editor(&path);
     let (old, expected) = match editor.read().map_err(not_saved)? {
         Some((bytes, hash)) => (text(&path, bytes)?, Expected::Content(hash)),
@@ -102,6 +109,19 @@ fn not_changed(key: &str, problems: &[Diagnostic]) -> Failure {
     // Only a key that is spelled nearly right has a help of its own.
     let helpless = problems.iter().all(|problem| problem.help.is_none());
     if helpless && known(key).is_err() { failure.help(keys::meant(key)) } else { failure }
+}
+
+/// Refuses to set or unset a whole table.
+fn refuse_table(key: &str, file: &Path) -> Result<(), Failure> {
+    let (spec, path) = (document::spec(), KeyPath::parse(key));
+    if !matches!(spec.schema().lookup(&path), Lookup::Table) {
+        return Ok(());
+    }
+    let mut keys = spec.schema().keys().iter().map(|key| &key.path);
+    let of = keys.find(|key| key.starts_with(&path));
+    let of = of.map_or(String::new(), |key| format!(", such as `{key}`"));
+    let message = format!("`{key}` is a table: `{}` stays as it is", file.display());
+    Err(Failure::new(exit::USAGE, message).help(format!("name a key of it{of}")))
 }
 
 /// Refuses a key that no configuration can hold.
@@ -196,6 +216,14 @@ pub(super) fn rollback(args: &RollbackArgs, explicit: Option<&Path>) -> Result<u
         Some(number) => number,
         None => newest(&editor, &path)?,
     };
+    // Somebody may have written to it since.
+    let backup = editor.backup(number).map_err(not_saved)?;
+    let backup = text(&path, backup)?;
+    accept(&path, args.which.project, &backup).map_err(|why| {
+        why.help(format!(
+            "that is backup {number}, and the file is as it was; `memcli config history` lists the others"
+        ))
+    })?;
     let saved = editor.rollback(number, expected).map_err(not_saved)?;
     say(format_args!("backup {number} is in force again"))?;
     say_saved(&path, &saved)?;

@@ -7,13 +7,14 @@ use memcfg::Diagnostic;
 use memcfg::document::{self, Config};
 use memcfg::load::Loaded;
 use memcfg::origin::SourceKind;
-use memcfg::schema::Key;
+use memcfg::path::KeyPath;
+use memcfg::schema::{Key, Lookup};
 use serde_json::json;
 
 use super::{keys, say, say_row, sources, version_line};
 use crate::cli::{CheckArgs, ExplainArgs, ShowArgs};
 use crate::exit::{self, Failure};
-use crate::live::refused;
+use crate::live::{code_of, refused};
 use crate::output::{diagnostic, screen};
 
 fn load(explicit: Option<&Path>) -> Result<Result<Loaded<Config>, Vec<Diagnostic>>, Failure> {
@@ -32,7 +33,7 @@ pub(super) fn check(args: &CheckArgs, explicit: Option<&Path>) -> Result<u8, Fai
         let document =
             json!({ "schema": "memcli.config-check/1", "valid": valid, "diagnostics": problems });
         say(format_args!("{document}"))?;
-        return Ok(if valid { exit::OK } else { exit::CONFIG });
+        return Ok(if valid { exit::OK } else { code_of(problems) });
     }
     let loaded = loaded.map_err(|problems| refused(&problems))?;
     for warning in &loaded.warnings {
@@ -82,7 +83,7 @@ pub(super) fn show(args: &ShowArgs, explicit: Option<&Path>) -> Result<u8, Failu
 /// Says where one value comes from, and what it hides.
 pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
     let loaded = load(explicit)?.map_err(|problems| refused(&problems))?;
-    let path = memcfg::path::KeyPath::parse(&args.key);
+    let path = KeyPath::parse(&args.key);
     let known = loaded.schema().key(&path);
     let Some(found) = loaded.explain(&args.key) else {
         if let Some(key) = known.filter(|_| !args.json) {
@@ -95,6 +96,9 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
             None => failure.help(keys::meant(&args.key)),
         });
     };
+    if matches!(loaded.schema().lookup(&path), Lookup::Table) {
+        return explain_table(&loaded, &path, args);
+    }
     if args.json {
         let document = json!({ "schema": "memcli.config-explain/1", "explanation": found });
         say(format_args!("{document}"))?;
@@ -106,6 +110,27 @@ pub(super) fn explain(args: &ExplainArgs, explicit: Option<&Path>) -> Result<u8,
         say_row("hides", &format!("{} from {}", hidden.value, hidden.origin))?;
     }
     known.map_or(Ok(()), describe)?;
+    Ok(exit::OK)
+}
+
+/// Says it of each key of a table: sources hide each other's values, and never a table.
+fn explain_table(
+    loaded: &Loaded<Config>,
+    table: &KeyPath,
+    args: &ExplainArgs,
+) -> Result<u8, Failure> {
+    let keys = loaded.keys();
+    let keys = keys.iter().filter(|key| KeyPath::parse(key).starts_with(table));
+    let found: Vec<_> = keys.filter_map(|key| loaded.explain(key)).collect();
+    if args.json {
+        let of = found.first().map_or(String::new(), |first| format!(", such as `{}`", first.key));
+        let failure = Failure::new(exit::USAGE, format!("`{}` is a table", args.key));
+        return Err(failure.help(format!("name a key of it{of}: each has an origin of its own")));
+    }
+    for value in found {
+        let (key, setting) = (&value.key, &value.effective);
+        say(format_args!("{:<48} # {}", format!("{key} = {}", setting.value), setting.origin))?;
+    }
     Ok(exit::OK)
 }
 

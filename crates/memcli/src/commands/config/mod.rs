@@ -41,12 +41,12 @@ pub fn config(command: &ConfigCommand, explicit: Option<&Path>) -> Result<u8, Fa
 }
 
 fn sources(explicit: Option<&Path>) -> Result<Sources, Failure> {
-    Ok(places()?.sources(explicit))
+    Ok(places().sources(explicit))
 }
 
 /// The file that an edit means: the one named by `--config`, that of the project, or the user's.
 fn edited(explicit: Option<&Path>, project: bool) -> Result<PathBuf, Failure> {
-    let places = places()?;
+    let places = places();
     if let Some(explicit) = explicit {
         return Ok(places.cwd.join(explicit));
     }

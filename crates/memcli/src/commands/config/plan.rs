@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use memcfg::diff::{Change, Direction, diff as differences};
 use memcfg::document::{self, Config};
@@ -11,6 +12,7 @@ use memcfg::load::{Loaded, Text, assemble};
 use memcfg::origin::SourceKind;
 use memleak::Severity;
 use mempressure::Level;
+use memtrack::Sample;
 use serde::Serialize;
 use serde_json::json;
 
@@ -21,10 +23,10 @@ use crate::exit::{self, Failure};
 use crate::live::{Still, refused};
 use crate::output::human::counted;
 use crate::output::screen;
-use crate::pipeline::Event;
+use crate::pipeline::{Event, Numbered, Pipeline};
 use crate::recording;
 use crate::recordings;
-use crate::trace::Damage;
+use crate::trace::Header;
 
 /// Prints each key that would have another value.
 pub(super) fn diff(args: &CandidateArgs, explicit: Option<&Path>) -> Result<u8, Failure> {
@@ -160,42 +162,41 @@ struct Outcome {
     alert: Option<Severity>,
 }
 
-fn outcome(trace: &Path, document: &Still) -> Result<(Outcome, Option<Damage>), Failure> {
-    let mut outcome = Outcome {
-        samples: 0,
-        transitions: 0,
-        highest: Level::Unknown,
-        level: Level::Unknown,
-        verdict: "undecided",
-        alerts: 0,
-        by_cause: BTreeMap::new(),
-        alert: None,
-    };
-    let runs = recording::read(
-        trace,
-        std::time::Duration::ZERO,
-        &mut |header| document.policies_under(header.budget()),
-        |_, numbered| match &numbered.event {
-            Event::Sample(_) => outcome.samples += 1,
-            Event::Level(transition) => {
-                outcome.transitions += u64::from(transition.from != Level::Unknown);
-                outcome.level = transition.to;
-                outcome.highest = outcome.highest.max(transition.to);
-            }
-            Event::Alert(alert) => {
-                outcome.alerts += 1;
-                let name = format!("{} {}", alert::word(alert.severity), alert.cause.name());
-                *outcome.by_cause.entry(name).or_default() += 1;
-                outcome.alert = outcome.alert.max(Some(alert.severity));
-            }
-            Event::Verdict(change) => outcome.verdict = change.to.kind(),
-            _ => {}
-        },
-    )?;
-    Ok((outcome, runs.into_iter().find_map(|run| run.damage)))
+impl Default for Outcome {
+    fn default() -> Self {
+        Self {
+            samples: 0,
+            transitions: 0,
+            highest: Level::Unknown,
+            level: Level::Unknown,
+            verdict: "undecided",
+            alerts: 0,
+            by_cause: BTreeMap::new(),
+            alert: None,
+        }
+    }
 }
 
 impl Outcome {
+    fn hear(&mut self, numbered: &Numbered) {
+        match &numbered.event {
+            Event::Sample(_) => self.samples += 1,
+            Event::Level(transition) => {
+                self.transitions += u64::from(transition.from != Level::Unknown);
+                self.level = transition.to;
+                self.highest = self.highest.max(transition.to);
+            }
+            Event::Alert(alert) => {
+                self.alerts += 1;
+                let name = format!("{} {}", alert::word(alert.severity), alert.cause.name());
+                *self.by_cause.entry(name).or_default() += 1;
+                self.alert = self.alert.max(Some(alert.severity));
+            }
+            Event::Verdict(change) => self.verdict = change.to.kind(),
+            _ => {}
+        }
+    }
+
     fn words(&self) -> String {
         format!(
             "highest level {}, {} at the end, {}; verdict {}; {}",
@@ -208,11 +209,52 @@ impl Outcome {
     }
 }
 
+/// A trace under another document than the one it is read under.
+struct Other<'a> {
+    document: &'a Still,
+    /// The run that is read: two of a file differ in their header.
+    run: Option<(Header, Pipeline)>,
+    outcome: Outcome,
+}
+
+impl Other<'_> {
+    fn sample(&mut self, header: &Header, sample: &Sample) {
+        if self.run.as_ref().is_none_or(|(run, _)| run != header) {
+            self.conclude();
+            let policies = self.document.policies_under(header.budget());
+            self.run = Some((header.clone(), Pipeline::new(&header.target.watched(), policies)));
+        }
+        if let Some((_, pipeline)) = &mut self.run {
+            pipeline.push(sample, |numbered| self.outcome.hear(numbered));
+        }
+    }
+
+    fn conclude(&mut self) {
+        if let Some((_, mut pipeline)) = self.run.take() {
+            pipeline.conclude(|numbered| self.outcome.hear(numbered));
+        }
+    }
+}
+
 impl Effect {
+    /// Reads the trace once: one that is being recorded would be longer at a second time.
     fn of(trace: &Path, now: &Still, then: &Still) -> Result<Self, Failure> {
-        let ((now, damage), (then, _)) = (outcome(trace, now)?, outcome(trace, then)?);
-        let damage = damage.map(|damage| damage.to_string());
-        Ok(Self { trace: trace.display().to_string(), now, then, damage })
+        let mut outcome = Outcome::default();
+        let mut other = Other { document: then, run: None, outcome: Outcome::default() };
+        let runs = recording::read(
+            trace,
+            Duration::ZERO,
+            &mut |header| now.policies_under(header.budget()),
+            |header, numbered| {
+                if let Event::Sample(sample) = &numbered.event {
+                    other.sample(header, sample);
+                }
+                outcome.hear(numbered);
+            },
+        )?;
+        other.conclude();
+        let damage = runs.into_iter().find_map(|run| run.damage).map(|damage| damage.to_string());
+        Ok(Self { trace: trace.display().to_string(), now: outcome, then: other.outcome, damage })
     }
 
     fn words(&self) -> String {

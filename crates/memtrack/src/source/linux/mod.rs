@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, never};
 use crate::config::TrackConfig;
 use crate::error::{OpenError, SourceError};
 use crate::mappings::MappingReadings;
-use crate::processes::Snapshot;
+use crate::processes::{ProcessId, Snapshot, Strangers};
 use crate::psi::Trigger;
 use crate::sample::Sample;
 use crate::source::{Source, Target};
@@ -75,11 +75,15 @@ impl LinuxSource {
     ///
     /// A process that forks twice and lets the one in between end is else nobody's descendant, and invisible unless a sample
     /// saw it before. For a program that started the tree and asked for such processes (`PR_SET_CHILD_SUBREAPER`, before
-    /// it did): each becomes a child of its first thread. `strangers` are children of that thread which are not the
-    /// tree's; those that other threads started are none of it in any case.
+    /// it did): each becomes a child of its first thread. But so does what others leave that this program started, and
+    /// nothing in the kernel's tables tells them apart: `is_stranger` is asked of each child of this process, on the thread that
+    /// reads, each time it is found and is no member yet. It must not wait.
     #[must_use]
-    pub fn adopting(mut self, strangers: &[u32]) -> Self {
-        self.target.adopt(&mut self.machine, strangers);
+    pub fn adopting(
+        mut self,
+        is_stranger: impl Fn(ProcessId) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.target.adopt(&mut self.machine, Strangers::new(is_stranger));
         self
     }
 
@@ -154,7 +158,6 @@ impl Source for LinuxSource {
 mod tests {
     use super::*;
     use crate::config::Tier;
-    use crate::processes::ProcessId;
     use crate::reading::{Absent, Reading};
     use std::fs;
 

@@ -8,7 +8,7 @@ use crate::cgroup::{Groups, Hierarchy};
 use crate::config::{Tier, TrackConfig};
 use crate::error::{OpenError, SourceError};
 use crate::mappings::MappingReadings;
-use crate::processes::{Detail, ProcessId, Set, Snapshot};
+use crate::processes::{Detail, ProcessId, Set, Snapshot, Strangers};
 use crate::procfs::Proc;
 use crate::pss::Pss;
 use crate::reading::{Absent, Reading};
@@ -98,7 +98,7 @@ impl LinuxTarget {
     }
 
     /// See [`LinuxSource::adopting`](super::LinuxSource::adopting).
-    pub(super) fn adopt(&mut self, machine: &mut LinuxMachine, strangers: &[u32]) {
+    pub(super) fn adopt(&mut self, machine: &mut LinuxMachine, strangers: Strangers) {
         if let Some(set) = &mut self.processes {
             set.adopt(&mut machine.table, strangers);
         }

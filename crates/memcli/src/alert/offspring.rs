@@ -1,0 +1,185 @@
+//! What the command of alerts leaves behind: processes that `run` is given when their parents end, as it is those of the command
+//! that it watches, and that are none of it.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Mutex, PoisonError, TryLockError};
+
+use memtrack::processes::ProcessId;
+use rustix::process::{Pid, test_kill_process_group};
+
+/// The processes that commands of alerts have started, and theirs.
+///
+/// Whoever leaves its process group still has the environment that it was started with, and whoever has overwritten that is
+/// mostly still in the group. Only what leaves both is taken for a stranger.
+#[derive(Debug)]
+pub struct Offspring {
+    /// A variable that only they have; with the identity of this process in its name.
+    mark: String,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// The groups of the commands, as long as there is somebody in them: until then the kernel gives the number to nobody else.
+    groups: Vec<Pid>,
+    any: bool,
+    known: HashSet<ProcessId>,
+}
+
+impl Default for Offspring {
+    fn default() -> Self {
+        let own = ProcessId::own().map_or(0, |own| own.start);
+        let mark = format!("_MEMCLI_ALERT_{}_{own}", std::process::id());
+        Self { mark, seen: Mutex::default() }
+    }
+}
+
+impl Offspring {
+    /// Starts a command of alerts, in a process group of its own.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&self, command: &mut Command) -> io::Result<Child> {
+        // Held while it starts: until its group is known, nobody can tell whose it is.
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.env(&self.mark, "1").process_group(0).spawn()?;
+        seen.forget_groups();
+        seen.any = true;
+        seen.groups.push(Pid::from_child(&child));
+        Ok(child)
+    }
+
+    /// Whether a process is one of them; `None` while a command is being started, and of a process that is not there.
+    /// Never waits.
+    #[must_use]
+    pub fn holds(&self, id: ProcessId) -> Option<bool> {
+        let mut seen = match self.seen.try_lock() {
+            Ok(seen) => seen,
+            Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        if !seen.any {
+            return Some(false);
+        }
+        if seen.known.contains(&id) {
+            return Some(true);
+        }
+        seen.forget_groups();
+        // Of one that has ended only the group is left to see.
+        let holds = seen.groups.contains(&group(id.pid)?) || self.is_marked(id.pid);
+        if holds {
+            seen.known.insert(id);
+        }
+        Some(holds)
+    }
+
+    fn is_marked(&self, pid: u32) -> bool {
+        let environment = fs::read(of(pid, "environ")).unwrap_or_default();
+        let mut variables = environment.split(|byte| *byte == 0);
+        let mark = self.mark.as_bytes();
+        variables.any(|variable| variable.strip_prefix(mark).is_some_and(|rest| rest == b"=1"))
+    }
+}
+
+impl Seen {
+    fn forget_groups(&mut self) {
+        self.groups.retain(|group| test_kill_process_group(*group).is_ok());
+    }
+}
+
+fn of(pid: u32, file: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{file}"))
+}
+
+/// The process group of a process; told of one that has ended until it is reaped.
+fn group(pid: u32) -> Option<Pid> {
+    let stat = fs::read(of(pid, "stat")).ok()?;
+    // Behind the name, which may hold anything: state, parent, group.
+    let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
+    let behind = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
+    Pid::from_raw(behind.split_ascii_whitespace().nth(2)?.parse().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::path::Path;
+    use std::process::Stdio;
+
+    fn id(pid: u32) -> ProcessId {
+        ProcessId::read(Path::new("/"), pid).unwrap()
+    }
+
+    /// Starts `script` with `start`, and reads the pid that it tells.
+    fn told(
+        script: &str,
+        start: impl FnOnce(&mut Command) -> io::Result<Child>,
+    ) -> (Child, ProcessId) {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = start(&mut command).unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        (child, id(line.trim().parse().unwrap()))
+    }
+
+    fn end(mut child: Child, left: ProcessId) {
+        let pid = Pid::from_raw(left.pid.cast_signed()).unwrap();
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    #[test]
+    fn it_holds_whoever_is_in_the_group_or_has_the_mark_and_nobody_else() {
+        let offspring = Offspring::default();
+        let (plain, stranger) = told("sleep 1000 & echo $!; read x", Command::spawn);
+        assert_eq!(offspring.holds(stranger), Some(false), "there was no command yet");
+        for script in [
+            "sleep 1000 & echo $!; read x",
+            // In the group, and with nothing left of its environment.
+            "env -i sleep 1000 & echo $!; read x",
+            // A daemon, in a session of its own. It tells of itself when it is there.
+            "setsid sh -c 'echo $$; exec sleep 1000' & read x",
+        ] {
+            let (child, left) = told(script, |command| offspring.start(command));
+            assert_eq!(offspring.holds(left), Some(true), "{script}");
+            assert_eq!(offspring.holds(id(child.id())), Some(true), "{script}");
+            end(child, left);
+        }
+        assert_eq!(offspring.holds(stranger), Some(false));
+        assert_eq!(Offspring::default().holds(id(std::process::id())), Some(false));
+        end(plain, stranger);
+    }
+
+    #[test]
+    fn one_that_has_ended_and_is_not_reaped_is_known_by_its_group() {
+        let offspring = Offspring::default();
+        let mut command = Command::new("sh");
+        let mut child = offspring.start(command.args(["-c", "exit 0"])).unwrap();
+        let pid = child.id();
+        while !fs::read_to_string(of(pid, "stat")).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        assert_eq!(offspring.holds(id(pid)), Some(true));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn while_a_command_starts_nobody_is_told_whose_a_process_is() {
+        let offspring = Offspring::default();
+        let own = id(std::process::id());
+        let held = offspring.seen.lock().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(offspring.holds(own), None));
+        });
+        drop(held);
+        assert_eq!(offspring.holds(own), Some(false));
+    }
+}

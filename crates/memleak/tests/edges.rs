@@ -1,0 +1,93 @@
+//! Clocks that are set in a series' first moments, lives of a few samples, copies of a detector that go on.
+
+use std::time::Duration;
+
+use memleak::{Detector, LeakConfig};
+
+const MIB: f64 = 1_048_576.0;
+
+/// The hour, since the first sample after the gap, at which growth of 100 MiB/h at 1 Hz was first a leak: `before` samples, then
+/// `gap` seconds without any, in which nothing grew.
+fn found_after(before: u64, gap: u64) -> Option<f64> {
+    let mut detector = Detector::new(&LeakConfig::default());
+    for i in 0..before + 4 * 3600 {
+        let since = i.saturating_sub(before) as f64 / 3600.0;
+        let at = Duration::from_secs(if i < before { i } else { i + gap });
+        detector.push(at, ((100.0 + 100.0 * since) * MIB) as u64);
+        if detector.leaks() {
+            let watched = detector.verdict().evidence().watched;
+            // A clock that was set has not watched for years.
+            assert!(gap < 100_000 || watched <= Duration::from_secs(i), "{watched:?}");
+            return Some(since);
+        }
+    }
+    None
+}
+
+#[test]
+fn a_gap_after_the_first_samples_does_not_blind() {
+    let never = found_after(0, 0).unwrap();
+    // The clock of a machine that starts in 1970, a sleep, and a day; some of them before a window is full.
+    for (before, gap) in [(10, 1_700_000_000), (3, 3600), (30, 3600), (45, 86_400), (4, 60)] {
+        let found = found_after(before, gap);
+        assert!(found.is_some_and(|found| found < never + 0.2), "{before}, {gap}: {found:?}");
+    }
+}
+
+#[test]
+fn samples_that_come_in_bursts_are_one_series() {
+    // Ten samples at 1 Hz each hour.
+    let mut detector = Detector::new(&LeakConfig::default());
+    for i in 0..10 * 24 * 4u64 {
+        let t = i / 10 * 3600 + i % 10;
+        detector
+            .push(Duration::from_secs(t), (100.0 * MIB + t as f64 / 3600.0 * 10.0 * MIB) as u64);
+    }
+    assert!(detector.leaks(), "{:?}", detector.verdict());
+}
+
+#[test]
+fn a_copy_that_goes_on_stays_as_small_as_its_original() {
+    for copied in [9, 300, 600, 1020, 1500] {
+        let mut detector = Detector::new(&LeakConfig::default());
+        let mut most = 0;
+        for i in 0..4000u64 {
+            if i == copied {
+                detector = detector.clone();
+            }
+            // It falls now and then, so that ended lives are kept too.
+            let bytes = (200 << 20) / (1 + i / 200 % 2) + (i * 7919 % 1000) * 1000;
+            detector.push(Duration::from_secs(60 * i), bytes);
+            most = most.max(detector.state_bytes());
+        }
+        assert!(most <= 32 << 10, "{most} B after a copy at {copied}");
+        let mut quiet = Detector::new(&LeakConfig::default());
+        for i in 0..4000u64 {
+            if i == copied {
+                quiet = quiet.clone();
+            }
+            quiet.push(Duration::from_secs(60 * i), (200 << 20) + (i * 7919 % 1000) * 1000);
+            most = most.max(quiet.state_bytes());
+        }
+        assert!(most <= 32 << 10, "{most} B after a copy at {copied}");
+    }
+}
+
+#[test]
+fn a_life_of_a_few_samples_is_a_life() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    for life in 0..3 {
+        detector.restarted();
+        assert_eq!(
+            detector.restarts(),
+            life,
+            "told before any sample of it: the first is no restart"
+        );
+        for i in 0..3u64 {
+            detector.push(Duration::from_secs(3 * u64::from(life) + i), 100 << 20);
+        }
+    }
+    detector.restarted();
+    detector.restarted();
+    assert_eq!(detector.restarts(), 3);
+}
