@@ -40,6 +40,8 @@ const LONG_WALK: f64 = 3.5;
 /// Growth from cycle to cycle needs no look at the newest level once the history holds this many of them: over one comparison
 /// and little more, a fill that has just ended shows it as well.
 const CYCLES: f64 = 2.5;
+/// and grows by this many standard errors of pink noise: a slow swing of hours that returns to its mean exceeds 5 now and then.
+const CYCLES_PINK: f64 = 8.0;
 /// Seconds of the cycle that most services have.
 const DAY: f64 = 86_400.0;
 /// After this many of them the cycle has shown itself.
@@ -134,7 +136,7 @@ impl Detector {
         }
         let (hit, found) = self.search().cycles(whole)?;
         let (period, _) = hit.season?;
-        (whole.span >= CYCLES * period && outlasts_pink(whole, Some(period)))
+        (whole.span >= CYCLES * period && pink_score(whole, Some(period)) >= CYCLES_PINK)
             .then_some((hit, found))
     }
 

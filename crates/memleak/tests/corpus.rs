@@ -87,8 +87,8 @@ fn what_pink_noise_showed_after_days_is_no_leak() {
 fn a_leak_under_a_daily_cycle_is_told_whatever_the_phase_at_the_end() {
     // Each was growing and no more at its end once: three days, and the cycle fell just then.
     for (seed, number) in [(20_003, 3), (9000, 4), (9005, 6), (9007, 1)] {
-        let trace = support::families::trace("diurnal_leak", seed, number);
-        let outcome = support::score::watch(&trace, Tuning::default());
+        let trace = trace("diurnal_leak", seed, number);
+        let outcome = watch(&trace, Tuning::default());
         assert!(outcome.last, "{}: {outcome:?}", trace.name);
     }
 }
