@@ -129,8 +129,10 @@ pub enum Outcome {
     Better,
     /// The interval holds zero, or nothing that matters.
     NoDifference,
-    /// There are too few runs or samples for a test, or a run wanders too slowly for a change of this size.
+    /// There are too few runs or samples for a test.
     NotTested,
+    /// There is a change that matters, and a run wanders so slowly that it may be one of those that come and go.
+    Undecided,
     /// The whole interval lies above zero.
     Worse,
 }
@@ -143,6 +145,7 @@ impl Outcome {
             Outcome::Better => "better",
             Outcome::NoDifference => "no_difference",
             Outcome::NotTested => "not_tested",
+            Outcome::Undecided => "undecided",
             Outcome::Worse => "worse",
         }
     }
@@ -177,13 +180,13 @@ impl Comparison {
         let leaks = leaks_now(base, new);
         let (base, new) = (Side::of(base), Side::of(new));
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
-        // Tested, and yet not: there is a change, and it may be one of those that come and go.
-        let wandered = rows.iter().any(|row| row.p.is_some() && row.verdict == Outcome::NotTested);
         let verdict = if leaks || any(Outcome::Worse) {
             Outcome::Worse
         } else if any(Outcome::Better) {
             Outcome::Better
-        } else if any(Outcome::NoDifference) && !wandered {
+        } else if any(Outcome::Undecided) {
+            Outcome::Undecided
+        } else if any(Outcome::NoDifference) {
             Outcome::NoDifference
         } else {
             Outcome::NotTested
@@ -327,7 +330,7 @@ fn within(base: &Measured, new: &Measured) -> (Vec<Row>, bool) {
         high: Some(test.high),
         p: Some(test.p),
         verdict: match judged(test.low, test.high, least) {
-            Outcome::NoDifference if wanders && test.estimate.abs() > least => Outcome::NotTested,
+            Outcome::NoDifference if wanders && test.estimate.abs() > least => Outcome::Undecided,
             outcome => outcome,
         },
     };
@@ -470,21 +473,21 @@ mod tests {
             Measured { watched, ..noisy(seed) }
         };
         // In pairs that differ in nothing but where they wandered.
-        let (mut called, mut untested) = (0, 0);
+        let (mut called, mut undecided) = (0, 0);
         for seed in 1..=60 {
             let compared = Comparison::of(&[wandering(seed)], &[wandering(seed + 100)]);
             match compared.verdict {
                 Outcome::Better | Outcome::Worse => called += 1,
-                Outcome::NotTested => untested += 1,
-                Outcome::NoDifference => {}
+                Outcome::Undecided => undecided += 1,
+                Outcome::NoDifference | Outcome::NotTested => {}
             }
             let steady = compared.rows[1];
             let matters = steady.change.abs() > 0.02 * steady.base;
             assert!(!(matters && compared.wanders) || steady.verdict != Outcome::NoDifference);
         }
         assert!(
-            called <= 5 && untested >= 10,
-            "{called} called different, {untested} not tested, of 60"
+            called <= 5 && undecided >= 10,
+            "{called} called different, {undecided} not tested, of 60"
         );
         let found = (1..=30).filter(|seed| told(&wandering(*seed), &noisy(3))).count();
         assert!(found >= 15, "{found} of 30");

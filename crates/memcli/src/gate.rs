@@ -316,8 +316,11 @@ impl Gates {
         let rss = self.max_rss.map(|limit| facts.peak_rss.judge("max_rss", limit));
         let pss = self.max_pss.map(|limit| facts.peak_pss.judge("max_pss", limit));
         let named = self.fail_on.iter().map(|fail_on| match fail_on {
-            // What was compared says for itself what it could be compared by, and what was not passes no gate.
-            FailOn::Regression => fail_on.judge(facts),
+            // What was not compared passes no gate, strict or not.
+            FailOn::Regression => {
+                let undecided = facts.regression == Some(Outcome::Undecided);
+                fail_on.judge(facts).unless(self.open(undecided.then_some(WANDERS)))
+            }
             FailOn::Leak | FailOn::Growing | FailOn::LimitIn(_) => {
                 let undecided = facts.verdict.kind() == "undecided";
                 fail_on
@@ -416,6 +419,10 @@ pub fn regression(outcome: Option<Outcome>) -> Judged {
     let untested = (outcome == Some(Outcome::NotTested)).then_some(UNTESTED);
     Judged::new("regression", Quantity::Word("worse"), value, pass).unless(untested)
 }
+
+/// Why a comparison decides nothing.
+const WANDERS: &str =
+    "a run wanders too slowly for a change of this size: compare several with `--runs 3`";
 
 /// Why a comparison tells nothing.
 pub const UNTESTED: &str =
@@ -590,9 +597,11 @@ mod tests {
         let passed = |gates: &Gates, facts| -> Vec<bool> {
             gates.judge(facts).into_iter().map(|gate| gate.pass).collect()
         };
-        let open = Facts { regression: Some(Outcome::NotTested), ..facts(&early) };
-        assert_eq!(passed(&lenient, open), [true, true, true, true, false, true]);
+        let open = Facts { regression: Some(Outcome::Undecided), ..facts(&early) };
+        assert_eq!(passed(&lenient, open), [true; 6]);
         assert_eq!(passed(&strict, open), [false, false, false, false, false, true]);
+        let apart = Facts { regression: Some(Outcome::NotTested), ..facts(&flat) };
+        assert_eq!(passed(&lenient, apart), [true, true, true, true, false, true]);
         assert_eq!(passed(&strict, facts(&flat)), [true; 6]);
         // The interval reaches past the gate: that it grows faster is not excluded.
         let leak = verdict_on(2.0);

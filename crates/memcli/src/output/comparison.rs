@@ -99,6 +99,7 @@ fn outcome(outcome: Outcome) -> Painted<&'static str> {
         Outcome::Better => Painted(GOOD, "better"),
         Outcome::NoDifference => Painted(GOOD, "no difference found"),
         Outcome::NotTested => Painted(WARN, "not tested"),
+        Outcome::Undecided => Painted(WARN, "undecided"),
         Outcome::Worse => Painted(BAD, "worse"),
     }
 }
