@@ -102,7 +102,6 @@ impl Child {
 
     /// Tells children of memcli that it has nothing to do with, for [`LinuxSource::adopting`](memtrack::source::LinuxSource::adopting).
     /// One of which nothing can be told now is none yet.
-    #[must_use]
     pub fn strangers(&self) -> impl Fn(ProcessId) -> bool + Send + Sync + use<> {
         let strangers = Arc::clone(&self.strangers);
         move |id| strangers.holds(id) != Some(false)

@@ -121,7 +121,8 @@ impl<R: Read> Unpack<R> {
             while self.byte()? != 0 {}
         }
         if has(2) {
-            (self.byte()?, self.byte()?);
+            self.byte()?;
+            self.byte()?;
         }
         self.inflate.reset(false);
         self.crc.reset();
