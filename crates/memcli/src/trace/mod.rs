@@ -2,7 +2,7 @@
 //!
 //! A trace is JSON Lines in one gzip stream (`.jsonl.gz`): `zcat FILE | jq` reads it as it is. The stream is flushed
 //! once a second, and by a `run` that is calm every two, so that a watcher that is killed loses at most the last seconds. Concatenated traces are a
-//! trace of several runs.
+//! trace of several runs: where one is cut off or broken, reading goes on with the header of the next.
 //!
 //! The first row is the [`Header`]: `{"schema":"memcli.trace/1",..}`; another one begins another run. Each row after it
 //! is an object with one key that says what it is:
