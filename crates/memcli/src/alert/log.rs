@@ -29,7 +29,6 @@ pub enum Format {
 
 /// Where lines go.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one for each log")]
 enum Sink {
     Stderr,
     File(Box<Daily>),
