@@ -14,7 +14,6 @@ use crate::rate::{Now, rate_now};
 use crate::saturation::prepare;
 use crate::search::{Hit, Search, Searched, grows_now};
 use crate::segment::{End, Fall, Falls, Past, parts, pause};
-use crate::trend::turns;
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Trend, Verdict, Why};
 use crate::window::{History, Window};
@@ -474,23 +473,6 @@ impl Detector {
             Finding::Chance | Finding::Small => State::Undecided(Why::WithinNoise),
             Finding::Lumpy | Finding::Ending | Finding::Bounded => State::Undecided(Why::Settling),
         }
-    }
-
-    /// Whether it has turned twice: what rose once and stays there does not swing.
-    fn swings(&self, whole: Option<&Window>) -> bool {
-        whole.is_some_and(|whole| turns(&whole.level) >= 2)
-            || self.pasts.iter().any(|past| past.swing)
-    }
-
-    /// Whether the growth of an ended life still counts in the present one.
-    fn carries(&self) -> bool {
-        self.carried.is_some_and(|until| self.history.end() < until) && !self.excludes()
-    }
-
-    /// The median level over the baseline window of the present segment, in bytes.
-    pub(crate) fn baseline(&self) -> Option<f64> {
-        let origin = self.whole().origin();
-        self.whole().level_between(origin, origin + self.baseline_window)
     }
 
     fn settle(&mut self, at: Duration) -> Option<Change> {

@@ -122,21 +122,21 @@ pub(crate) fn measured(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     let plain = by_level.score.min(by_low.score);
     out.score = plain / inflation(out.rho);
     let low_around = residuals(low, by_low.slope);
-    let (share, noise) = needed(level, low, &low_around);
+    let mut sorted = *level;
+    let share = tuning.share * median(&mut sorted);
+    let noise = needed(low, &low_around);
     out.by_level = share > noise;
     out.needed = share.max(noise).max(least);
     if out.bytes <= 0.0 {
         return out;
     }
     let floor_score = by_low.score / inflation(lag_one(&low_around));
-    if let Some(slope) = floor_rises(low).filter(|_| floor_score >= tuning.floor) {
-        let mut sorted = *level;
-        if slope >= least.max(LEAST_SHARE * median(&mut sorted)) {
-            out.bytes = slope;
-            out.rising_floor = true;
-            out.finding = Finding::Grows;
-            return out;
-        }
+    let floor = floor_rises(low).filter(|_| floor_score >= tuning.floor);
+    if let Some(slope) = floor.filter(|slope| *slope >= least.max(share)) {
+        out.bytes = slope;
+        out.rising_floor = true;
+        out.finding = Finding::Grows;
+        return out;
     }
     if out.score < LEAST_SCORE {
         let mut sorted = around;
@@ -170,10 +170,8 @@ pub(crate) fn quick_growth(level: &[f64; POINTS]) -> f64 {
     1.5 * (mean(&level[POINTS - third..]) - mean(&level[..third]))
 }
 
-/// The growth that the level asks for, and what the noise and the swing do, in bytes.
-fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]) -> (f64, f64) {
-    let mut sorted = *level;
-    let middle = median(&mut sorted);
+/// The growth that noise and swing ask for, in bytes.
+fn needed(low: &[f64; POINTS], low_around: &[f64; POINTS]) -> f64 {
     let (mut sum, mut squares) = (0.0, 0.0);
     for pair in low.windows(2) {
         let step = pair[1] - pair[0];
@@ -184,7 +182,7 @@ fn needed(level: &[f64; POINTS], low: &[f64; POINTS], low_around: &[f64; POINTS]
     let step = (squares / n - (sum / n) * (sum / n)).max(0.0).sqrt();
     let mut sorted = *low_around;
     let range = quantile(&mut sorted, 0.9) - quantile(&mut sorted, 0.1);
-    (LEAST_SHARE * middle, (LEAST_DEVIATIONS * step).max(LEAST_RANGE * range))
+    (LEAST_DEVIATIONS * step).max(LEAST_RANGE * range)
 }
 
 /// Whether the floor under a swing rises: each of six blocks has its lowest point above that of the block before, by much

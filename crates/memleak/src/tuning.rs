@@ -1,6 +1,8 @@
 //! The margins that were chosen by measuring, in one place: what `examples/refit.rs` chooses anew without a family of
 //! traces, to see what the choice owes to that family.
 
+use crate::growth::LEAST_SHARE;
+
 /// Margins of the detector. No settings: nobody who watches a process can know a better value. They are not kept with a
 /// detector's state.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,10 +20,20 @@ pub struct Tuning {
     /// Mann-Kendall score of the floor under a swing, corrected for autocorrelation, from which it counts as rising; in
     /// standard deviations.
     pub floor: f64,
+    /// Growth below this share of the level is none.
+    pub share: f64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { confirm: 0.3, confirm_least: 1.6, falls: 1.25, bounded: 6.0, walk: 2.5, floor: 4.2 }
+        Self {
+            confirm: 0.3,
+            confirm_least: 1.6,
+            falls: 1.25,
+            bounded: 6.0,
+            walk: 2.5,
+            floor: 4.2,
+            share: LEAST_SHARE,
+        }
     }
 }

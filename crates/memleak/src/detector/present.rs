@@ -8,6 +8,7 @@ use crate::pool::pooled;
 use crate::rest::stands_still;
 use crate::segment::{Falls, outgrown};
 use crate::trend::turns;
+use crate::tuning::Tuning;
 use crate::window::{History, Window};
 
 impl Detector {
@@ -65,7 +66,8 @@ impl Detector {
     /// Whether it has grown all along, by less so far than counts: no plateau, and nobody is to be told yet.
     pub(super) fn creeps(&self, whole: &Window) -> bool {
         let least = self.least_growth * CREEP;
-        may_grow(whole, least) && growth(whole, &self.tuning, least).finding == Finding::Grows
+        let tuning = Tuning { share: self.tuning.share * CREEP, ..self.tuning };
+        may_grow(whole, least) && growth(whole, &tuning, least).finding == Finding::Grows
     }
 
     /// Whether the present life does no more than start as one before did that became steady.
@@ -75,5 +77,22 @@ impl Detector {
             self.history.end() - (self.history.span() / 60.0).max(5.0 * self.clock.interval());
         let level = self.history.level_since(tail, 0.5).unwrap_or(0.0);
         profile.is_start(self.history.span(), level, self.least_growth)
+    }
+
+    /// Whether it has turned twice: what rose once and stays there does not swing.
+    pub(super) fn swings(&self, whole: Option<&Window>) -> bool {
+        whole.is_some_and(|whole| turns(&whole.level) >= 2)
+            || self.pasts.iter().any(|past| past.swing)
+    }
+
+    /// Whether the growth of an ended life still counts in the present one.
+    pub(super) fn carries(&self) -> bool {
+        self.carried.is_some_and(|until| self.history.end() < until) && !self.excludes()
+    }
+
+    /// The median level over the baseline window of the present segment, in bytes.
+    pub(crate) fn baseline(&self) -> Option<f64> {
+        let origin = self.whole().origin();
+        self.whole().level_between(origin, origin + self.baseline_window)
     }
 }
