@@ -337,7 +337,13 @@ impl View {
         loop {
             let due = drawn.map_or(Duration::ZERO, |drawn| FRAME.saturating_sub(drawn.elapsed()));
             if self.changed && due == Duration::ZERO {
-                self.draw(&mut terminal)?;
+                match self.draw(&mut terminal) {
+                    // The terminal is gone, and its signal is on the way.
+                    Err(error) if error.raw_os_error() == Some(libc::EIO) => {
+                        return Ok(exit::of_signal(libc::SIGHUP));
+                    }
+                    drawn => drawn.map_err(|error| Failure::io("failed to draw", error))?,
+                }
                 drawn = Some(Instant::now());
                 if !settled && self.state.sample.is_some() {
                     sys::startup::give_back();
@@ -427,12 +433,10 @@ impl View {
         self.feed.event(&mut self.state, event);
     }
 
-    fn draw(&mut self, terminal: &mut Terminal) -> Result<(), Failure> {
+    fn draw(&mut self, terminal: &mut Terminal) -> io::Result<()> {
         self.changed = false;
         let (state, theme) = (&self.state, self.theme);
-        terminal
-            .draw(|frame| draw(frame, state, theme))
-            .map_err(|error| Failure::io("failed to draw", error))
+        terminal.draw(|frame| draw(frame, state, theme))
     }
 }
 
