@@ -21,7 +21,7 @@ use support::score::{Outcome, Score, watch};
 const EACH: u64 = 8;
 /// Seeds that margins are chosen on,
 const CHOSEN_ON: [u64; 2] = [7000, 7001];
-/// and those that they are judged on. Looked at once, after the last choice; seeds 7000 to 9009, 20000 to 20009, 31000 to 31009,
+/// and those that they are judged on. Looked at once before the last choice, which was made on others; seeds 7000 to 9009, 20000 to 20009, 31000 to 31009,
 /// 41000 to 41009, 51000 to 51009 and 53000 to 53009 were looked at before it.
 const JUDGED_ON: [u64; 10] =
     [71_000, 71_001, 71_002, 71_003, 71_004, 71_005, 71_006, 71_007, 71_008, 71_009];

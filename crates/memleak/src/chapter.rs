@@ -239,7 +239,8 @@ impl Detector {
         if self.chapters.open && due {
             self.exchange();
             self.judge(ending);
-            if self.state == State::Leak && self.chapter_contradicts() {
+            // At the end of a run nobody can wait for the chapter: what has rested for its hours may have grown for days.
+            if self.state == State::Leak && !ending && self.chapter_contradicts() {
                 self.state = State::Growing;
             }
             if self.state == State::Leak {

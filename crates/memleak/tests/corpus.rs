@@ -92,3 +92,15 @@ fn a_leak_under_a_daily_cycle_is_told_whatever_the_phase_at_the_end() {
         assert!(outcome.last, "{}: {outcome:?}", trace.name);
     }
 }
+
+#[test]
+fn a_leak_that_rests_at_the_end_of_a_run_is_told_all_the_same() {
+    // Each was growing and no more once: the chapter of its last hours, in which it rested, had the last word.
+    let rests =
+        [("day_only_leak", 51_001, 7), ("day_only_leak", 51_005, 2), ("pink_leak", 53_005, 5)];
+    for (family, seed, number) in rests {
+        let trace = trace(family, seed, number);
+        let outcome = watch(&trace, Tuning::default());
+        assert!(outcome.last, "{}: {outcome:?}", trace.name);
+    }
+}
