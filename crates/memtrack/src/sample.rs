@@ -72,7 +72,8 @@ pub struct ProcessMemory {
     /// Over a tree: the highest of any one process, not the tree's simultaneous peak.
     pub peak: Reading<u64>,
     /// Resident bytes with every shared page divided among its users: what the processes of a tree really cost together.
-    /// Measured when its budget allows; in between it is estimated, as RSS times the last measured PSS / RSS.
+    /// Measured when its budget allows; in between it is estimated: what was measured last, with the anonymous memory that came
+    /// since, and the rest by RSS.
     pub pss: Reading<u64>,
     /// How long ago `pss` was measured; above 0 it is an estimate.
     pub pss_age: Reading<Duration>,
