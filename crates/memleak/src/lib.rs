@@ -45,6 +45,8 @@ pub mod detector;
 mod filter;
 mod growth;
 pub mod kinds;
+#[cfg(test)]
+mod noise;
 pub mod parts;
 mod pink;
 mod pool;

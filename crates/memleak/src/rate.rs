@@ -62,25 +62,19 @@ pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
 mod tests {
     use super::*;
     use crate::growth::MIB;
+    use crate::noise::normal;
 
     const RUNS: u32 = 200;
 
     /// In how many runs the interval holds the slope of a line that rises by `growth` MiB, in noise of 1 MiB.
     fn held(n: u32, growth: f64) -> u32 {
-        // SplitMix64 of S. Vigna; twelve uniform numbers are normal enough.
         let mut state = 3u64;
-        let mut unit = || {
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-        };
         let rate = growth * MIB / f64::from(n);
         let mut held = 0;
         for _ in 0..RUNS {
             let mut history = History::default();
             for i in 0..n {
-                let noise = (0..12).map(|_| unit()).sum::<f64>() - 6.0;
+                let noise = normal(&mut state);
                 history.push(f64::from(i), (200.0 + noise) * MIB + rate * f64::from(i));
             }
             let trend = rate_now(&history, 0.0).map(|now| now.trend).unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::time::Duration;
 
 use memcfg::document;
 use memleak::Verdict;
@@ -19,7 +18,7 @@ use crate::limit;
 use crate::live::Still;
 use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
-use crate::recording::{self, Recording};
+use crate::recording::Recording;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.budget/1";
@@ -63,21 +62,7 @@ pub struct Document {
 /// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
 pub fn budget(args: &BudgetArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
-    let mut runs = Vec::new();
-    for path in &args.traces {
-        runs.extend(recording::read(
-            path,
-            Duration::ZERO,
-            &mut |header| still.policies_under(header.budget()),
-            |_, _| {},
-        )?);
-    }
-    for run in &runs {
-        if let Some(damage) = &run.damage {
-            // The plan stands on what is whole; when nobody reads this, that is still so.
-            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", run.path.display());
-        }
-    }
+    let runs = commands::recorded(&args.traces, &still)?;
     let document = plan(&runs, args.limit, &still.policies())?;
     commands::written(if args.json {
         writeln!(io::stdout().lock(), "{}", json::document(&document))

@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::cli::DiffArgs;
 use crate::commands;
@@ -11,7 +10,7 @@ use crate::exit::{self, Failure};
 use crate::gate;
 use crate::live::Still;
 use crate::output::{self, json, screen};
-use crate::recording::{self, Recording};
+use crate::recording::Recording;
 
 /// Compares the runs of two traces, or of several a side.
 ///
@@ -19,23 +18,8 @@ use crate::recording::{self, Recording};
 /// 65 when a file is no trace, 66 when there is none, 74 when the output cannot be written.
 pub fn diff(args: &DiffArgs, config: Option<&Path>) -> Result<u8, Failure> {
     let still = Still::load(config)?;
-    let side = |first: &PathBuf, more: &[PathBuf]| -> Result<Vec<Recording>, Failure> {
-        let mut runs = Vec::new();
-        for path in std::iter::once(first).chain(more) {
-            runs.extend(recording::read(
-                path,
-                Duration::ZERO,
-                &mut |header| still.policies_under(header.budget()),
-                |_, _| {},
-            )?);
-        }
-        for run in &runs {
-            if let Some(damage) = &run.damage {
-                // Nothing else can be done when it cannot be said.
-                let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", run.path.display());
-            }
-        }
-        Ok(runs)
+    let side = |first: &PathBuf, more: &[PathBuf]| {
+        commands::recorded(std::iter::once(first).chain(more), &still)
     };
     let (base, new) = (side(&args.base, &args.more_base)?, side(&args.new, &args.more_new)?);
     let measured = |runs: &[Recording]| runs.iter().map(Measured::from).collect::<Vec<_>>();

@@ -32,13 +32,14 @@ use crate::comparison::Measured;
 use crate::exit::{self, Failure};
 use crate::gate::{FailOn, Gates, Judged};
 use crate::limit;
-use crate::live::{Flag, Live};
+use crate::live::{Flag, Live, Still};
 use crate::outfile::{self, OutFile};
 use crate::output::page::columns;
 use crate::output::{human, json, screen};
-use crate::recording;
+use crate::recording::{self, Recording};
 use crate::summary::Summary;
 use crate::target::not_opened;
+use crate::trace::Header;
 use crate::trace::Recorder;
 
 /// Time between samples when neither a flag nor the configuration sets one.
@@ -192,6 +193,26 @@ fn baseline(watching: &Watching, live: &Live) -> Result<Option<Vec<Measured>>, F
     };
     let runs = recording::read(path, Duration::ZERO, &mut |_| live.policies(), |_, _| {})?;
     Ok(Some(runs.iter().map(Measured::from).collect()))
+}
+
+/// The runs of all of `traces`, each under its own budget where today's configuration sets none. What is damaged is said, and what
+/// is whole is read.
+pub(crate) fn recorded<'p>(
+    traces: impl IntoIterator<Item = &'p PathBuf>,
+    still: &Still,
+) -> Result<Vec<Recording>, Failure> {
+    let mut runs = Vec::new();
+    for path in traces {
+        let policies = &mut |header: &Header| still.policies_under(header.budget());
+        runs.extend(recording::read(path, Duration::ZERO, policies, |_, _| {})?);
+    }
+    for run in &runs {
+        if let Some(damage) = &run.damage {
+            // What comes of it stands on what is whole; when nobody reads this, that is still so.
+            let _ = writeln!(screen::stderr(), "note: `{}`: {damage}", run.path.display());
+        }
+    }
+    Ok(runs)
 }
 
 /// Takes what writing to stdout came to; that nobody reads on (`memcli .. | head`) is an end like another.

@@ -7,22 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Demo, memcli, run};
+use crate::support::{Demo, Folder, memcli, run};
 
 const MIB: u64 = 1 << 20;
 
-/// A folder of traces that are written as they are to be.
-struct Folder(tempfile::TempDir);
-
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
     /// A trace of these rows after a header with `extra` keys.
     fn trace(&self, name: &str, extra: &Value, rows: impl IntoIterator<Item = Value>) -> String {
         let mut header = json!({

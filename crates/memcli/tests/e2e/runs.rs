@@ -8,26 +8,16 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Said, memcli, read_json, run, run_summed, said, shell};
-
-struct Folder(tempfile::TempDir);
+use crate::support::{Folder, Said, memcli, read_json, run, run_summed, said, shell};
 
 impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    fn at(&self, name: &str) -> String {
-        self.0.path().join(name).to_str().unwrap().to_owned()
-    }
-
     /// Runs a program that holds `mib` MiB for a while, in one buffer and one process, and reads the summary.
     fn hold(&self, mib: u32, words: &[&str]) -> (Said, Value) {
         let summary = self.at("summary.json");
         let bytes = mib << 20;
         let size = format!("bs={bytes}");
         let command = ["--summary", &summary, "--", "dd", "if=/dev/zero", "of=/dev/null"];
-        let command = [&command[..], &[&size, "count=60", "status=none"]].concat();
+        let command = [&command[..], &[&size, "count=400", "status=none"]].concat();
         let said = run(&[&["run"][..], words, &command].concat());
         (said, read_json(Path::new(&summary)))
     }

@@ -131,3 +131,16 @@ pub(crate) fn read_json(path: &Path) -> Value {
     }
     document
 }
+
+/// A folder that goes with its test.
+pub(crate) struct Folder(pub(crate) tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub(crate) fn at(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
