@@ -24,7 +24,9 @@ fn away_from_home(program: &str) -> Command {
     command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("MEMCLI_") || text.starts_with("CLICOLOR") || text == "NO_COLOR" {
+        // `CI`: where it is set, whatever shows logs is taken to know colours.
+        let colours = text.starts_with("CLICOLOR") || text == "NO_COLOR" || text == "CI";
+        if text.starts_with("MEMCLI_") || colours {
             command.env_remove(&name);
         }
     }
