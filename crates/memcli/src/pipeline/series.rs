@@ -1,0 +1,69 @@
+//! What of a target is watched for growth, and what is known of the ends of its processes.
+
+use memtrack::source::Target;
+use memtrack::{Reading, Sample};
+
+/// Which number of a sample is watched for growth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Series {
+    /// A process: its private memory.
+    Private,
+    /// A cgroup: its working set.
+    WorkingSet,
+    /// The machine: what is not available.
+    Unavailable,
+}
+
+impl Series {
+    pub(super) fn of(target: &Target) -> Self {
+        match target {
+            Target::Cgroup(_) => Series::WorkingSet,
+            Target::System => Series::Unavailable,
+            _ => Series::Private,
+        }
+    }
+
+    pub(super) fn read(self, sample: &Sample) -> Reading<u64> {
+        match self {
+            Series::Private => sample.process.private(),
+            Series::WorkingSet => sample.cgroup.own_working_set(),
+            Series::Unavailable => {
+                Ok(sample.system.total?.saturating_sub(sample.system.available?))
+            }
+        }
+    }
+}
+
+/// What is known of the ends of the processes that are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// One process of known pid and start time: it lives as long as it can be watched.
+    Alone,
+    /// The root of a tree of known pid and start time, and whether it was alone at the last sample.
+    Tree { alone: bool },
+    /// Nothing: a cgroup, the machine, or a trace of another program.
+    Unknown,
+}
+
+impl Root {
+    pub(super) fn of(target: &Target) -> Self {
+        match target {
+            Target::Own => Root::Alone,
+            Target::Process(id) if id.pid != 0 => Root::Alone,
+            Target::Tree(id) if id.pid != 0 => Root::Tree { alone: true },
+            _ => Root::Unknown,
+        }
+    }
+
+    /// Whether a process may have ended before `sample`; `None` where nobody can tell.
+    pub(super) fn ended(&mut self, sample: &Sample) -> Option<bool> {
+        match self {
+            Root::Alone => Some(false),
+            Root::Tree { alone } => {
+                let now = sample.process.processes == Ok(1);
+                Some(!(std::mem::replace(alone, now) && now))
+            }
+            Root::Unknown => None,
+        }
+    }
+}
