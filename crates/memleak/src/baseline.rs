@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 
-/// The version of the file's form. 2: segments keep their slopes and floors, and the profile of a steady life is kept.
-pub const VERSION: u32 = 2;
+/// The version of the file's form; others are refused. 2: segments keep their slopes and floors, and the profile of a steady
+/// life is kept. 3: the whole life and a chapter of it have a judge each.
+pub const VERSION: u32 = 3;
 /// A file larger than this is not ours: a full history is below 100 KiB.
 const MOST_BYTES: u64 = 1 << 20;
 

@@ -44,9 +44,13 @@ mod describe;
 pub mod detector;
 mod filter;
 mod growth;
+mod judge;
 pub mod kinds;
+mod known;
+mod life;
 #[cfg(test)]
 mod noise;
+mod ordinary;
 pub mod parts;
 mod pink;
 mod pool;

@@ -1,7 +1,11 @@
 //! The slope now: what was before the last bend is left out.
 
 use crate::growth::effective;
+use crate::judge::Judge;
+use crate::known::Known;
+use crate::pool::pooled;
 use crate::saturation::bend;
+use crate::search::Hit;
 use crate::trend::{Pairs, inflation, lag_one, residuals};
 use crate::verdict::Trend;
 use crate::window::{History, POINTS};
@@ -21,8 +25,33 @@ pub(crate) struct Now {
     pub(crate) from: f64,
 }
 
+impl Judge {
+    /// The slope of the growth that stands, over all lives that show it; `now` is [`Judge::now`].
+    pub(crate) fn rate(&self, known: &Known, now: Option<Trend>) -> Trend {
+        match self.hit {
+            Some(Hit { season: Some(_), .. }) => self.slope(now),
+            Some(_) => pooled(&known.pasts, self.slope(now)),
+            None if known.carried.is_some() => pooled(&known.pasts, None),
+            None => self.slope(now),
+        }
+        .unwrap_or_default()
+    }
+
+    /// The slope since the growth that stands began, or of the whole history.
+    pub(crate) fn now(&self) -> Option<Now> {
+        rate_now(&self.history, self.hit.map_or(self.begun(), |hit| hit.from))
+    }
+
+    /// The slope of this history, of which `now` is what [`Judge::now`] gives.
+    pub(crate) fn slope(&self, now: Option<Trend>) -> Option<Trend> {
+        let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
+        let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
+        Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
+    }
+}
+
 /// The slope from `from` on, after the last bend.
-pub(crate) fn rate_now(history: &History, from: f64) -> Option<Now> {
+fn rate_now(history: &History, from: f64) -> Option<Now> {
     let least = (history.end() - from) * LEAST_LEFT;
     let mut from = from;
     let mut now = None;

@@ -177,8 +177,7 @@ pub(crate) struct Past {
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,
-    /// The process lived on when it ended. What was saved before anybody could tell says no.
-    #[cfg_attr(feature = "serde", serde(default))]
+    /// The process lived on when it ended.
     pub(crate) swing: bool,
     /// Its slope, when most of it showed growth when it ended.
     pub(crate) grew: Option<Trend>,
