@@ -1,6 +1,7 @@
 //! The few system calls that no kept crate wraps: `wait4` with the child's figures, who sent a signal, and giving back
 //! what only the start needed.
 
+pub mod inherited;
 pub mod startup;
 
 use std::io::{self, Read, Write};
@@ -55,7 +56,8 @@ impl Signal {
     }
 }
 
-/// Takes over the handled signals and delivers them to a channel, on a thread of their own.
+/// Takes over the handled signals and delivers them to a channel, on a thread of their own. Those that whoever started this
+/// process had it ignore stay ignored: `nohup` means what it says.
 ///
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
@@ -71,8 +73,12 @@ pub fn signals_with_a_screen() -> io::Result<Receiver<Signal>> {
     take_over(&[&HANDLED[..], &WOULD_END, &[libc::SIGTSTP]].concat())
 }
 
-/// Stops this process, as Ctrl-Z does, and returns when somebody has it go on.
+/// Stops this process, as Ctrl-Z does, and returns when somebody has it go on. Where nobody would, since whoever started it knows
+/// no such thing and had it ignore `SIGTSTP`, it does nothing.
 pub fn stop() {
+    if inherited::is_ignored(libc::SIGTSTP) {
+        return;
+    }
     // Not SIGTSTP, which was taken over. To this thread, which is then sure to be stopped when this returns.
     // SAFETY: `raise` reads its one integer and nothing else.
     unsafe { libc::raise(libc::SIGSTOP) };
@@ -98,7 +104,11 @@ fn leads_session() -> bool {
 
 fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
     let (mut read, write) = UnixStream::pair()?;
-    for number in numbers.iter().copied() {
+    // That of children is asked for by nobody else: without it no end of one would be heard of.
+    let wanted = |number: &i32| *number == libc::SIGCHLD || !inherited::is_ignored(*number);
+    let numbers: Vec<i32> = numbers.iter().copied().filter(wanted).collect();
+    inherited::let_through(&numbers);
+    for number in numbers {
         let write = write.try_clone()?;
         write.set_nonblocking(true)?;
         let number_byte = u8::try_from(number).unwrap_or_default();
