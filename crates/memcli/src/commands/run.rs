@@ -64,8 +64,8 @@ impl<'a> Start<'a> {
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_for_a_command()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         let alerts = Arc::default();
         Ok(Self { command, watching, live, signals, alerts, baseline, gates })
     }

@@ -56,21 +56,41 @@ fn bit(signal: Signal) -> u64 {
 
 #[test]
 fn nohup_means_what_it_says_for_a_watch_and_for_what_is_run() {
-    for ignored in [Signal::HUP, Signal::INT, Signal::QUIT] {
-        let (watch, mut rows) = watch_under(&format!("--ignore-signal={}", ignored.as_raw()));
-        send(&watch, ignored);
-        // It goes on. (One that heeds it says how it ended, and no more than that.)
-        for _ in 0..3 {
-            rows.read_line(&mut String::new()).unwrap();
-        }
-        let (code, rest) = ends((watch, rows), Signal::TERM);
-        assert_eq!(code, Some(143), "{rest}");
+    let (watch, mut rows) = watch_under("--ignore-signal=HUP");
+    send(&watch, Signal::HUP);
+    // It goes on. (One that heeds it says how it ended, and no more than that.)
+    for _ in 0..3 {
+        rows.read_line(&mut String::new()).unwrap();
     }
+    let (code, rest) = ends((watch, rows), Signal::TERM);
+    assert_eq!(code, Some(143), "{rest}");
     let said = told("exec env --ignore-signal=HUP,INT \"$0\" run -- cat /proc/self/status");
     assert_eq!(said.code, 0, "{}", said.stderr);
     let ignored = mask(&said.stdout, "SigIgn:");
     assert_eq!(ignored & (bit(Signal::HUP) | bit(Signal::INT)), 0b11, "{ignored:x}");
     assert_eq!(ignored & bit(Signal::TERM), 0, "and nothing else: {ignored:x}");
+}
+
+#[test]
+fn in_the_background_of_a_script_a_watch_hears_who_sends_to_it_and_not_the_keyboard() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::QUIT, 131)] {
+        let (ended, rest) = ends(watch_under("--ignore-signal=INT,QUIT"), signal);
+        assert_eq!(ended, Some(code), "{rest}");
+    }
+    let folder = Folder::new();
+    let script = "trap 'echo heard' INT
+        \"$0\" watch --json --interval 50ms self > \"$1\" & W=$!
+        until [ -s \"$1\" ]; do sleep 0.02; done
+        echo all there; wait $W; kill -TERM $W; wait $W; echo \"code $?\"";
+    let mut command = away_from_home("setsid");
+    command.args(["-c", "sh", "-c", script, env!("CARGO_BIN_EXE_memcli"), &folder.at("rows")]);
+    let mut terminal = Terminal::start(&mut command, 80, 24);
+    terminal.wait_for("all there");
+    terminal.press("\x03");
+    let whole = |line: &str| line.strip_prefix("code ").is_some_and(|code| code.len() == 3);
+    let text = terminal.wait("code", |text| text.lines().any(whole));
+    assert!(text.contains("heard") && text.contains("code 143"), "{text}");
+    assert_eq!(terminal.end().0.code(), Some(0));
 }
 
 #[test]

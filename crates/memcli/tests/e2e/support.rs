@@ -39,20 +39,20 @@ pub(crate) fn away_from_home(program: &str) -> Command {
     command
 }
 
-/// A program that ignores no signal by which tests ask for its end: under `nohup`, or in the background of a script, it would.
+/// A program that ignores no signal which tests send, or wait for: under `nohup`, or in the background of a script, it would.
 fn heeding(program: &str) -> Command {
-    const ASKING: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+    const SENT: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::XFSZ];
     static IGNORES: LazyLock<bool> = LazyLock::new(|| {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
         let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        ASKING.iter().any(|signal| ignored.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1)
+        SENT.iter().any(|signal| ignored.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1)
     });
     if !*IGNORES {
         return Command::new(program);
     }
     let mut command = Command::new("env");
-    command.args(["--default-signal=HUP,INT,QUIT,TERM", program]);
+    command.args(["--default-signal=HUP,INT,QUIT,TERM,XFSZ", program]);
     command
 }
 
