@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -117,6 +118,8 @@ fn leads_session() -> bool {
 /// Takes over `numbers`, but for those that are ignored; of `sent`, which are among them, what the kernel has not sent.
 fn take_over(numbers: &[i32], sent: &[i32]) -> io::Result<Receiver<Signal>> {
     let (mut read, write) = UnixStream::pair()?;
+    write.set_nonblocking(true)?;
+    let write = Arc::new(write);
     let (ignored, heard): (Vec<i32>, Vec<i32>) =
         numbers.iter().partition(|number| inherited::is_ignored(**number));
     // That of children is asked for by nobody else: without it no end of one would be heard of.
@@ -126,13 +129,13 @@ fn take_over(numbers: &[i32], sent: &[i32]) -> io::Result<Receiver<Signal>> {
     let unheard = move |number| number != libc::SIGCHLD && ignored.contains(&number);
     inherited::let_through(&numbers);
     for number in numbers {
-        let write = write.try_clone()?;
-        write.set_nonblocking(true)?;
+        // One descriptor for them all: there may be few.
+        let write = Arc::clone(&write);
         let number_byte = u8::try_from(number).unwrap_or_default();
         let handler = move |info: &libc::siginfo_t| {
             // A full socket means that plenty of signals already wait to be read: one more says nothing new.
             let from_kernel = u8::from(info.si_code > 0);
-            let _ = (&write).write(&[number_byte, from_kernel]);
+            let _ = (&*write).write(&[number_byte, from_kernel]);
         };
         // SAFETY: the handler only calls `write(2)` on a non-blocking socket, which is async-signal-safe; it neither
         // allocates nor locks.

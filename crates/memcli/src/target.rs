@@ -403,6 +403,9 @@ pub fn not_opened(error: OpenError) -> Failure {
         OpenError::NoSuchProcess { .. } => Failure::new(exit::NO_INPUT, error.to_string()),
         OpenError::NoSuchCgroup { .. } => Failure::new(exit::NO_INPUT, error.to_string())
             .help("`/proc/PID/cgroup` has the path of the cgroup that a process is in"),
+        OpenError::Unreadable { reason: memtrack::Absent::Failed(errno), .. } => {
+            Failure::new(exit::IO, "failed to open the target").because(error).of_limit(errno)
+        }
         _ => Failure::new(exit::IO, "failed to open the target").because(error),
     }
 }
