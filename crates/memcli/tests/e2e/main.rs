@@ -20,6 +20,7 @@ mod main_job;
 mod newcomer;
 mod outcomes;
 mod reference;
+mod rooms;
 mod runs;
 mod schemas;
 mod snapshots;
