@@ -155,8 +155,10 @@ pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64
 /// What ended a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The process was started again.
+    /// The process was started again, as somebody told.
     Restart,
+    /// The level fell, and nobody told why: a restart, unless it happens often.
+    Fall,
     /// The level fell in one life of the process: what it held before was a swing.
     Swing,
     /// Nobody watched for long.
@@ -173,7 +175,7 @@ pub(crate) struct Past {
     pub(crate) span: f64,
     /// Its lowest level, in bytes.
     pub(crate) low: f64,
-    /// How far the level fell when it ended, in bytes.
+    /// How far the level fell when it ended, in bytes; 0 where a process had ended, which gave nothing back.
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,
