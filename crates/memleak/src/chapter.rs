@@ -185,7 +185,7 @@ impl Life {
 /// Whether the chapter, which sees more of the last hours, no longer shows the growth that the whole life does. Of growth
 /// from cycle to cycle it says nothing.
 fn contradicts(known: &Known, whole: &Judge, chapter: &History) -> bool {
-    let rate = || whole.rate(known, whole.now().map(|now| now.trend)).bytes_per_second;
+    let rate = || whole.rate(known, whole.now(known).map(|now| now.trend)).bytes_per_second;
     whole.hit.is_some_and(|hit| hit.season.is_none())
         && !grows_now(chapter, rate(), chapter.span(), STILL)
 }

@@ -16,7 +16,7 @@ use crate::window::{History, POINTS, Window, quantile};
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let (judge, known) = (detector.present(), &detector.known);
     let history = &judge.history;
-    let now = judge.now();
+    let now = judge.now(known);
     let rate = || judge.rate(known, now.map(|now| now.trend));
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(known.hold()).min(history.span());

@@ -70,7 +70,12 @@ pub(crate) fn pooled(pasts: &[Past], now: Option<Trend>) -> Option<Trend> {
             apart <= Z_95 * error(past).hypot(error(&now))
         })
     };
-    let lives = pasts.iter().filter_map(|past| past.grew).filter(agrees).chain(now);
+    let ended = pasts.iter().filter_map(|past| past.grew).filter(agrees);
+    if ended.clone().next().is_none() {
+        // Its own interval need not lie evenly about the slope.
+        return now;
+    }
+    let lives = ended.chain(now);
     let (mut weights, mut sum) = (0.0, 0.0);
     // In units of the smallest error, so that no weight overflows.
     let least = lives.clone().map(|trend| error(&trend)).min_by(f64::total_cmp)?;
@@ -128,6 +133,8 @@ mod tests {
         assert!((found.bytes_per_second - 10.0).abs() < 1e-9, "{found:?}");
         assert!((found.high - 10.0 - 1.0 / 2f64.sqrt()).abs() < 1e-9, "{found:?}");
         assert_eq!(pooled(&[], None), None);
+        let uneven = Some(Trend { bytes_per_second: 10.0, low: 9.0, high: 40.0 });
+        assert_eq!(pooled(&[past(500.0)], uneven), uneven);
     }
 
     proptest! {
