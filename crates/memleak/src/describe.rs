@@ -252,7 +252,8 @@ fn wait_of_rise(
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
             let wait = (1.0 + known.tuning.confirm) * found.needed / found.rate - span;
-            Some(wait.clamp(0.1 * span, 10.0 * span))
+            // Most of it may be noise, and then it does not go on: `steady` comes sooner.
+            Some(wait.clamp(0.1 * span, span))
         }
         (Why::BelowLeast, _) => {
             let rate = rate().bytes_per_second;

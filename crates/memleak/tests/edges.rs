@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use memleak::{Detector, LeakConfig, Verdict, Why};
 
-const MIB: f64 = 1_048_576.0;
+mod support;
+
+use support::MIB;
+use support::random::Random;
 
 /// The hour, since the first sample after the gap, at which growth of 100 MiB/h at 1 Hz was first a leak: `before` samples, then
 /// `gap` seconds without any, in which nothing grew.
@@ -122,4 +125,22 @@ fn what_has_swung_for_days_is_not_told_to_wait_longer_and_longer() {
     let verdict = detector.verdict();
     let cycle = verdict.evidence().season.unwrap().as_secs_f64() / 3600.0;
     assert!((cycle - 24.0).abs() < 0.5, "{cycle}");
+}
+
+#[test]
+fn what_may_be_noise_asks_for_no_longer_than_as_long_again() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    let mut random = Random::new(11);
+    let mut asked = 0;
+    for minute in 0..3_000u64 {
+        let at = Duration::from_secs(60 * minute);
+        detector.push(at, ((16_384.0 + 200.0 * random.normal()) * MIB) as u64);
+        if let Verdict::Undecided { why: Why::WithinNoise, watch_for: Some(longer), .. } =
+            detector.verdict()
+        {
+            asked += 1;
+            assert!(longer <= at, "after {at:?}: {longer:?}");
+        }
+    }
+    assert!(asked > 0);
 }
