@@ -154,8 +154,11 @@ impl Life {
         // At the end of a run nobody can wait for the chapter: what has rested for its hours may have grown for days.
         if whole.state == State::Leak && !ending && contradicts(known, whole, &judge.history) {
             whole.state = State::Growing;
+            whole.onset = None;
         }
         if whole.state == State::Leak {
+            // It knows better when the leak began.
+            whole.onset = judge.onset.or(whole.onset);
             // The chapter has nothing to add.
             self.close();
         }

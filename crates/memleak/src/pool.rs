@@ -2,7 +2,7 @@
 
 use crate::growth::LEAST_SHARE;
 use crate::segment::Past;
-use crate::trend::score;
+use crate::trend::{Z_95, score};
 use crate::verdict::Trend;
 use crate::window::median;
 
@@ -13,8 +13,6 @@ pub(crate) const LIVES: usize = 8;
 const FLOORS_SCORE: f64 = 3.3;
 /// The later half of the lives must hold this share of the rise of their floors.
 const FLOORS_HALF: f64 = 0.3;
-/// Half the width of a 95 % interval in standard errors.
-const Z_95: f64 = 1.96;
 
 /// Floors that rise from life to life: what is left after each collection, or each start, is more than before.
 #[derive(Clone, Copy, Debug, PartialEq)]

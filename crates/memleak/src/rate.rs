@@ -5,7 +5,6 @@ use crate::judge::Judge;
 use crate::known::Known;
 use crate::pool::pooled;
 use crate::saturation::bend;
-use crate::search::Hit;
 use crate::trend::{Pairs, inflation, lag_one, residuals};
 use crate::verdict::Trend;
 use crate::window::{History, POINTS, Window};
@@ -34,10 +33,10 @@ impl Judge {
     /// The slope of the growth that stands, over all lives that show it; `now` is [`Judge::now`].
     pub(crate) fn rate(&self, known: &Known, now: Option<Trend>) -> Trend {
         match self.hit {
-            Some(Hit { season: Some(_), .. }) => self.slope(now),
-            Some(_) => pooled(&known.pasts, self.slope(now)),
+            Some(_) if self.rate_by_cycle().is_some() => self.slope(known, now),
+            Some(_) => pooled(&known.pasts, self.slope(known, now)),
             None if known.carried.is_some() => pooled(&known.pasts, None),
-            None => self.slope(now),
+            None => self.slope(known, now),
         }
         .unwrap_or_default()
     }
@@ -48,13 +47,16 @@ impl Judge {
             self.hit.is_some()
                 && growth(window, &known.tuning, known.least_growth).finding == Finding::Grows
         };
-        rate_now(&self.history, self.hit.map_or(self.begun(), |hit| hit.from), grows)
+        rate_now(&self.history, self.grown_from(), grows)
     }
 
     /// The slope of this history, of which `now` is what [`Judge::now`] gives.
-    pub(crate) fn slope(&self, now: Option<Trend>) -> Option<Trend> {
-        let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
-        let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
+    pub(crate) fn slope(&self, known: &Known, now: Option<Trend>) -> Option<Trend> {
+        let Some(rate) = self.rate_by_cycle() else { return now };
+        let half = match self.season(known).filter(|_| !self.grows_by_life()) {
+            Some(season) => season.error,
+            None => now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0),
+        };
         Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
     }
 }
