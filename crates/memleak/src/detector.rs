@@ -244,6 +244,9 @@ impl Detector {
         let whole = self.ended_life();
         let state = self.known.remember(&whole, level, end);
         self.life = Life::new(state);
+        if state == State::Leak {
+            self.life.whole.onset = whole.carried_onset();
+        }
     }
 
     /// Takes the present life away, as what judged the whole of it.
