@@ -103,9 +103,12 @@ impl Curve {
             self.sum.add(bucket.last, time);
             stood(&mut self.values, time);
         }
-        if let Some(value) = value {
-            self.held.from(at);
-            self.push(at.monotonic, value);
+        match value {
+            Some(value) => {
+                self.held.from(at);
+                self.push(at.monotonic, value);
+            }
+            None => self.held.nothing(),
         }
     }
 
