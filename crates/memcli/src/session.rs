@@ -9,7 +9,7 @@ use memtrack::sampler::Update;
 use memtrack::source::{LinuxSource, Target};
 
 use crate::alert::Delivery;
-use crate::child::Child;
+use crate::child::{Child, GRACE};
 use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
@@ -33,8 +33,6 @@ use listeners::{Listeners, SETTLES};
 /// Samples that come as close as this are read sparingly.
 const SPARED: Duration = Duration::from_millis(200);
 
-/// How long a child and its tree have to end after `--for` or `--abort` asked them to, before they are killed.
-pub const GRACE: Duration = Duration::from_secs(5);
 /// How long what was killed has to be gone.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 

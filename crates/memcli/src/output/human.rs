@@ -9,13 +9,13 @@ use memleak::{Severity, Verdict, Why};
 use mempressure::Level;
 use memtrack::{Absent, Rate, Sample, Size, Span};
 
+use crate::child::GRACE;
 use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::growth::{growth_beside, growth_row, rate_beside};
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::{self, Places};
-use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Peak, Recorded, Summary};
 use crate::target::Found;

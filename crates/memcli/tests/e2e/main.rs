@@ -21,6 +21,7 @@ mod newcomer;
 mod of_the_time;
 mod outcomes;
 mod reference;
+mod rooms;
 mod runs;
 mod schemas;
 mod snapshots;
