@@ -315,6 +315,15 @@ fn common_root(root: &Path, pids: &[u32]) -> Option<u32> {
     pids.iter().copied().find(above_all)
 }
 
+/// A file as `leak` and `top` take it for a trace and not for the name of a process; and a word on it where that needs more than
+/// the name.
+fn as_path(name: &str) -> (String, &'static str) {
+    match name.parse() {
+        Ok(Subject::Trace(_)) => (name.to_owned(), ""),
+        _ => (format!("./{name}"), " when written as a path"),
+    }
+}
+
 fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
     let own = ProcessId::own().map_or_else(|_| std::process::id(), |own| own.pid);
     let mut pids: Vec<u32> = fs::read_dir(root.join("proc"))
@@ -326,10 +335,10 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
     match pids.as_slice() {
         [] => {
             let failure = Failure::new(exit::NO_INPUT, format!("no process is called `{name}`"));
-            // `leak` and `top` take a trace too, when it is written as a path.
             Err(if Path::new(name).is_file() {
+                let (path, written) = as_path(name);
                 failure.help(format!(
-                    "`{name}` is a file here: write `./{name}` to read it as a trace"
+                    "`{name}` is a file here: traces are read by `leak`, `top`, `report` and `replay`{written}, as in `memcli report {path}`"
                 ))
             } else {
                 failure.help("a name is the command's own, as in `ps -o comm`; a pid always works")
@@ -518,7 +527,10 @@ mod tests {
         let root = proc_with(&[(7, "worker")]);
         // The working directory of the tests is that of the crate.
         let why = Target::Name("Cargo.toml".into()).find_at(root.path()).unwrap_err().to_string();
-        assert!(why.contains("write `./Cargo.toml`"), "{why}");
+        assert!(
+            why.ends_with("when written as a path, as in `memcli report ./Cargo.toml`"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::Detector;
 
-/// The version of the file's form. 2: segments keep their slopes and floors, and the profile of a steady life is kept.
-pub const VERSION: u32 = 2;
+/// The version of the file's form; others are refused. 2: segments keep their slopes and floors, and the profile of a steady
+/// life is kept. 3: the whole life and a chapter of it have a judge each.
+pub const VERSION: u32 = 3;
 /// A file larger than this is not ours: a full history is below 100 KiB.
 const MOST_BYTES: u64 = 1 << 20;
 
@@ -144,6 +145,10 @@ pub fn load(path: &Path, identity: &Identity) -> Result<Detector, BaselineError>
     let damaged = || BaselineError::Damaged { path: path.to_owned() };
     let malformed = |source| BaselineError::Malformed { path: path.to_owned(), source };
     let mut text = Vec::new();
+    // To open a pipe would wait for whoever writes.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
+    }
     let file = File::open(path).map_err(failed)?;
     file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > MOST_BYTES {

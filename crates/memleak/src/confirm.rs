@@ -2,8 +2,9 @@
 
 use std::f64::consts::PI;
 
-use crate::detector::Detector;
 use crate::growth::Growth;
+use crate::judge::Judge;
+use crate::known::Known;
 use crate::pink::pink_score;
 use crate::rest::{rest_gain, stands_still};
 use crate::saturation::beats_cycle;
@@ -59,30 +60,36 @@ pub(crate) struct Candidate {
     /// Seconds when it was first seen.
     at: f64,
     /// Seconds that the window spanned.
-    span: f64,
+    pub(crate) span: f64,
     /// Bytes per second.
     rate: f64,
     /// Level then, in bytes.
     level: f64,
 }
 
-impl Detector {
+impl Judge {
     /// Seconds that growth must go on after it was first seen.
-    fn needs(&self, seen: &Candidate) -> f64 {
-        let hold = self.hold();
-        let least = self.tuning.confirm_least * (hold - CONFIRM_QUICK).max(0.0);
-        let needs = (self.tuning.confirm * seen.span).clamp(least, CONFIRM_MOST * hold);
-        if self.chapters.fallen().is_some() { IN_CHAPTER * needs } else { needs }
+    fn needs(&self, known: &Known, seen: &Candidate) -> f64 {
+        let hold = known.hold();
+        let least = known.tuning.confirm_least * (hold - CONFIRM_QUICK).max(0.0);
+        let needs = (known.tuning.confirm * seen.span).clamp(least, CONFIRM_MOST * hold);
+        if self.before.is_some() { IN_CHAPTER * needs } else { needs }
     }
 
     /// Whether growth seen earlier has gone on long enough since.
-    pub(crate) fn confirms(&mut self, hit: &Hit, found: &Growth, ending: bool) -> bool {
+    pub(crate) fn confirms(
+        &mut self,
+        known: &Known,
+        hit: &Hit,
+        found: &Growth,
+        ending: bool,
+    ) -> bool {
         if hit.lives {
             // Each life was a wait of its own.
             return true;
         }
         let (now, span) = (self.history.end(), self.history.span());
-        let tail = now - (span / 60.0).max(5.0 * self.clock.interval());
+        let tail = now - (span / 60.0).max(5.0 * known.interval());
         let Some(level) = self.history.level_since(tail, 0.5) else { return false };
         let fresh = Candidate { at: now, span: span * hit.share, rate: found.rate, level };
         let Some(seen) = self.candidate else {
@@ -90,7 +97,7 @@ impl Detector {
             return false;
         };
         let waited = now - seen.at;
-        let needs = self.needs(&seen);
+        let needs = self.needs(known, &seen);
         if waited < if ending { ENDING * needs } else { needs } {
             return false;
         }
@@ -108,13 +115,13 @@ impl Detector {
         goes_on
             && grows_now(&self.history, seen.rate, hit.share * span, NOW)
             && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
-            && (ending || self.has_direction(hit, found))
+            && (ending || self.has_direction(known, hit, found))
             && (ending || !self.may_be_a_day(seen.rate, level))
     }
 
     /// Whether growth in a window is more than noise shows by chance, and has not just come to rest. Within a day, growth of a
     /// floor and growth from cycle to cycle have their own tests.
-    fn has_direction(&self, hit: &Hit, found: &Growth) -> bool {
+    fn has_direction(&self, known: &Known, hit: &Hit, found: &Growth) -> bool {
         let Some(window) = self.history.window(hit.from) else { return true };
         let period = hit.season.map(|(period, _)| period);
         if window.span > DAY && !outlasts_pink(&window, period) {
@@ -123,27 +130,27 @@ impl Detector {
         if found.rising_floor || period.is_some() {
             return true;
         }
-        drift_score(&window.low).max(drift_score(&window.level)) >= self.tuning.walk
-            && !self.rests(hit.share)
+        drift_score(&window.low).max(drift_score(&window.level)) >= known.tuning.walk
+            && !self.rests(known, hit.share)
     }
 
     /// Growth from cycle to cycle that needs no confirmation: over more than a day and cycles enough, beyond what pink noise
     /// shows. Each phase has been compared with itself one cycle later, so that each cycle was a wait of its own, and what the
     /// newest level does is a matter of its phase.
-    pub(crate) fn over_cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+    pub(crate) fn over_cycles(&self, known: &Known, whole: &Window) -> Option<(Hit, Growth)> {
         if whole.span <= DAY {
             return None;
         }
-        let (hit, found) = self.search().cycles(whole)?;
+        let (hit, found) = self.search(known).cycles(whole)?;
         let (period, _) = hit.season?;
         (whole.span >= CYCLES * period && pink_score(whole, Some(period)) >= CYCLES_PINK)
             .then_some((hit, found))
     }
 
-    pub(crate) fn rests(&self, share: f64) -> bool {
+    pub(crate) fn rests(&self, known: &Known, share: f64) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
         REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
-            reach >= self.hold()
+            reach >= known.hold()
                 && self
                     .history
                     .window(now - reach)
@@ -162,7 +169,8 @@ impl Detector {
 
     /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
     fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
-        let span = self.whole().span();
+        let span =
+            self.history.end() - self.before.map_or(self.history.origin(), |before| before.origin);
         // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
         if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
             return false;
@@ -172,14 +180,9 @@ impl Detector {
     }
 
     /// Seconds until growth that goes on is confirmed.
-    pub(crate) fn wait(&self) -> Option<f64> {
+    pub(crate) fn wait(&self, known: &Known) -> Option<f64> {
         let seen = self.candidate?;
-        Some((seen.at + self.needs(&seen) - self.history.end()).max(self.clock.interval()))
-    }
-
-    /// Seconds of the window that first showed the growth.
-    pub(crate) fn seen_over(&self) -> f64 {
-        self.candidate.map_or(self.history.span(), |seen| seen.span)
+        Some((seen.at + self.needs(known, &seen) - self.history.end()).max(known.interval()))
     }
 }
 

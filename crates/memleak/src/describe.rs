@@ -2,28 +2,30 @@
 
 use std::time::Duration;
 
-use crate::detector::{Detector, FIRST_LOOK, State};
+use crate::detector::Detector;
 use crate::growth::{Growth, measured};
+use crate::judge::{FIRST_LOOK, Judge, State};
 use crate::rate::Now;
 use crate::saturation::power;
-use crate::search::Hit;
-use crate::season::season;
+use crate::season::Season;
+use crate::trend::Z_95;
 use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
 use crate::window::{History, POINTS, Window, quantile};
 
 /// The verdict of `detector` now.
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
-    let history = &detector.history;
-    let now = detector.now();
-    let rate = || detector.rate(now.map(|now| now.trend));
+    let (judge, known) = (detector.present(), &detector.known);
+    let history = &judge.history;
+    let now = judge.now(known);
+    let rate = || judge.rate(known, now.map(|now| now.trend));
     // Where no window grows, the later half decides.
-    let later = history.end() - (history.span() / 2.0).max(detector.hold()).min(history.span());
-    let later = later.max(detector.begun());
-    let window = history.window(detector.hit.map_or(later, |hit| hit.from));
-    let found =
-        window.as_ref().map(|window| measured(window, &detector.tuning, detector.least_growth));
-    let mut evidence = evidence(detector, now, window.as_ref().zip(found));
-    match detector.state {
+    let later = history.end() - (history.span() / 2.0).max(known.hold()).min(history.span());
+    let later = later.max(judge.begun());
+    let window = history.window(judge.hit.map_or(later, |_| judge.grown_from()));
+    let found = window.as_ref().map(|window| measured(window, &known.tuning, known.least_growth));
+    let season = judge.season(known);
+    let mut evidence = evidence(detector, now, window.as_ref().zip(found), season.as_ref());
+    match judge.state {
         State::Early => Verdict::Undecided {
             why: early(detector),
             watch_for: seconds(wait_of_early(detector)),
@@ -31,12 +33,11 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
         },
         State::Steady => {
             let fell = evidence.trend.is_some_and(|trend| {
-                trend.high < 0.0
-                    && -trend.bytes_per_second * history.span() >= detector.least_growth
+                trend.high < 0.0 && -trend.bytes_per_second * history.span() >= known.least_growth
             });
             // Of what falls, the level it has fallen to.
             let end = history.end() - history.span() / if fell { 48.0 } else { 4.0 };
-            let plateau = history.level_since(end.max(detector.begun()), 0.5).unwrap_or(0.0) as u64;
+            let plateau = history.level_since(end.max(judge.begun()), 0.5).unwrap_or(0.0) as u64;
             Verdict::Steady { plateau, evidence }
         }
         State::Undecided(why) => {
@@ -46,47 +47,33 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
         State::Growing => {
             let rate = rate();
             evidence.trend = Some(rate);
-            let watch_for = seconds(detector.wait()).unwrap_or_default();
+            let watch_for = seconds(judge.wait(known)).unwrap_or_default();
             Verdict::Growing { rate, watch_for, evidence }
         }
         State::Leak => {
             let rate = rate();
             // The slope of a life that only carries a leak is its own.
-            if detector.hit.is_some() {
+            if judge.hit.is_some() {
                 evidence.trend = Some(rate);
             }
-            leak(detector, rate, now, found, evidence)
+            leak(detector, rate, season.as_ref(), evidence)
         }
     }
 }
 
-fn leak(
-    detector: &Detector,
-    rate: Trend,
-    now: Option<Now>,
-    found: Option<Growth>,
-    evidence: Evidence,
-) -> Verdict {
-    let history = &detector.history;
+fn leak(detector: &Detector, rate: Trend, season: Option<&Season>, evidence: Evidence) -> Verdict {
+    let (judge, known) = (detector.present(), &detector.known);
+    let history = &judge.history;
     // A leak that is carried began in the life that showed it.
-    let past = detector.pasts.iter().rev().find(|past| past.grew.is_some());
-    let carried = past.filter(|_| detector.hit.is_none());
-    let since = match (&detector.hit, carried) {
-        (Some(hit), _) => onset(history, hit, now),
-        (None, Some(past)) => past.start,
-        (None, None) => history.origin(),
-    };
-    let short = (history.span() / 60.0).max(detector.clock.interval() * 5.0);
+    let past = known.pasts.iter().rev().find(|past| past.grew.is_some());
+    let carried = past.filter(|_| judge.hit.is_none());
+    let since = judge.onset.map(|onset| onset.at).or(carried.map(|past| past.start));
+    let since = since.unwrap_or(history.origin());
+    let short = (history.span() / 60.0).max(known.interval() * 5.0);
     let level = history.level_since(history.end() - short, 0.5);
-    let before = match carried {
-        Some(past) => Some(past.low),
-        None => history.level_between(since, since + short),
-    };
-    let season = detector.hit.and_then(|hit| hit.season);
-    let leaked = match season {
-        // Two levels of a cycle differ by their phase, too.
-        Some((_, rate)) => rate * (history.end() - since),
-        None => level.zip(before).map_or(0.0, |(level, before)| level - before),
+    let leaked = match carried {
+        Some(past) => level.map_or(0.0, |level| level - past.low),
+        None => judge.leaked(known, since, season),
     };
     let time_to_limit = detector
         .limit
@@ -95,8 +82,8 @@ fn leak(
     let grown = history.window(since);
     Verdict::Leak {
         rate,
-        confidence: confidence(detector, found.as_ref()),
-        since: Duration::try_from_secs_f64(detector.clock.raw(since)).unwrap_or_default(),
+        confidence: confidence(judge, rate),
+        since: Duration::try_from_secs_f64(known.clock.raw(since)).unwrap_or_default(),
         leaked: leaked.max(0.0) as u64,
         shape: grown.as_ref().map_or(Shape::Linear, shape),
         time_to_limit,
@@ -107,7 +94,8 @@ fn leak(
 /// Seconds until `limit` bytes are reached at `rate`, when the median over the last `short` seconds is `level`: that is the level of
 /// their middle, and grew since. No more than the newest samples leave, and none when the newest is there.
 fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) -> Option<Duration> {
-    let history = &detector.history;
+    let judge = detector.present();
+    let history = &judge.history;
     let rate = rate.bytes_per_second;
     if rate <= 0.0 {
         return None;
@@ -117,7 +105,7 @@ fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) ->
     if newest >= limit {
         return Some(Duration::ZERO);
     }
-    let level = match detector.hit.and_then(|hit| hit.season) {
+    let level = match judge.hit.and_then(|hit| hit.season) {
         // The peaks of a cycle reach a limit first.
         Some((period, _)) => history.level_since(history.end() - period, 1.0).unwrap_or(level),
         None => {
@@ -132,62 +120,45 @@ fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) ->
 }
 
 /// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time
-/// since it was first seen halves the doubt. What chance alone does is taken from the score (normal tail bound).
-fn confidence(detector: &Detector, found: Option<&Growth>) -> f64 {
-    let lasted = detector.hit.map_or(1.0, |hit| {
-        (detector.history.end() - hit.from) / detector.seen_over().max(f64::MIN_POSITIVE)
-    });
-    let doubt = 0.5 / lasted.max(1.0);
-    let score = found.map_or(3.0, |found| found.score).max(0.0);
+/// over which it showed first halves the doubt. What chance alone does is taken from the interval of the rate (normal tail bound).
+fn confidence(judge: &Judge, rate: Trend) -> f64 {
+    let doubt = 0.5 / judge.times_seen().max(1.0);
+    let error = ((rate.bytes_per_second - rate.low) / Z_95).max(f64::MIN_POSITIVE);
+    let score = (rate.bytes_per_second / error).max(0.0);
     let chance = 0.5 * (-score * score / 2.0).exp();
     ((1.0 - doubt) * (1.0 - chance)).clamp(0.0, 0.99)
 }
 
-fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growth)>) -> Evidence {
-    let history = &detector.history;
-    let first = detector.first.unwrap_or_default();
+fn evidence(
+    detector: &Detector,
+    now: Option<Now>,
+    found: Option<(&Window, Growth)>,
+    season: Option<&Season>,
+) -> Evidence {
+    let (judge, known) = (detector.present(), &detector.known);
+    let first = known.first.unwrap_or_default();
     let mut out = Evidence {
-        samples: detector.samples,
+        samples: known.samples,
         watched: seconds(Some((detector.last - first).max(0.0))).unwrap_or_default(),
-        restarts: detector.restarts,
+        restarts: known.restarts,
         trend: now.map(|now| now.trend),
         baseline: detector.baseline().map(|bytes| bytes as u64),
-        spread: spread(detector.whole()),
+        spread: spread(&detector.life.whole.history),
         ..Evidence::default()
     };
     if let Some((window, found)) = found {
         out.noise = Some(found.noise as u64);
         out.score = Some(found.score);
-        let needs = detector.search().needs(&found, window.span);
+        let needs = judge.search(known).needs(&found, window.span);
         let floor = needs / window.span;
         // What the interval of the slope does not exclude has not shown either.
-        let seen = out.trend.filter(|_| detector.hit.is_none());
+        let seen = out.trend.filter(|_| judge.hit.is_none());
         out.floor = Some(seen.map_or(floor, |trend| floor.max(trend.high)));
     }
-    out.season = match detector.hit {
-        // From life to life.
-        Some(Hit { season, lives: true, .. }) => season.map(|(period, _)| period),
-        Some(Hit { season: None, .. }) => None,
-        _ => season(history, detector.least_growth).map(|found| found.cycle),
-    }
-    .and_then(|period| seconds(Some(period)));
+    let lives = judge.hit.filter(|hit| hit.lives).and_then(|hit| hit.season);
+    let period = lives.map(|(period, _)| period).or(season.map(|season| season.cycle));
+    out.season = seconds(period);
     out
-}
-
-/// The start of the window that grows, or the bend in it after which it began to.
-fn onset(history: &History, hit: &Hit, now: Option<Now>) -> f64 {
-    let Some(now) = now.filter(|now| now.from > hit.from) else {
-        return hit.from;
-    };
-    let before = history.level_between(hit.from, now.from).unwrap_or(0.0);
-    let start = history.level_between(hit.from, hit.from + (now.from - hit.from) / 4.0);
-    let risen = 2.0 * (before - start.unwrap_or(before));
-    // Before the bend it hardly rose: the bend is the onset.
-    if risen < 0.2 * now.trend.bytes_per_second * (now.from - hit.from) {
-        now.from
-    } else {
-        hit.from
-    }
 }
 
 fn shape(window: &Window) -> Shape {
@@ -220,9 +191,10 @@ fn spread(history: &History) -> Option<Spread> {
 }
 
 fn early(detector: &Detector) -> Why {
-    if detector.samples < detector.min_samples.max(FIRST_LOOK) {
+    let known = &detector.known;
+    if known.samples < known.min_samples.max(FIRST_LOOK) {
         Why::TooFewSamples
-    } else if detector.restarts > 0 {
+    } else if known.restarts > 0 {
         Why::Restarted
     } else {
         Why::TooShort
@@ -230,10 +202,11 @@ fn early(detector: &Detector) -> Why {
 }
 
 fn wait_of_early(detector: &Detector) -> Option<f64> {
-    let least = detector.min_samples.saturating_sub(detector.samples);
-    let least = least.max(FIRST_LOOK.saturating_sub(detector.history.samples())) as f64;
-    let missing = detector.hold() - detector.history.span();
-    (detector.samples > 1).then(|| missing.max(least * detector.clock.interval()).max(0.0))
+    let (history, known) = (&detector.present().history, &detector.known);
+    let least = known.min_samples.saturating_sub(known.samples);
+    let least = least.max(FIRST_LOOK.saturating_sub(history.samples())) as f64;
+    let missing = known.hold() - history.span();
+    (known.samples > 1).then(|| missing.max(least * known.interval()).max(0.0))
 }
 
 /// How long until growth of this speed would be told from this noise, or a rise that settles has settled.
@@ -243,21 +216,23 @@ fn wait_of_rise(
     found: Option<&Growth>,
     rate: impl Fn() -> Trend,
 ) -> Option<f64> {
-    let span = detector.history.span();
+    let (judge, known) = (detector.present(), &detector.known);
+    let span = judge.history.span();
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
-            let wait = (1.0 + detector.tuning.confirm) * found.needed / found.rate - span;
-            Some(wait.clamp(0.1 * span, 10.0 * span))
+            let wait = (1.0 + known.tuning.confirm) * found.needed / found.rate - span;
+            // Most of it may be noise, and then it does not go on: `steady` comes sooner.
+            Some(wait.clamp(0.1 * span, span))
         }
         (Why::BelowLeast, _) => {
             let rate = rate().bytes_per_second;
-            let needed = found.map_or(detector.least_growth, |found| found.needed);
-            let wait = (1.0 + detector.tuning.confirm) * needed / rate - span;
+            let needed = found.map_or(known.least_growth, |found| found.needed);
+            let wait = (1.0 + known.tuning.confirm) * needed / rate - span;
             // Of a rate that is no rate, nothing follows.
             wait.is_finite().then(|| wait.clamp(0.1 * span, 10.0 * span))
         }
         // Another swing tells no more than two did.
-        (Why::Swinging, _) if detector.has_swung() => None,
+        (Why::Swinging, _) if judge.has_swung() => None,
         // What settles shows it within as long again: the hazard of an end is one over the age.
         _ => Some(span),
     }

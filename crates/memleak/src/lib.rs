@@ -42,11 +42,17 @@ pub mod config;
 mod confirm;
 mod describe;
 pub mod detector;
+#[cfg(feature = "worker")]
+mod ends;
 mod filter;
 mod growth;
+mod judge;
 pub mod kinds;
+mod known;
+mod life;
 #[cfg(test)]
 mod noise;
+mod ordinary;
 pub mod parts;
 mod pink;
 mod pool;
@@ -77,6 +83,8 @@ pub use alert::{Alert, Alerts, Cause, Outlets};
 pub use compare::{Comparison, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
+#[cfg(feature = "worker")]
+pub use ends::Ends;
 pub use kinds::{Kind, KindGrowth, Kinds, Outside};
 pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity, Waits};

@@ -1,6 +1,8 @@
 //! The search for growth without a bound: windows over the end of a segment, longest first, then lives, then cycles.
 
 use crate::growth::{Finding, Growth, QUICK_SHARE, growth, may_grow};
+use crate::judge::Judge;
+use crate::known::Known;
 use crate::pool::{LIVES, rising_floor};
 use crate::season::season;
 use crate::segment::Past;
@@ -45,7 +47,7 @@ pub(crate) struct Search<'a> {
     pub(crate) hold: f64,
     /// It is a chapter of a life, and no life of its own.
     pub(crate) chapter: bool,
-    /// The swing that a former life has shown, in bytes.
+    /// The swing that a former life has shown, or this one before the chapter, in bytes.
     pub(crate) swing: f64,
     /// Growth below this many bytes is none.
     pub(crate) least: f64,
@@ -62,6 +64,21 @@ pub(crate) struct Searched {
     pub(crate) recent: Option<Growth>,
     /// The whole segment.
     pub(crate) whole: Option<Window>,
+}
+
+impl Judge {
+    pub(crate) fn search<'a>(&'a self, known: &'a Known) -> Search<'a> {
+        let shown = known.profile.map_or(0.0, |profile| profile.swing);
+        Search {
+            history: &self.history,
+            pasts: &known.pasts,
+            hold: known.hold(),
+            chapter: self.before.is_some(),
+            swing: self.before.map_or(shown, |before| shown.max(before.fallen)),
+            least: known.least_growth,
+            tuning: &known.tuning,
+        }
+    }
 }
 
 impl Search<'_> {
@@ -181,7 +198,7 @@ impl Search<'_> {
 
     /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
     fn fallen(&self, within: f64, span: f64) -> f64 {
-        // Lives that end often are swings.
+        // Falls that nobody explains are swings once there are many.
         let often = self.pasts.len() >= LIVES;
         let swings =
             self.pasts.iter().filter(|past| (often || past.swing) && span <= OUTLASTS * past.stood);

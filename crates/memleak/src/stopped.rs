@@ -1,8 +1,9 @@
 //! Has a leak stopped? The windows that showed it are shares of a life, and so is the time for which they must show nothing
 //! until it is cleared: days, after weeks. A whole day without growth tells sooner.
 
-use crate::detector::Detector;
 use crate::growth::measured;
+use crate::judge::Judge;
+use crate::known::Known;
 use crate::window::Bucket;
 
 /// Growth that goes on shows itself within a day, whatever part of it it rests in: seconds.
@@ -14,10 +15,10 @@ const STILL: f64 = 0.1;
 /// The levels that are compared for a quick look are over this share of a rest.
 const PART: f64 = 1.0 / 24.0;
 
-impl Detector {
+impl Judge {
     /// Seconds since when a leak that stands has not grown, if that is long enough for it to have stopped: a day, and three
     /// times the longest rest before. In that time it would have passed the tests of size by its rate so far.
-    pub(crate) fn stopped(&self) -> Option<f64> {
+    pub(crate) fn stopped(&self, known: &Known) -> Option<f64> {
         let hit = self.hit.filter(|hit| hit.season.is_none())?;
         let now = self.history.end();
         if now - hit.from < 2.0 * REST {
@@ -36,7 +37,7 @@ impl Detector {
             rests(self.history.since(hit.from), 0.25 * rise, |bucket| self.history.middle(bucket));
         let rest = now - top;
         let needed =
-            measured(&self.history.window(hit.from)?, &self.tuning, self.least_growth).needed;
+            measured(&self.history.window(hit.from)?, &known.tuning, known.least_growth).needed;
         (rest >= REST && rest >= LONGER * longest && rate * rest >= needed).then_some(top)
     }
 }

@@ -29,8 +29,7 @@ pub(crate) struct Bucket {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct History {
-    /// Buckets that it may have; what was saved before it could differ had all.
-    #[cfg_attr(feature = "serde", serde(default = "all_buckets"))]
+    /// Buckets that it may have.
     capacity: usize,
     /// Seconds of the first sample.
     origin: f64,
@@ -42,11 +41,6 @@ pub(crate) struct History {
     /// The highest level, in bytes.
     high: f64,
     buckets: Vec<Bucket>,
-}
-
-#[cfg(feature = "serde")]
-fn all_buckets() -> usize {
-    CAPACITY
 }
 
 /// The end of a history on [`POINTS`] equally spaced points.
@@ -154,6 +148,11 @@ impl History {
 
     pub(crate) fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// Seconds from one sample to the next, in the mean; 0 before the second.
+    pub(crate) fn interval(&self) -> f64 {
+        self.span() / (self.samples.max(2) - 1) as f64
     }
 
     pub(crate) fn origin(&self) -> f64 {

@@ -95,12 +95,27 @@ fn another_program_or_machine_is_refused() {
 }
 
 #[test]
-fn a_later_version_damage_and_nonsense_are_told_apart() {
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(load(folder.path(), &identity()), Err(BaselineError::Read { .. })));
+    let pipe = at(&folder);
+    if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|made| made.success()) {
+        assert!(matches!(load(&pipe, &identity()), Err(BaselineError::Read { .. })));
+    }
+}
+
+#[test]
+fn another_version_damage_and_nonsense_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = at(&folder);
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Read { .. })));
-    fs::write(&path, r#"{"version":3,"something":"else"}"#).unwrap();
-    assert!(matches!(load(&path, &identity()), Err(BaselineError::Version { found: 3, .. })));
+    for other in [2, 4] {
+        fs::write(&path, format!(r#"{{"version":{other},"something":"else"}}"#)).unwrap();
+        let error = load(&path, &identity()).unwrap_err();
+        assert!(matches!(error, BaselineError::Version { found, .. } if found == other));
+        let told = format!("has version {other}, this program reads 3");
+        assert!(error.to_string().ends_with(&told), "{error}");
+    }
     fs::write(&path, "not json").unwrap();
     assert!(matches!(load(&path, &identity()), Err(BaselineError::Malformed { .. })));
     fs::write(&path, vec![b' '; 2 << 20]).unwrap();

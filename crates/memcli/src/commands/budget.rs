@@ -189,7 +189,7 @@ fn limit_of(
 fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
     let Some(plan) = plan else {
         return format!(
-            "[budget]\ntotal = \"{}\"  # what `memcli config init` writes: half of the limit, 512MiB to 8GiB\n",
+            "[budget]\ntotal = \"{}\"  # as `memcli config init` writes: half of the limit, 512MiB to 8GiB, at most 90 % of it\n",
             Size(document::suggested_budget(limit)).exact(),
         );
     };

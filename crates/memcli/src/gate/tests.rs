@@ -60,6 +60,32 @@ fn a_gate_that_cannot_judge_does_not_say_yes() {
 }
 
 #[test]
+fn growth_that_is_not_decided_yet_tells_when_it_would_reach_the_limit_and_fails_only_strict_gates()
+{
+    let mut detector = Detector::new(&LeakConfig::default());
+    for tick in 0..40u32 {
+        let bytes = (50.0 + f64::from(tick) / 10.0) * 1_048_576.0;
+        detector.push(Duration::from_millis(u64::from(tick) * 100), bytes as u64);
+    }
+    detector.conclude();
+    let verdict = detector.verdict();
+    let low = verdict.trend().map(|trend| trend.low);
+    assert!(verdict.kind() == "undecided" && low > Some(0.0), "{verdict:?}");
+    let judge = |limit, strict| {
+        let fail_on = vec![FailOn::LimitIn(Duration::from_secs(limit))];
+        let gates = Gates { fail_on, strict, ..Gates::default() };
+        gates.judge(Facts { headroom: Some(30 << 20), ..facts(&verdict) }).remove(0)
+    };
+    let near = judge(600, false);
+    assert!(near.pass && near.reason.is_some(), "{near:?}");
+    let told = near.value.as_ref().and_then(Quantity::number);
+    assert!(told.is_some_and(|seconds| (seconds - 30.0).abs() < 1.0), "{near:?}");
+    let far = judge(10, false);
+    assert!(far.pass && far.reason.is_none(), "{far:?}");
+    assert!(!judge(600, true).pass);
+}
+
+#[test]
 fn a_peak_at_the_limit_passes_and_one_byte_more_does_not() {
     let verdict = verdict_on(0.0);
     let gates = Gates { max_rss: Some(Size::mib(64)), ..Gates::default() };

@@ -141,6 +141,17 @@ pub(super) fn ended(run: &Run) -> Option<String> {
     Some(text)
 }
 
+/// The budget it was watched under.
+pub(super) fn budget(run: &Run, recording: &Recording) -> Option<String> {
+    let budget = match recording.header.budget()? {
+        BudgetTotal::Size(size) => size.to_string(),
+        share => format!("{share} of the limit around it"),
+    };
+    let edited = run.events.iter().any(|event| event.config.is_some());
+    let then = if edited { " when it began; the configuration was edited since" } else { "" };
+    Some(budget + then)
+}
+
 fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row("ended", ended(run).unwrap_or("not known: the trace does not say".into()));
@@ -149,10 +160,8 @@ fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usi
     row("growth", growth_row(&run.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
-    match recording.header.budget() {
-        Some(BudgetTotal::Size(size)) => row("budget", size.to_string()),
-        Some(share) => row("budget", format!("{share} of the limit around it")),
-        None => {}
+    if let Some(budget) = budget(run, recording) {
+        row("budget", budget);
     }
     let spreads = &run.percentiles;
     let sizes = match run.peak.size_measure {
