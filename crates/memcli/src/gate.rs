@@ -134,12 +134,12 @@ impl Known {
 
     /// What is known of the peak PSS. It is read far more seldom than RSS, and of a process is never above it: the highest RSS
     /// bounds it, and without what was shared when both were measured, is what it most likely was. Of several processes nothing
-    /// bounds it, and what was estimated since it was last measured is what it may have been.
+    /// bounds it, and the highest that was estimated, between two times at which it was measured, is what it may have been.
     #[must_use]
     pub fn pss(peak: &Peak, seen: &Seen) -> Self {
         let at_most = peak.rss_at_most_bytes;
         let likely = at_most.zip(seen.shared).map(|(rss, shared)| rss.saturating_sub(shared));
-        let likely = likely.or(seen.pss_estimated);
+        let likely = likely.or(peak.pss_likely_bytes);
         Self { at_least: peak.pss_bytes, at_most, likely }
     }
 
@@ -166,7 +166,7 @@ impl Known {
             (None, Some(most)) => format!("it was never read, and was at most {}", Size(most)),
             (Some(_), None) => {
                 let likely = self.likely.map_or("more".into(), |likely| Size(likely).to_string());
-                format!("it was estimated at {likely} since it was last read")
+                format!("it was not measured at its highest, which is estimated at {likely}")
             }
             (None, None) => "it was never read".to_owned(),
         });

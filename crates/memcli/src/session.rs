@@ -366,7 +366,7 @@ impl Session<'_> {
             processes: seen.processes,
             left_running: None,
             peak,
-            mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
+            mean_rss_bytes: seen.mean_rss.bytes(),
             growth,
             verdict: Judgement::new(&verdict, pipeline.series()),
             places: None,
@@ -410,8 +410,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             let grows = listeners.grows;
             listeners.lookout.look(sample.at.monotonic, grows);
             let watched = pipeline.watched(&pipeline.heard(&sample));
-            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, watched) {
-                curve.push(sample.at.monotonic, bytes);
+            if let Some(curve) = &mut listeners.curve {
+                curve.note(sample.at, watched.ok());
             }
         }
         Update::Failed(failure) => {

@@ -144,6 +144,7 @@ fn what_may_be_noise_asks_for_no_longer_than_as_long_again() {
         }
     }
     assert!(asked > 0);
+}
 
 /// MiB/h of a leak that a detector shows, at the times in seconds and levels in MiB that `samples` gives.
 fn rate_of(samples: impl Iterator<Item = (f64, f64)>) -> Trend {

@@ -91,9 +91,7 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
 
 fn facts(run: &Run, recording: &Recording) -> String {
     let mut text = format!("{} samples over {}", run.samples, Span(seconds(run.duration_seconds)));
-    if run.interval_seconds > 0.0 {
-        let _ = write!(text, ", one every {}", Span(seconds(run.interval_seconds)));
-    }
+    text.push_str(&report::every(run));
     let ended = report::ended(run);
     let _ = write!(text, "; {}", ended.as_deref().unwrap_or("how it ended is not known"));
     if let Some(started) = &run.started {
@@ -289,14 +287,15 @@ fn sentences(verdict: &Verdict, run: &Run) -> Vec<String> {
     said
 }
 
-/// The processes of a tree when it was largest.
+/// The processes of a tree when it was largest, of the times at which it was recorded.
 fn processes(out: &mut String, run: &Run) {
     let Some(tree) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) else { return };
     let _ = writeln!(
         out,
-        "<h2>Processes at {}, when they were largest</h2>\n<table class=\"numbers\">\n\
+        "<h2>Processes at {}{}</h2>\n<table class=\"numbers\">\n\
          <tr><th>PID</th><th>RSS</th><th>PSS</th><th>anon</th><th>swap</th><th>command</th></tr>",
-        Span(seconds(tree.t))
+        Span(seconds(tree.t)),
+        if report::near_largest(run) { ", near their largest" } else { ", as they were recorded" }
     );
     for row in &tree.rows {
         let _ = write!(out, "<tr><th>{}</th>", row.pid);
@@ -313,7 +312,7 @@ fn processes(out: &mut String, run: &Run) {
 /// `series` is what is watched for growth.
 fn spreads(out: &mut String, run: &Run, series: &str) {
     out.push_str(
-        "<h2>How the samples are spread</h2>\n<table class=\"numbers\">\n<tr><th></th><th>least</th><th>mean</th>\
+        "<h2>How it was spread over the time</h2>\n<table class=\"numbers\">\n<tr><th></th><th>least</th><th>mean</th>\
          <th>50 %</th><th>90 %</th><th>95 %</th><th>99 %</th><th>most</th></tr>\n",
     );
     let p = &run.percentiles;

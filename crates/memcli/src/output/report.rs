@@ -20,7 +20,7 @@ use crate::report::Run;
 use crate::size::{PSS, RSS};
 use crate::summary::End;
 use crate::trace::Header;
-use crate::trace::tree::ProcessRow;
+use crate::trace::tree::{ProcessRow, ProcessesRow};
 
 /// Lines of the chart in a report.
 const CHART_LINES: usize = 10;
@@ -39,11 +39,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     if let Some(command) = &run.command {
         let _ = writeln!(text, "  {}", shortened(&command.join(" "), columns.saturating_sub(2)));
     }
-    let every = if run.interval_seconds > 0.0 {
-        format!(", one every {}", Span(seconds(run.interval_seconds)))
-    } else {
-        String::new()
-    };
+    let every = every(run);
     let _ = writeln!(
         text,
         "  {} over {}{every},{} by {}",
@@ -81,6 +77,34 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     let _ = writeln!(text);
     report_rows(&mut text, run, recording, columns);
     text
+}
+
+/// Whether the processes that are listed were recorded when there was not much more of them than that.
+pub(super) fn near_largest(run: &Run) -> bool {
+    let rss = run.processes.as_ref().map(ProcessesRow::rss);
+    // A quarter more is recorded anew.
+    rss.zip(run.peak.rss_bytes).is_some_and(|(rss, peak)| rss.saturating_add(rss / 4) >= peak)
+}
+
+/// The time between two samples, where it is known: what was asked for is not what was done where sampling went faster towards a
+/// limit, or was held up.
+pub(super) fn every(run: &Run) -> String {
+    /// A mean interval that is off by more than this is another one.
+    const OFF: f64 = 0.1;
+    let asked = run.interval_seconds;
+    if asked <= 0.0 {
+        return String::new();
+    }
+    let between = run.samples.saturating_sub(1) as f64;
+    let expected = run.duration_seconds / asked;
+    // One more or less is a matter of where it ends.
+    let as_asked = (between - expected).abs() <= (OFF * expected).max(1.0);
+    let asked = Span(seconds(asked));
+    if as_asked {
+        format!(", one every {asked}")
+    } else {
+        format!(" (one every {asked} was asked for)")
+    }
 }
 
 /// The first line of a replay.
@@ -195,7 +219,8 @@ fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usi
     if let Some(processes) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) {
         let count = processes.rows.len() as u64 + processes.more;
         let at = Span(seconds(processes.t));
-        row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));
+        let when = if near_largest(run) { ", near its largest" } else { "" };
+        row("tree", format!("{}, recorded at {at}{when}", counted(count, "process")));
         let mut largest: Vec<_> = processes.rows.iter().collect();
         let by_pss = processes.rows.iter().all(|process| process.pss.is_some());
         let measure = if by_pss { PSS } else { RSS };

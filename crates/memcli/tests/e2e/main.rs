@@ -18,6 +18,7 @@ mod live;
 mod look;
 mod main_job;
 mod newcomer;
+mod of_the_time;
 mod outcomes;
 mod reference;
 mod rooms;
