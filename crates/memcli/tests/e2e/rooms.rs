@@ -125,6 +125,17 @@ fn a_file_that_may_grow_no_further_is_an_error_and_no_end_of_the_watch() {
 }
 
 #[test]
+fn whoever_waits_for_the_reader_of_a_pipe_can_be_ended() {
+    let folder = Folder::new();
+    let pipe = folder.at("pipe");
+    let said = told(&format!("mkfifo {pipe}; exec timeout -k 9 0.5 \"$0\" run -o {pipe} -- true"));
+    // 137 where it had to be killed.
+    assert_eq!(said.code, 124, "{}", said.stderr);
+    let told = told(&format!("cat {pipe} & \"$0\" run --quiet --summary {pipe} -- true; wait"));
+    assert!(told.stdout.contains("memcli.summary/1"), "{} {}", told.stdout, told.stderr);
+}
+
+#[test]
 fn with_hardly_a_descriptor_a_command_is_ended_or_not_started_and_never_left() {
     // Nobody else sleeps for so long.
     let long = format!("1000.{}", std::process::id());
