@@ -47,7 +47,8 @@ impl Judge {
             self.hit.is_some()
                 && growth(window, &known.tuning, known.least_growth).finding == Finding::Grows
         };
-        rate_now(&self.history, self.grown_from(), grows)
+        let from = self.hit.map_or(self.begun(), |hit| hit.from);
+        rate_now(&self.history, from, self.grown_from(), grows)
     }
 
     /// The slope of this history, of which `now` is what [`Judge::now`] gives.
@@ -61,8 +62,14 @@ impl Judge {
     }
 }
 
-/// The slope from `from` on, after the last bend, or of a later part that `grows`, where that is known much better.
-fn rate_now(history: &History, from: f64, grows: impl Fn(&Window) -> bool) -> Option<Now> {
+/// The slope from `from` on, after the last bend, or of a later part that `grows`, such as that since its `onset`, where that is
+/// known much better.
+fn rate_now(
+    history: &History,
+    from: f64,
+    onset: f64,
+    grows: impl Fn(&Window) -> bool,
+) -> Option<Now> {
     let least = (history.end() - from) * LEAST_LEFT;
     let mut now = None;
     let mut start = from;
@@ -78,11 +85,17 @@ fn rate_now(history: &History, from: f64, grows: impl Fn(&Window) -> bool) -> Op
     }
     let mut now = now?;
     let width = |trend: &Trend| trend.high - trend.low;
-    let reach = history.end() - now.from;
-    for span in PARTS.map(|share| share * reach).into_iter().take_while(|span| *span >= least) {
-        let part = history.window(history.end() - span).filter(&grows);
+    let end = history.end();
+    let parts = PARTS.map(|share| end - share * (end - now.from));
+    let mut starts = parts.into_iter().chain([onset]).collect::<Vec<_>>();
+    starts.retain(|start| *start > now.from && (end - start >= least || *start == onset));
+    starts.sort_unstable_by(f64::total_cmp);
+    for start in starts {
+        // What lies before the onset is not expected to grow as well.
+        let most = if start == onset { 1.0 } else { NARROWER };
+        let part = history.window(start).filter(&grows);
         let part = part.as_ref().map(trend);
-        if let Some(part) = part.filter(|part| width(part) < NARROWER * width(&now.trend)) {
+        if let Some(part) = part.filter(|part| width(part) < most * width(&now.trend)) {
             now.trend = part;
         }
     }
@@ -124,7 +137,8 @@ mod tests {
                 let noise = normal(&mut state);
                 history.push(f64::from(i), (200.0 + noise) * MIB + rate * f64::from(i));
             }
-            let trend = rate_now(&history, 0.0, |_| true).map(|now| now.trend).unwrap_or_default();
+            let trend =
+                rate_now(&history, 0.0, 0.0, |_| true).map(|now| now.trend).unwrap_or_default();
             held += u32::from(trend.low <= rate && rate <= trend.high);
         }
         held

@@ -6,6 +6,11 @@ use crate::known::Known;
 use crate::rate::Now;
 use crate::search::Hit;
 use crate::season::season;
+use crate::trend::{residuals, robust_deviation};
+use crate::window::{History, POINTS, median};
+
+/// A level further off than this many robust deviations lies neither on the line nor on the flat level before it.
+const FAR: f64 = 4.0;
 
 /// When a leak began, and in what it showed first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -81,10 +86,11 @@ impl Judge {
 
 /// The start of the window that grows, or the bend in it after which it began to.
 fn onset(judge: &Judge, hit: &Hit, now: Option<Now>) -> f64 {
-    let Some(now) = now.filter(|now| now.from > hit.from) else {
-        return hit.from;
-    };
     let history = &judge.history;
+    let Some(now) = now else { return hit.from };
+    if now.from <= hit.from {
+        return extended(history, hit.from, now.trend.bytes_per_second);
+    }
     let before = history.level_between(hit.from, now.from).unwrap_or(0.0);
     let start = history.level_between(hit.from, hit.from + (now.from - hit.from) / 4.0);
     let risen = 2.0 * (before - start.unwrap_or(before));
@@ -94,4 +100,33 @@ fn onset(judge: &Judge, hit: &Hit, now: Option<Now>) -> f64 {
     } else {
         hit.from
     }
+}
+
+/// Seconds since when the level lies on the line of growth through the window from `from` on, of `rate` bytes per second: the
+/// windows are shares of a history, and growth that is no more than its noise for long shows first in a late one.
+///
+/// Before its start a leak is flat. Of all starts as far back as the window is long, that is taken whose line and flat level
+/// before it leave the least sum of absolute deviations; what lies far off both, as a warm-up does, counts for no start.
+fn extended(history: &History, from: f64, rate: f64) -> f64 {
+    let end = history.end();
+    let reach = (end - from).min(from - history.origin());
+    let Some((window, before)) = history.window(from).zip(history.stretch(from - reach, from))
+    else {
+        return from;
+    };
+    let around = residuals(&window.level, rate * window.span);
+    let mut starts: [f64; POINTS] = std::array::from_fn(|k| {
+        window.level[k] - around[k] - rate * (k as f64 + 0.5) / POINTS as f64 * window.span
+    });
+    let level = median(&mut starts);
+    let step = reach / POINTS as f64;
+    let most = FAR * robust_deviation(&around).max(rate * step);
+    let left = |back: usize| -> f64 {
+        let flat = level - rate * back as f64 * step;
+        let on_line = |k: usize| level - rate * ((POINTS - k) as f64 - 0.5) * step;
+        let off = |k: usize| (before.level[k] - on_line(k).max(flat)).abs().min(most);
+        (0..POINTS).map(off).sum()
+    };
+    let best = (0..=POINTS).min_by(|a, b| left(*a).total_cmp(&left(*b))).unwrap_or(0);
+    from - best as f64 * step
 }
