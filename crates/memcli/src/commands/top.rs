@@ -119,9 +119,9 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
     if state.interval == Duration::ZERO {
         // No header told it: as it came out.
         let seen = feed.pipeline.seen();
-        let span = seen.span.map_or(Duration::ZERO, |(first, last)| {
-            last.monotonic.saturating_sub(first.monotonic)
-        });
+        let span = seen
+            .span
+            .map_or(Duration::ZERO, |(first, last)| last.monotonic.saturating_sub(first.monotonic));
         let steps = u32::try_from(seen.samples.saturating_sub(1)).unwrap_or(u32::MAX);
         state.interval = span.checked_div(steps).unwrap_or(Duration::from_secs(1));
     }
