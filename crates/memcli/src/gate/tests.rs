@@ -170,6 +170,46 @@ fn an_estimated_pss_fails_no_gate_once_it_was_measured_again() {
 }
 
 #[test]
+fn a_spike_that_was_only_estimated_passes_no_gate_below_it_at_any_time_of_measuring() {
+    // A shell of 2 MiB, and a program of 300 MiB with it for four samples. PSS is measured at one tenth in ten, or in the spike.
+    for measured in 0..10u64 {
+        let mut pipeline = Pipeline::new(&Target::Own, Policies::unedited());
+        for tenth in 0..30u64 {
+            let there = (12..16).contains(&tenth);
+            let mib = if there { 302 } else { 2 };
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(100 * tenth)));
+            let process = &mut sample.process;
+            (process.rss, process.pss) = (Ok(mib << 20), Ok(mib << 20));
+            process.processes = Ok(if there { 2 } else { 1 });
+            let age = (tenth + 10 - measured) % 10;
+            process.pss_age = Ok(Duration::from_millis(100 * age));
+            pipeline.push(&sample, |_| {});
+        }
+        let seen = pipeline.seen();
+        let peak = Peak::new(&Target::Own, seen, seen.peak_rss);
+        let was = (2..6).contains(&measured);
+        assert_eq!((peak.size_bytes, peak.size_measure), (Some(302 << 20), Some("PSS")));
+        assert_eq!(peak.size_estimated, !was, "measured at {measured}");
+        let judged = Known::pss(&peak, seen).judge("max_pss", Size::mib(100));
+        assert_eq!((judged.pass, judged.reason.is_some()), (false, !was), "{judged:?}");
+        assert!(Known::pss(&peak, seen).judge("max_pss", Size::mib(302)).pass);
+    }
+}
+
+#[test]
+fn a_spike_that_only_the_kernel_saw_passes_no_gate_below_it() {
+    let (pss, rss) = (Some(1 << 20), Some(3 << 20));
+    let seen =
+        Seen { processes: Some(2), pss, pss_of_several: pss, sampled_rss: rss, ..Seen::default() };
+    let peak = Peak::new(&Target::Own, &seen, Some(303 << 20));
+    assert_eq!((peak.size_bytes, peak.size_estimated), (Some(301 << 20), true));
+    assert!(!Known::pss(&peak, &seen).judge("max_pss", Size::mib(100)).pass);
+    let peak = Peak::new(&Target::Own, &seen, rss);
+    assert_eq!((peak.size_bytes, peak.size_estimated), (pss, false));
+    assert!(Known::pss(&peak, &seen).judge("max_pss", Size::mib(100)).pass);
+}
+
+#[test]
 fn a_rate_comes_back_as_it_was_typed() {
     for typed in ["1 KiB/min", "2 MiB/s", "1 MiB/min", "5 KiB/h", "3 GiB/min"] {
         let rate: Rate = typed.parse().unwrap();

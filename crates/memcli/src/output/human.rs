@@ -409,12 +409,14 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
             .map_or("unknown".into(), |most| format!("at most {} RSS", Size(most)));
         return (value, absent("peak.size_bytes", "nobody knows why").to_owned());
     };
+    let size = Size(bytes).to_string();
+    let measured = peak
+        .pss_bytes
+        .map_or("never measured".into(), |pss| format!("measured up to {}", Size(pss)));
+    // What reads the same as what was measured is no news.
+    let estimated = peak.size_estimated && !measured.ends_with(&format!(" {size}"));
     let note = match (measure, peak.rss_bytes, peak.rss_at_most_bytes) {
-        (PSS, Some(rss), _) if peak.size_estimated => {
-            let measured = match peak.pss_bytes {
-                Some(measured) => format!("measured up to {}", Size(measured)),
-                None => "it was never measured".to_owned(),
-            };
+        (PSS, Some(rss), _) if estimated => {
             format!("estimated, {measured}; RSS, {}, {shared}", Size(rss))
         }
         (PSS, Some(rss), _) => format!("{MISSED}; RSS, {}, {shared}", Size(rss)),
@@ -426,8 +428,8 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
         (RSS, _, Some(most)) => format!("in its samples; at most {} between them", Size(most)),
         _ => MISSED.to_owned(),
     };
-    let about = if peak.size_estimated { "about " } else { "" };
-    (format!("{about}{} {measure}", Size(bytes)), note)
+    let about = if estimated { "about " } else { "" };
+    (format!("{about}{size} {measure}"), note)
 }
 
 /// The same in one line.

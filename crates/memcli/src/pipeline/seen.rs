@@ -151,3 +151,48 @@ impl Seen {
         self.processes = self.processes.max(process.processes.ok());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_estimate_stands_unless_what_was_measured_next_refutes_it() {
+        let told = |estimated: (u64, u64), measured: (u64, u64)| {
+            let mut estimates = Estimates::default();
+            estimates.note(estimated.0, Some(estimated.1));
+            estimates.measured(Some(measured.0), Some(measured.1));
+            estimates.highest()
+        };
+        assert_eq!(told((300, 305), (2, 5)), Some(300), "it ended, and took its RSS with it");
+        assert_eq!(told((500, 960), (390, 960)), Some(390), "it was shared");
+        assert_eq!(told((500, 960), (390, 900)), Some(450), "some of it may have gone");
+        assert_eq!(told((500, 960), (600, 960)), Some(500));
+        let mut unread = Estimates::default();
+        unread.note(7, None);
+        assert_eq!(unread.highest(), Some(7));
+        unread.measured(None, Some(1));
+        unread.measured(Some(1), None);
+        assert_eq!((unread.highest(), unread.since), (Some(7), None));
+    }
+
+    proptest! {
+        /// What is mapped and freed without being shared is estimated as it is, and stays so whenever it is measured.
+        #[test]
+        fn what_came_and_went_is_never_told_below_what_it_was(
+            sizes in proptest::collection::vec(0..1u64 << 40, 1..50), every in 1..20usize, shared in 0..1u64 << 40,
+        ) {
+            let (mut highest, mut estimates) = (None, Estimates::default());
+            for (n, own) in sizes.into_iter().enumerate() {
+                if n % every == 0 {
+                    estimates.measured(Some(own), Some(own + shared));
+                } else {
+                    highest = highest.max(Some(own));
+                    estimates.note(own, Some(own + shared));
+                }
+                prop_assert_eq!(estimates.highest(), highest);
+            }
+        }
+    }
+}

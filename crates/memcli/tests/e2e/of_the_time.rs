@@ -145,3 +145,22 @@ fn the_highest_estimate_is_the_peak_when_it_was_measured_before_and_after() {
     );
     assert!(run(&["diff", &trace, &trace]).stdout.contains("the peak of a run is an estimate"));
 }
+
+#[test]
+fn a_tree_that_grows_is_recorded_while_it_does() {
+    let folder = Folder::new();
+    let trace = folder.at("t.jsonl.gz");
+    let memcli = env!("CARGO_BIN_EXE_memcli");
+    let script = format!("'{memcli}' demo leak --unwatched --rate 32MiB/s --for 1500ms; true");
+    let said = run(&["run", "-q", "-o", &trace, "--", "sh", "-c", &script]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let report = document(&["report", "--json", &trace]);
+    let run_of = &report["runs"][0];
+    let rows = run_of["processes"]["rows"].as_array().unwrap();
+    let listed: u64 = rows.iter().filter_map(|row| row["rss"].as_u64()).sum();
+    let highest = run_of["percentiles"]["rss"]["max_bytes"].as_u64().unwrap();
+    assert_eq!(rows.len(), 2, "{run_of}");
+    assert!(listed > highest / 2, "{listed} of {highest}");
+    let words = run(&["report", &trace]).stdout;
+    assert!(words.contains("2 processes, recorded at"), "{words}");
+}
