@@ -71,7 +71,7 @@ pub(crate) struct Pss {
     target: Option<Arc<()>>,
     estimate: Estimate,
     measured_at: Reading<Duration>,
-    /// When somebody first waited for it.
+    /// Since when somebody waits for it.
     awaited: Option<Duration>,
     /// RSS and anon of the whole when that was asked for, as `status` had them.
     measured_size: (u64, Reading<u64>),
@@ -173,14 +173,16 @@ impl Pss {
         processes: &mut Set,
     ) {
         let answered = self.tick(root, now, account, sum, processes, true);
-        let since = *self.awaited.get_or_insert(now);
-        let updated = match self.measured_at {
-            Ok(_) => self.estimate.update(processes.programs()),
-            Err(Absent::Pending) if now.saturating_sub(since) >= PSS_PATIENCE => {
-                Err(Absent::TooDear)
+        let mut updated = self.measured_at.map(|_| ());
+        updated = updated.and_then(|()| self.estimate.update(processes.programs()));
+        if updated == Err(Absent::Pending) {
+            let since = *self.awaited.get_or_insert(now);
+            if now.saturating_sub(since) >= PSS_PATIENCE {
+                updated = Err(Absent::TooDear);
             }
-            Err(why) => Err(why),
-        };
+        } else {
+            self.awaited = None;
+        }
         if let (Some(asked), false) = (answered, self.estimate.is_complete()) {
             // Not all of them were measured, so that the sum is an estimate and has an age.
             self.measured_at = self.measured_at.map(|_| asked);
