@@ -77,7 +77,6 @@ impl Recording {
 
     fn sample(&mut self, sample: &Sample, listen: &mut impl FnMut(&Header, &Numbered)) {
         let sample = &self.pipeline.heard(sample);
-        let at = sample.at.monotonic;
         let process = &sample.process;
         for (curve, reading) in [
             (&mut self.watched, self.pipeline.watched(sample)),
@@ -85,9 +84,7 @@ impl Recording {
             (&mut self.footprint, process.footprint()),
             (&mut self.pss, process.pss),
         ] {
-            if let Ok(bytes) = reading {
-                curve.push(at, bytes);
-            }
+            curve.note(sample.at, reading.ok());
         }
         let estimated = process.pss_age.is_ok_and(|age| age > Duration::ZERO);
         self.pss_estimated += u64::from(process.pss.is_ok() && estimated);

@@ -81,9 +81,13 @@ impl Proc {
             .is_ok()
     }
 
-    /// `stat` of a process, read once.
+    /// `stat` of a process, read once. Every process has one: where it is not to be found, `/proc` hides it (`hidepid`).
     pub(crate) fn stat(&self, pid: u32) -> Reading<Stat> {
-        read_stat(&self.file(pid, "stat")?)
+        let file = self.file(pid, "stat").map_err(|why| match why {
+            Absent::Unsupported => Absent::Denied,
+            why => why,
+        });
+        read_stat(&file?)
     }
 
     /// The process that `/proc/self` names.
@@ -197,6 +201,15 @@ mod tests {
         assert_eq!(proc.stat(own.pid).unwrap().start, own.start);
         assert_eq!(proc.file(u32::MAX, "stat").unwrap_err(), Absent::Gone);
         assert_eq!(proc.file(own.pid, "no_such_file").unwrap_err(), Absent::Unsupported);
+    }
+
+    #[test]
+    fn a_process_that_is_there_and_shows_nothing_is_hidden_and_not_gone() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc/42")).unwrap();
+        let proc = Proc::open(root.path()).unwrap();
+        assert_eq!(proc.stat(42), Err(Absent::Denied));
+        assert_eq!(proc.stat(43), Err(Absent::Gone));
     }
 
     proptest! {

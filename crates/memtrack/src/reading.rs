@@ -37,7 +37,7 @@ pub enum Absent {
     #[error("too dear to read")]
     TooDear,
     /// The read itself failed with this OS error number (0 when the system gave none).
-    #[error("read failed with OS error {0}")]
+    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
     Failed(i32),
 }
 

@@ -24,7 +24,7 @@ use crate::series::{self, Series};
 use crate::session::{Session, Watched};
 use crate::summary::{End, Summary};
 use crate::sys::{self, Signal};
-use crate::target::{Found, not_opened};
+use crate::target::{Found, check_numbers, not_opened};
 use crate::trace::Recorder;
 
 /// Runs the command; the exit code is its own, unless it succeeded and a gate failed. `spent` is CPU time from before memcli
@@ -57,14 +57,15 @@ impl<'a> Start<'a> {
         watching: &'a Watching,
         config: Option<&Path>,
     ) -> Result<Self, Failure> {
+        check_numbers()?;
         let live = watching.live(config, false)?;
         // A command begins in the cgroup that memcli is in.
         let gates = watching.gates(&Target::Own, &live)?;
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
         // Before the child: its end must find someone listening.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_for_a_command()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         let alerts = Arc::default();
         Ok(Self { command, watching, live, signals, alerts, baseline, gates })
     }

@@ -9,13 +9,13 @@ use memleak::{Severity, Verdict, Why};
 use mempressure::Level;
 use memtrack::{Absent, Rate, Sample, Size, Span};
 
+use crate::child::GRACE;
 use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::growth::{growth_beside, growth_row, rate_beside};
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::{self, Places};
-use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Peak, Recorded, Summary};
 use crate::target::Found;
@@ -410,6 +410,13 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
         return (value, absent("peak.size_bytes", "nobody knows why").to_owned());
     };
     let note = match (measure, peak.rss_bytes, peak.rss_at_most_bytes) {
+        (PSS, Some(rss), _) if peak.size_estimated => {
+            let measured = match peak.pss_bytes {
+                Some(measured) => format!("measured up to {}", Size(measured)),
+                None => "it was never measured".to_owned(),
+            };
+            format!("estimated, {measured}; RSS, {}, {shared}", Size(rss))
+        }
         (PSS, Some(rss), _) => format!("{MISSED}; RSS, {}, {shared}", Size(rss)),
         (RSS, ..) if peak.size_of_several => {
             // One that was read before the others started is not theirs.
@@ -419,7 +426,8 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
         (RSS, _, Some(most)) => format!("in its samples; at most {} between them", Size(most)),
         _ => MISSED.to_owned(),
     };
-    (format!("{} {measure}", Size(bytes)), note)
+    let about = if peak.size_estimated { "about " } else { "" };
+    (format!("{about}{} {measure}", Size(bytes)), note)
 }
 
 /// The same in one line.

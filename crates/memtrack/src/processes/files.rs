@@ -262,7 +262,9 @@ fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {
     std::str::from_utf8(buffer.get(..length - left).unwrap_or_default()).unwrap_or_default()
 }
 
-/// `status`, in the order in which the kernel writes it, so that one pass finds all. [`Absent::Gone`] for a zombie.
+/// `status`, in the order in which the kernel writes it, so that one pass finds all. [`Absent::Gone`] for a zombie, and for what
+/// is about to be one: an exiting process has given up its memory and has no sizes, and is still "running". A kernel thread has
+/// none either; its parent is kthreadd, which is 2, or none.
 pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, ProcessMemory)> {
     if let Some(state) = fields.text(b"State:")
         && matches!(state.first(), Some(b'Z' | b'X'))
@@ -282,5 +284,26 @@ pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, Pro
         processes: Ok(1),
         ..ProcessMemory::default()
     };
+    if memory.rss == Err(Absent::Unsupported) && parent.is_ok_and(|pid| pid != 0 && pid != 2) {
+        return Err(Absent::Gone);
+    }
     Ok((parent, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exiting_is_gone_and_a_kernel_thread_has_no_sizes() {
+        let status = |parent: u32, sizes: &str| {
+            let text =
+                format!("Name:\tx\nState:\tR (running)\nPPid:\t{parent}\n{sizes}Threads:\t1\n");
+            parse_status(Fields::new(text.as_bytes())).map(|(_, memory)| memory.rss)
+        };
+        assert_eq!(status(77, "VmRSS:\t8 kB\n"), Ok(Ok(8192)));
+        assert_eq!(status(77, ""), Err(Absent::Gone));
+        assert_eq!(status(2, ""), Ok(Err(Absent::Unsupported)));
+        assert_eq!(status(0, ""), Ok(Err(Absent::Unsupported)));
+    }
 }
