@@ -36,6 +36,8 @@ pub struct Recording {
     pub rss: Curve,
     /// RSS + swap.
     pub footprint: Curve,
+    /// What counts against a limit: of several processes PSS + swap, where that could be had.
+    pub held: Curve,
     /// PSS, as far as it was read: measured now and then, and estimated in between.
     pub pss: Curve,
     /// Samples of it that are estimates.
@@ -64,6 +66,7 @@ impl Recording {
             watched: Curve::default(),
             rss: Curve::default(),
             footprint: Curve::default(),
+            held: Curve::default(),
             pss: Curve::default(),
             pss_estimated: 0,
             events: Vec::new(),
@@ -82,6 +85,7 @@ impl Recording {
             (&mut self.watched, self.pipeline.watched(sample)),
             (&mut self.rss, process.rss),
             (&mut self.footprint, process.footprint()),
+            (&mut self.held, process.held()),
             (&mut self.pss, process.pss),
         ] {
             curve.note(sample.at, reading.ok());

@@ -12,6 +12,9 @@ pub enum Absent {
     /// Nobody asked for it: the tier or the target leaves it out.
     #[error("not read")]
     NotRead,
+    /// It was asked for, and has not come yet.
+    #[error("not read yet")]
+    Pending,
     /// This kernel, platform or machine does not have it.
     #[error("not available on this system")]
     Unsupported,
@@ -74,7 +77,9 @@ mod tests {
         for why in [Absent::Unlimited, Absent::Unsupported, Absent::NotRead] {
             assert!(why.nothing_there(), "{why}");
         }
-        for why in [Absent::Denied, Absent::Gone, Absent::Malformed, Absent::Failed(5)] {
+        for why in
+            [Absent::Pending, Absent::Denied, Absent::Gone, Absent::Malformed, Absent::Failed(5)]
+        {
             assert!(!why.nothing_there(), "{why}");
         }
     }

@@ -135,10 +135,16 @@ fn plan(
     })
 }
 
-/// The sizes of all recordings together, by RSS + swap: what counts against the budget of a process.
+/// The sizes of all recordings together, by what counts against the budget of a process: RSS + swap, and of several PSS + swap.
 fn whole(runs: &[Recording]) -> Option<Need> {
-    let sizes: Vec<_> = runs.iter().map(|run| run.footprint.weighed()).collect();
-    let peak = runs.iter().filter_map(|run| run.peak_rss().0).max();
+    let sizes: Vec<_> = runs.iter().map(|run| run.held.weighed()).collect();
+    let peak = |run: &Recording| {
+        let (seen, rss) = (run.pipeline.seen(), run.peak_rss().0);
+        let several = seen.processes.is_some_and(|processes| processes > 1);
+        // The sum of their RSS counts a shared page for each.
+        seen.likely_pss(rss).filter(|_| several).or(rss)
+    };
+    let peak = runs.iter().filter_map(peak).max();
     Need::new(sizes.iter().flat_map(Weighed::iter).collect(), peak)
 }
 

@@ -59,7 +59,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         let chart = Chart { curve, fit, times, marks: &marks, width: columns, height: CHART_LINES };
         let drawn = chart.draw();
         if !drawn.is_empty() {
-            let sum = if n > 0 { ", summed over the processes: what grows" } else { "" };
+            let sum = if n > 0 { ", of all processes: what grows" } else { "" };
             let _ = writeln!(text, "  {BOLD}{name}{BOLD:#}{sum}");
         }
         text.push_str(&drawn);

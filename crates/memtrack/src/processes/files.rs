@@ -39,6 +39,10 @@ pub(crate) struct Member {
     /// As read last: another one takes over when the parent ends.
     pub(crate) parent: Reading<u32>,
     pub(crate) memory: ProcessMemory,
+    /// Where its stack begins: another one after an `exec`. 0 where the kernel does not say.
+    pub(crate) stack: u64,
+    /// What was read last looks like an `exec`.
+    changed: bool,
     status: Option<Held>,
     between: Between,
     stat: Option<Held>,
@@ -64,9 +68,11 @@ impl Member {
         let id = ProcessId { pid, start: stat.start };
         Ok(Self {
             id,
-            name: ProcessName::default(),
+            name: stat.name,
             parent: Ok(stat.parent),
             memory: ProcessMemory::default(),
+            stack: stat.stack,
+            changed: false,
             status: hold.then_some(status),
             between: Between::default(),
             stat: None,
@@ -95,6 +101,7 @@ impl Member {
                 self.between.open(proc, self.id.pid);
             }
         }
+        let before = (self.name, self.memory.anon.unwrap_or(0));
         let read = match &self.status {
             Some(status) => status.read(buffer),
             None => self.read_unheld(proc, buffer),
@@ -119,6 +126,8 @@ impl Member {
                 self.memory.processes = Ok(1);
             }
         }
+        self.changed |= before.0 != self.name;
+        self.changed |= self.memory.anon.is_ok_and(|anon| anon < before.1 / 2);
         self.between.status(now, self.memory.rss);
         if hold && self.status.is_none() {
             self.status =
@@ -129,6 +138,16 @@ impl Member {
             self.read_faults(proc, hold);
         }
         Ok(())
+    }
+
+    /// Asks where the stack begins where what was read last looks like an `exec`: another name, or little left of its memory.
+    pub(crate) fn look_for_exec(&mut self, proc: &Proc) {
+        if std::mem::take(&mut self.changed)
+            && let Ok(stat) = proc.stat(self.id.pid)
+            && stat.start == self.id.start
+        {
+            self.stack = stat.stack;
+        }
     }
 
     fn read_unheld<'b>(&self, proc: &Proc, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {

@@ -48,6 +48,18 @@ pub struct ProcessId {
     pub start: u64,
 }
 
+/// What a process runs, as far as it tells who shares memory with whom.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) id: ProcessId,
+    /// The pid of its parent; 0 where nobody knows.
+    pub(crate) parent: u32,
+    /// Where its stack begins: copied by a `fork`, drawn anew by an `exec`. 0 where the kernel does not say, as it does not of a
+    /// process whose PSS it would not tell either.
+    pub(crate) stack: u64,
+}
+
 #[cfg(target_os = "linux")]
 impl ProcessId {
     /// The process that has this pid now. `root` is `/`, or a fixture.
