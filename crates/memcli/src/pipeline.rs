@@ -21,7 +21,7 @@ use memtrack::{Absent, ProcessMemory, Reading, Sample, Settings, Stamp};
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
 
-pub use self::seen::Seen;
+pub use self::seen::{Estimates, Seen};
 use self::series::{Root, Series};
 
 /// What the pipeline tells its listeners.

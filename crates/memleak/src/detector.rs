@@ -12,6 +12,7 @@ use crate::saturation;
 use crate::segment::{End, Fall, Falls, outgrown, parts, pause};
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Verdict};
+use crate::walk;
 
 /// Samples from a process's end on at which a fall may be its restart: a fall shows two samples late and must stay for six.
 const ENDED: u32 = 10;
@@ -43,6 +44,7 @@ impl Detector {
     pub fn new(config: &LeakConfig) -> Self {
         saturation::prepare();
         pink::prepare();
+        walk::prepare();
         let mut detector = Self {
             baseline_window: 0.0,
             limit: None,
@@ -81,7 +83,7 @@ impl Detector {
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.known.clock.advance(at.as_secs_f64())?;
         let t = self.begin_anew(t).unwrap_or(t);
-        let (interval, least) = (self.known.interval(), self.known.least_growth);
+        let (interval, least) = (|| self.known.interval(), self.known.least_growth);
         let t = match pause(&self.present().history, t, bytes as f64, interval, least) {
             Some(pause) => self.known.clock.skip(t, pause),
             None => t,
@@ -90,7 +92,7 @@ impl Detector {
         self.last = t;
         self.known.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
-        if parts(&self.life.whole.history, t, self.known.hold()) {
+        if parts(&self.life.whole.history, t, || self.known.hold()) {
             self.end_life(y, End::Gap);
             self.falls = Falls::default();
         }
@@ -249,6 +251,9 @@ impl Detector {
         let whole = self.ended_life();
         let state = self.known.remember(&whole, level, end);
         self.life = Life::new(state);
+        if state == State::Leak {
+            self.life.whole.onset = whole.carried_onset();
+        }
     }
 
     /// Takes the present life away, as what judged the whole of it.

@@ -90,7 +90,7 @@ impl Known {
             fell,
             stood: history.stood_above(level + 0.5 * fell),
             swing: end == End::Swing,
-            grew: grew.then(|| judge.slope(judge.now().map(|now| now.trend))).flatten(),
+            grew: grew.then(|| judge.slope(self, judge.now(self).map(|now| now.trend))).flatten(),
         });
         if matches!(end, End::Restart | End::Fall) {
             self.restarts = self.restarts.saturating_add(1);

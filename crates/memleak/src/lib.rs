@@ -52,6 +52,7 @@ mod known;
 mod life;
 #[cfg(test)]
 mod noise;
+mod order;
 mod ordinary;
 pub mod parts;
 mod pink;

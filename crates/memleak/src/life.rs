@@ -81,6 +81,7 @@ impl Life {
         if let Some(Chapter { judge, .. }) = self.chapter {
             let (end, span) = (whole.history.end(), whole.history.span());
             whole.state = judge.state;
+            whole.onset = judge.onset;
             whole.hit = judge.hit.map(|hit| Hit { share: (end - hit.from) / span, ..hit });
         }
         whole

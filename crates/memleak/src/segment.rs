@@ -148,8 +148,8 @@ const NORMAL: f64 = 1.4826;
 const BLIND: f64 = 3.0;
 
 /// Whether a sample at `t` comes so late that it begins a segment; what came before filled a window of `hold` seconds.
-pub(crate) fn parts(history: &History, t: f64, hold: f64) -> bool {
-    history.span() >= hold && t - history.end() > BLIND * history.span()
+pub(crate) fn parts(history: &History, t: f64, hold: impl Fn() -> f64) -> bool {
+    t - history.end() > BLIND * history.span() && history.span() >= hold()
 }
 
 /// The seconds to take out before a sample, when it begins anew: it comes `gap` seconds after the one before, in a segment that has
@@ -162,10 +162,21 @@ pub(crate) fn outgrown(gap: f64, watched: f64, interval: f64, hold: f64) -> Opti
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
 /// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, or by less than
 /// its noise hides, nobody can tell.
-pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64) -> Option<f64> {
+pub(crate) fn pause(
+    history: &History,
+    t: f64,
+    y: f64,
+    interval: impl Fn() -> f64,
+    least: f64,
+) -> Option<f64> {
     let gap = t - history.end();
     let span = history.span();
-    if gap < PAUSE * interval || gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
+    // Nearly all samples of nearly all series end here.
+    if gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
+        return None;
+    }
+    let interval = interval();
+    if gap < PAUSE * interval {
         return None;
     }
     let mut line: Option<Line> = None;

@@ -128,6 +128,27 @@ fn what_has_swung_for_days_is_not_told_to_wait_longer_and_longer() {
     assert!((cycle - 24.0).abs() < 0.5, "{cycle}");
 }
 
+#[test]
+fn what_may_be_noise_asks_for_no_longer_than_as_long_again() {
+    let mut detector = Detector::new(&LeakConfig::default());
+    let mut random = Random::new(11);
+    let mut asked = 0;
+    for minute in 0..3_000u64 {
+        let at = Duration::from_secs(60 * minute);
+        detector.push(at, ((16_384.0 + 200.0 * random.normal()) * MIB) as u64);
+        if minute % 10 != 0 {
+            continue;
+        }
+        if let Verdict::Undecided { why: Why::WithinNoise, watch_for: Some(longer), .. } =
+            detector.verdict()
+        {
+            asked += 1;
+            assert!(longer <= at, "after {at:?}: {longer:?}");
+        }
+    }
+    assert!(asked > 0);
+}
+
 /// MiB/h of a leak that a detector shows, at the times in seconds and levels in MiB that `samples` gives.
 fn rate_of(samples: impl Iterator<Item = (f64, f64)>) -> Option<Trend> {
     let mut detector = Detector::new(&LeakConfig::default());

@@ -84,10 +84,13 @@ fn a_process_that_nobody_waited_for_yet_has_no_size_and_not_one_of_0() {
         assert_eq!(sample.process.rss, Err(Absent::Gone), "nor is that what is recorded");
     });
     let seen = pipeline.seen();
-    assert_eq!((seen.mean_rss, seen.footprint, seen.processes), (None, None, None));
+    assert_eq!((seen.mean_rss.bytes(), seen.footprint, seen.processes), (None, None, None));
     pipeline.push(&sample(1, 100, 1), |_| {});
     pipeline.push(&sample(2, 0, 0), |_| {});
-    assert_eq!((pipeline.seen().mean_rss, pipeline.seen().sampled_rss), (Some(100.0), Some(100)));
+    assert_eq!(
+        (pipeline.seen().mean_rss.bytes(), pipeline.seen().sampled_rss),
+        (Some(100), Some(100))
+    );
     // A cgroup that holds no process holds none.
     let mut cgroup = Pipeline::new(&Target::Cgroup("x".into()), Policies::unedited());
     cgroup.push(&sample(0, 0, 0), |_| {});
