@@ -50,8 +50,8 @@ pub struct Run {
     pub command: Option<Vec<String>>,
     /// When the watch began, RFC 3339.
     pub started: Option<String>,
-    /// Time between samples that was asked for; 0 when it is not known.
-    pub interval_seconds: f64,
+    /// Time between samples that was asked for; `null` when it is not known.
+    pub interval_seconds: Option<f64>,
     /// The budget that somebody had set for it, such as `512MiB` or `25%` of the limit around it.
     pub budget: Option<String>,
     /// The machine it ran on.
@@ -142,7 +142,7 @@ impl Run {
             // What an import that tells no wall clock stands at.
             started: (header.started > SystemTime::UNIX_EPOCH)
                 .then(|| humantime::format_rfc3339_millis(header.started).to_string()),
-            interval_seconds: header.interval_seconds,
+            interval_seconds: Some(header.interval_seconds).filter(|seconds| *seconds > 0.0),
             budget: header.budget().map(|total| total.to_string()),
             machine: header.machine.clone(),
             end: end.map(|end| end.end),
@@ -203,6 +203,7 @@ impl Run {
             (self.exit_code.is_none(), "exit_code", cut),
             (self.cost.is_none(), "cost", cut),
             (self.started.is_none(), "started", "the trace does not say"),
+            (self.interval_seconds.is_none(), "interval_seconds", "the trace does not say"),
             (self.budget.is_none(), "budget", "nobody had set one, or the trace does not say"),
             (self.machine.is_none(), "machine", "the trace does not say"),
             (self.processes.is_none(), "processes", "the trace does not say"),

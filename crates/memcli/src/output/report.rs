@@ -91,7 +91,7 @@ pub(super) fn near_largest(run: &Run) -> bool {
 pub(super) fn every(run: &Run) -> String {
     /// A mean interval that is off by more than this is another one.
     const OFF: f64 = 0.1;
-    let asked = run.interval_seconds;
+    let asked = run.interval_seconds.unwrap_or_default();
     if asked <= 0.0 {
         return String::new();
     }
