@@ -87,7 +87,7 @@ fn leak(
     let season = judge.hit.and_then(|hit| hit.season);
     let leaked = match season {
         // Two levels of a cycle differ by their phase, too.
-        Some((_, rate)) => rate.bytes_per_second * (history.end() - since),
+        Some((_, rate)) => rate * (history.end() - since),
         None => level.zip(before).map_or(0.0, |(level, before)| level - before),
     };
     let time_to_limit = detector

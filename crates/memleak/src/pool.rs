@@ -2,9 +2,9 @@
 
 use crate::growth::LEAST_SHARE;
 use crate::segment::Past;
-use crate::trend::{Z_95, score};
+use crate::trend::score;
 use crate::verdict::Trend;
-use crate::window::{median, quantile};
+use crate::window::median;
 
 /// Once this many lives have ended, their falls count as swings, and their floors as a series.
 pub(crate) const LIVES: usize = 8;
@@ -13,12 +13,14 @@ pub(crate) const LIVES: usize = 8;
 const FLOORS_SCORE: f64 = 3.3;
 /// The later half of the lives must hold this share of the rise of their floors.
 const FLOORS_HALF: f64 = 0.3;
+/// Half the width of a 95 % interval in standard errors.
+const Z_95: f64 = 1.96;
 
 /// Floors that rise from life to life: what is left after each collection, or each start, is more than before.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct RisingFloor {
-    /// The median over pairs of lives, and its interval by their ranks.
-    pub(crate) rate: Trend,
+    /// Bytes per second, the median over pairs of lives.
+    pub(crate) rate: f64,
     /// Bytes from the first life to the last.
     pub(crate) bytes: f64,
     /// Seconds from one life to the next.
@@ -44,8 +46,7 @@ pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64), least: f64) -> Optio
         }
     }
     let count = n as f64;
-    let variance = count * (count - 1.0) * (2.0 * count + 5.0) / 18.0;
-    let score = score(sum, variance);
+    let score = score(sum, count * (count - 1.0) * (2.0 * count + 5.0) / 18.0);
     let span = now.0 - floors[0].0;
     let rate = median(&mut slopes);
     let bytes = rate * span;
@@ -53,10 +54,6 @@ pub(crate) fn rising_floor(pasts: &[Past], now: (f64, f64), least: f64) -> Optio
     let rises = score >= FLOORS_SCORE
         && bytes >= least.max(LEAST_SHARE * now.1)
         && half >= FLOORS_HALF * bytes;
-    // Ranks as Sen's interval has them, as a share of the pairs.
-    let reach = Z_95 * variance.sqrt() / 2.0 / slopes.len() as f64;
-    let [low, high] = [0.5 - reach, 0.5 + reach].map(|share| quantile(&mut slopes, share));
-    let rate = Trend { bytes_per_second: rate, low, high };
     rises.then_some(RisingFloor { rate, bytes, period: span / (count - 1.0) })
 }
 
@@ -106,8 +103,7 @@ mod tests {
     fn floors_that_rise_at_every_start_are_growth_at_their_rate() {
         let (pasts, now) = lives(9, |k| 100.0 + 2.0 * f64::from(k));
         let found = rising_floor(&pasts, now, 5.0 * MIB).unwrap();
-        assert!((found.rate.bytes_per_second - 2.0 * MIB / 600.0).abs() < 1e-6, "{found:?}");
-        assert!(0.0 < found.rate.low && found.rate.low <= found.rate.bytes_per_second);
+        assert!((found.rate - 2.0 * MIB / 600.0).abs() < 1e-6, "{found:?}");
         assert_eq!(found.period, 600.0);
     }
 

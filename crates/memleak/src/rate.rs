@@ -44,10 +44,9 @@ impl Judge {
 
     /// The slope of this history, of which `now` is what [`Judge::now`] gives.
     pub(crate) fn slope(&self, now: Option<Trend>) -> Option<Trend> {
-        match self.hit {
-            Some(Hit { season: Some((_, rate)), .. }) => Some(rate),
-            _ => now,
-        }
+        let Some(Hit { season: Some((_, rate)), .. }) = self.hit else { return now };
+        let half = now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0);
+        Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
     }
 }
 

@@ -8,7 +8,6 @@ use crate::season::season;
 use crate::segment::Past;
 use crate::trend::slope;
 use crate::tuning::Tuning;
-use crate::verdict::Trend;
 use crate::window::{History, POINTS, Window};
 
 /// Windows are the last of these shares of a segment: the longest that shows growth has the most evidence.
@@ -33,8 +32,8 @@ pub(crate) struct Hit {
     pub(crate) from: f64,
     /// Share of the segment.
     pub(crate) share: f64,
-    /// Period in seconds and rate, when the growth was found from cycle to cycle, or from life to life.
-    pub(crate) season: Option<(f64, Trend)>,
+    /// Period and rate, when the growth was found from cycle to cycle.
+    pub(crate) season: Option<(f64, f64)>,
     /// It was found from life to life.
     pub(crate) lives: bool,
 }
@@ -184,7 +183,7 @@ impl Search<'_> {
         let season = Some((floor.period, floor.rate));
         let growth = Growth {
             finding: Finding::Grows,
-            rate: floor.rate.bytes_per_second,
+            rate: floor.rate,
             bytes: floor.bytes,
             rising_floor: true,
             ..Growth::none(self.least)
@@ -210,7 +209,7 @@ impl Search<'_> {
         let hit = Hit { from: self.history.origin(), share: 1.0, season, lives: false };
         let growth = Growth {
             finding: Finding::Grows,
-            rate: found.rate.bytes_per_second,
+            rate: found.rate,
             bytes: found.growth,
             noise: found.swing,
             ..Growth::none(self.least)

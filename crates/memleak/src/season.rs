@@ -1,9 +1,7 @@
 //! Growth under a cycle: the same phase one cycle later, as in the seasonal Kendall test (R. M. Hirsch, J. R. Slack and
 //! R. A. Smith, Water Resources Research 18 (1982) 107).
 
-use crate::growth::effective;
-use crate::trend::{Z_95, correlation, lag_one};
-use crate::verdict::Trend;
+use crate::trend::correlation;
 use crate::window::{History, median, quantile};
 
 const POINTS: usize = 96;
@@ -28,8 +26,8 @@ pub(crate) struct Season {
     pub(crate) period: f64,
     /// Seconds in one cycle.
     pub(crate) cycle: f64,
-    /// Growth, the median over phases, and its interval by their ranks.
-    pub(crate) rate: Trend,
+    /// Growth in bytes per second, the median over phases.
+    pub(crate) rate: f64,
     /// Growth over the whole history, in bytes.
     pub(crate) growth: f64,
     /// Whether nearly every phase is higher one cycle later, by more than chance.
@@ -110,7 +108,6 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     let third = median(&mut d[(POINTS - lag) * 2 / 3..].to_vec());
     let newest = median(&mut d[(POINTS - lag).saturating_sub(8)..].to_vec());
     let step = deviation(&steps);
-    let reach = 0.5 * Z_95 / effective(lag_one(&d), d.len()).sqrt();
     let g = median(&mut d);
     let period = lag as f64 / POINTS as f64 * span;
     let by_cycle = (CYCLE_SHARE * least).max(0.1 * swing).max(1.25 * step);
@@ -121,9 +118,7 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
         && newest > 0.4 * g
         && growth > least;
     let cycle = one_cycle(&all, lag) / POINTS as f64 * span;
-    let [low, high] = [0.5 - reach, 0.5 + reach].map(|share| quantile(&mut d, share) / period);
-    let rate = Trend { bytes_per_second: g / period, low, high };
-    Some(Season { period, cycle, rate, growth, grows, swing })
+    Some(Season { period, cycle, rate: g / period, growth, grows, swing })
 }
 
 /// Points in one cycle, when cycles are compared at `lag`: the shortest peak nearly as high as that one tells how many the lag spans.
@@ -167,35 +162,8 @@ fn deviation(values: &[f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::growth::MIB;
-    use crate::noise::normal;
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
-        #[test]
-        fn growth_from_cycle_to_cycle_has_an_interval_that_excludes_none(
-            days in 2.5f64..9.0,
-            swing in 4.0f64..40.0,
-            rate in 0.2f64..4.0,
-            seed in any::<u64>(),
-        ) {
-            let (mut history, mut state) = (History::default(), seed);
-            for step in 0..(days * 288.0) as u32 {
-                let hours = f64::from(step) / 12.0;
-                let cycle = swing * (hours / 24.0 * std::f64::consts::TAU).sin();
-                let mib = 300.0 + cycle + rate * hours + normal(&mut state);
-                history.push(300.0 * f64::from(step), mib * MIB);
-            }
-            if let Some(Season { rate, grows: true, .. }) = season(&history, 5.0 * MIB) {
-                prop_assert!(0.0 < rate.low, "{rate:?}");
-                prop_assert!(rate.low <= rate.bytes_per_second && rate.bytes_per_second <= rate.high);
-            }
-        }
-    }
 
     #[test]
     fn one_cycle_is_named_however_many_fit_the_points_best() {

@@ -9,7 +9,7 @@ use crate::window::{POINTS, median};
 
 const PAIRS: usize = POINTS * (POINTS - 1) / 2;
 /// Quantile of the normal distribution for a two-sided 95 % interval.
-pub(crate) const Z_95: f64 = 1.96;
+const Z_95: f64 = 1.96;
 
 /// Slopes over a window are in bytes per window: times 1 / span they are bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
