@@ -3,12 +3,13 @@
 //! The same code live and over a recording. It calls the pure cores inline: a thread for each layer would double the
 //! cost of watching.
 
+mod seen;
+mod series;
+
 use std::time::Duration;
 
 use memcfg::live::Reload;
-use memleak::{
-    Change, Detector, KindGrowth, Kinds, LeakConfig, Outside, RuleReport, Severity, Verdict,
-};
+use memleak::{Change, Detector, KindGrowth, Kinds, LeakConfig, Outside, RuleReport, Verdict};
 use mempressure::{
     BudgetConfig, BudgetTotal, Level, Machine, PressureConfig, Rules, Signal, Status, Thresholds,
     Transition,
@@ -19,7 +20,9 @@ use memtrack::{Absent, ProcessMemory, Reading, Sample, Settings, Stamp};
 
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
-use crate::size::several;
+
+pub use self::seen::{Estimates, Seen};
+use self::series::{Root, Series};
 
 /// What the pipeline tells its listeners.
 #[derive(Clone, Debug)]
@@ -89,47 +92,6 @@ impl Policies {
     }
 }
 
-/// What has been seen so far.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Seen {
-    /// Samples looked at.
-    pub samples: u64,
-    /// The first and the last stamp.
-    pub span: Option<(Stamp, Stamp)>,
-    /// The highest RSS while it was watched: of the samples, and the last `VmHWM` where that rose since the first of them.
-    pub peak_rss: Option<u64>,
-    /// The highest `VmHWM`, which may be from before the watch: the RSS was at no time above it.
-    pub peak_ever: Option<u64>,
-    /// The highest RSS of a sample: over a tree, the sum at one time.
-    pub sampled_rss: Option<u64>,
-    /// The highest footprint of a sample.
-    pub footprint: Option<u64>,
-    /// The highest PSS that was measured.
-    pub pss: Option<u64>,
-    /// The highest RSS while there was one process, `VmHWM` included.
-    pub rss_of_one: Option<u64>,
-    /// The highest PSS that was measured of several processes.
-    pub pss_of_several: Option<u64>,
-    /// The highest PSS that was estimated since the last one was measured.
-    pub pss_estimated: Option<u64>,
-    /// The highest of what is watched for growth: of a cgroup its working set, of the machine what is used.
-    pub watched: Option<u64>,
-    /// The least of the RSS that PSS left out, when both were measured: what is shared with others.
-    pub shared: Option<u64>,
-    /// The most processes at one time.
-    pub processes: Option<u64>,
-    /// The highest level.
-    pub level: Level,
-    /// The mean of the RSS over the samples, in bytes.
-    pub mean_rss: Option<f64>,
-    /// Alerts that passed the throttle.
-    pub alerts: u64,
-    /// The worst of them.
-    pub alert: Option<Severity>,
-    /// Samples with an RSS.
-    pub sized: u64,
-}
-
 /// The cores and what they have seen.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -150,71 +112,6 @@ pub struct Pipeline {
     seq: u64,
     /// A `VmHWM` up to this is from before the watch; `None` before the first sample.
     peak_before: Option<u64>,
-}
-
-/// Which number of a sample is watched for growth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Series {
-    /// A process: its private memory.
-    Private,
-    /// A cgroup: its working set.
-    WorkingSet,
-    /// The machine: what is not available.
-    Unavailable,
-}
-
-impl Series {
-    fn of(target: &Target) -> Self {
-        match target {
-            Target::Cgroup(_) => Series::WorkingSet,
-            Target::System => Series::Unavailable,
-            _ => Series::Private,
-        }
-    }
-
-    fn read(self, sample: &Sample) -> Reading<u64> {
-        match self {
-            Series::Private => sample.process.private(),
-            Series::WorkingSet => sample.cgroup.own_working_set(),
-            Series::Unavailable => {
-                Ok(sample.system.total?.saturating_sub(sample.system.available?))
-            }
-        }
-    }
-}
-
-/// What is known of the ends of the processes that are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Root {
-    /// One process of known pid and start time: it lives as long as it can be watched.
-    Alone,
-    /// The root of a tree of known pid and start time, and whether it was alone at the last sample.
-    Tree { alone: bool },
-    /// Nothing: a cgroup, the machine, or a trace of another program.
-    Unknown,
-}
-
-impl Root {
-    fn of(target: &Target) -> Self {
-        match target {
-            Target::Own => Root::Alone,
-            Target::Process(id) if id.pid != 0 => Root::Alone,
-            Target::Tree(id) if id.pid != 0 => Root::Tree { alone: true },
-            _ => Root::Unknown,
-        }
-    }
-
-    /// Whether a process may have ended before `sample`; `None` where nobody can tell.
-    fn ended(&mut self, sample: &Sample) -> Option<bool> {
-        match self {
-            Root::Alone => Some(false),
-            Root::Tree { alone } => {
-                let now = sample.process.processes == Ok(1);
-                Some(!(std::mem::replace(alone, now) && now))
-            }
-            Root::Unknown => None,
-        }
-    }
 }
 
 /// Bytes until the first limit. Of the budget, which nothing holds a process to, also how far it is past it: below 0.
@@ -271,7 +168,9 @@ impl Pipeline {
     /// Takes one sample through every core and hands what follows to `listen`, the sample itself first.
     pub fn push(&mut self, sample: &Sample, mut listen: impl FnMut(&Numbered)) {
         let sample = &self.heard(sample);
-        self.note(sample);
+        let before = *self.peak_before.get_or_insert(seen::peak_ever(sample).unwrap_or_default());
+        self.seen.note(sample, self.series.read(sample).ok(), before);
+        self.latest = Some(*sample);
         listen(&self.number(Event::Sample(*sample)));
 
         let leak = self.policies.leak.load();
@@ -301,13 +200,9 @@ impl Pipeline {
             self.alert(alert, &mut listen);
         }
 
-        let process = &sample.process;
-        let kinds = [process.anon, process.file, process.shmem, process.swap];
-        self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
+        self.kinds.push(sample.at.monotonic, series::kinds(&sample.process));
         let mut changed = false;
-        if let Some(ended) = self.root.ended(sample) {
-            self.detector.process_ended(ended);
-        }
+        self.detector.process_ended(self.root.ended(sample));
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add_signed(headroom));
             self.detector.set_limit(limit);
@@ -490,186 +385,7 @@ impl Pipeline {
     pub fn budget(&self) -> Option<&Limit> {
         self.budget.as_ref()
     }
-
-    fn note(&mut self, sample: &Sample) {
-        let seen = &mut self.seen;
-        let process = &sample.process;
-        seen.samples += 1;
-        self.latest = Some(*sample);
-        seen.span = Some((seen.span.map_or(sample.at, |(first, _)| first), sample.at));
-        seen.sampled_rss = seen.sampled_rss.max(process.rss.ok());
-        if let Ok(rss) = process.rss {
-            seen.sized += 1;
-            let mean = seen.mean_rss.unwrap_or_default();
-            seen.mean_rss = Some(mean + (rss as f64 - mean) / seen.sized as f64);
-        }
-        // A process that is ending has no memory left: that is no peak.
-        let ever = process.peak.ok().filter(|bytes| *bytes > 0);
-        seen.peak_ever = seen.peak_ever.max(ever);
-        let before = *self.peak_before.get_or_insert(ever.unwrap_or_default());
-        let risen = ever.filter(|bytes| *bytes > before);
-        seen.peak_rss = seen.peak_rss.max(risen).max(seen.sampled_rss.filter(|bytes| *bytes > 0));
-        seen.footprint = seen.footprint.max(process.footprint().ok());
-        if !several(sample) {
-            seen.rss_of_one = seen.rss_of_one.max(risen).max(process.rss.ok());
-        }
-        seen.watched = seen.watched.max(self.series.read(sample).ok());
-        if process.pss_age == Ok(Duration::ZERO) {
-            let pss = process.pss.ok();
-            seen.pss = seen.pss.max(pss);
-            if several(sample) {
-                seen.pss_of_several = seen.pss_of_several.max(pss);
-            }
-            seen.pss_estimated = None;
-            if let (Ok(rss), Some(pss)) = (process.rss, pss) {
-                // The RSS is of a moment later: what came in between is no shared memory, which is of files and of shmem.
-                let most = process.file.and_then(|file| Ok(file.saturating_add(process.shmem?)));
-                let shared = rss.saturating_sub(pss).min(most.unwrap_or(u64::MAX));
-                seen.shared = Some(seen.shared.map_or(shared, |least| least.min(shared)));
-            }
-        } else {
-            // It scales with RSS, and so takes what has become shared since for more: nobody saw it.
-            seen.pss_estimated = seen.pss_estimated.max(process.pss.ok());
-        }
-        seen.processes = seen.processes.max(process.processes.ok());
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use memtrack::processes::ProcessId;
-
-    use super::*;
-
-    #[test]
-    fn plenty_of_memory_is_calm_and_half_of_it_or_less_is_not() {
-        let mut pipeline = Pipeline::new(&Target::System, Policies::unedited());
-        assert!(!pipeline.is_calm(), "nothing is known");
-        let mut second = 0;
-        let mut calm = |available, limit: Reading<u64>, headroom| {
-            second += 1;
-            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
-            (sample.system.total, sample.system.available) = (Ok(100), available);
-            (sample.cgroup.limit, sample.cgroup.headroom) = (limit, headroom);
-            sample.cgroup.usage = limit.and_then(|limit| Ok(limit - headroom?));
-            pipeline.push(&sample, |_| {});
-            pipeline.is_calm()
-        };
-        let unlimited = Err(Absent::Unlimited);
-        assert!(calm(Ok(90), unlimited, unlimited));
-        assert!(calm(Ok(51), Ok(80), Ok(41)));
-        assert!(!calm(Ok(50), unlimited, unlimited));
-        assert!(!calm(Ok(90), Ok(80), Ok(40)));
-        assert!(!calm(Err(Absent::Failed(5)), unlimited, unlimited));
-        assert!(!calm(Ok(90), Err(Absent::Failed(5)), Err(Absent::Failed(5))));
-    }
-
-    /// One a second of a process with so much anon and shmem.
-    fn watched(sizes: impl Iterator<Item = (u64, u64)>) -> (Pipeline, Vec<Verdict>) {
-        let target = Target::Process(ProcessId { pid: 0, start: 0 });
-        let mut pipeline = Pipeline::new(&target, Policies::unedited());
-        let mut told = Vec::new();
-        for (second, (anon, shmem)) in (0..).zip(sizes) {
-            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
-            sample.process.anon = Ok(anon);
-            sample.process.shmem = Ok(shmem);
-            sample.process.rss = Ok(anon + shmem);
-            pipeline.push(&sample, |numbered| {
-                if let Event::Verdict(change) = &numbered.event {
-                    told.push(change.to.clone());
-                }
-            });
-        }
-        (pipeline, told)
-    }
-
-    #[test]
-    fn what_grows_outside_the_series_is_told_beside_every_verdict() {
-        for (seconds, grown) in [(30, "116.0 MiB in 29.0 s"), (600, "2.3 GiB in 9 min 59 s")] {
-            let (pipeline, told) = watched((0..seconds).map(|i| (8 << 20, i << 22)));
-            let verdict = pipeline.verdict();
-            assert!(matches!(verdict.kind(), "undecided" | "steady"), "{verdict:?}");
-            let said = crate::output::human::reason(&verdict, pipeline.series());
-            let told_as = format!("outside this verdict shmem grew {grown}");
-            assert!(said.contains(&told_as), "{said}");
-            assert!(told.iter().all(|verdict| !verdict.evidence().outside.is_empty()), "{told:?}");
-        }
-    }
-
-    #[test]
-    fn the_rules_begin_anew_with_a_process() {
-        let life = |i: u64| if i < 3600 { 500 << 20 } else { (100 << 20) + (i - 3600) * 58_254 };
-        let (pipeline, _) = watched((0..6600).map(|i| (life(i), 0)));
-        let rules = pipeline.rules();
-        // 200 MiB/h.
-        assert!((rules.growth.unwrap() / 58_254.0 - 1.0).abs() < 0.02, "{rules:?}");
-        assert_eq!(rules.by_rate, Some(Severity::Critical));
-    }
-
-    #[test]
-    fn a_process_that_nobody_waited_for_yet_has_no_size_and_not_one_of_0() {
-        let sample = |second, rss: u64, processes| {
-            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
-            let process = &mut sample.process;
-            (process.rss, process.anon, process.swap) = (Ok(rss), Ok(rss), Ok(0));
-            process.processes = Ok(processes);
-            sample
-        };
-        let mut pipeline = Pipeline::new(&Target::Own, Policies::unedited());
-        pipeline.push(&sample(0, 0, 0), |numbered| {
-            let Event::Sample(sample) = &numbered.event else { return };
-            assert_eq!(sample.process.rss, Err(Absent::Gone), "nor is that what is recorded");
-        });
-        let seen = pipeline.seen();
-        assert_eq!((seen.mean_rss, seen.footprint, seen.processes), (None, None, None));
-        pipeline.push(&sample(1, 100, 1), |_| {});
-        pipeline.push(&sample(2, 0, 0), |_| {});
-        assert_eq!(
-            (pipeline.seen().mean_rss, pipeline.seen().sampled_rss),
-            (Some(100.0), Some(100))
-        );
-        // A cgroup that holds no process holds none.
-        let mut cgroup = Pipeline::new(&Target::Cgroup("x".into()), Policies::unedited());
-        cgroup.push(&sample(0, 0, 0), |_| {});
-        assert_eq!(cgroup.seen().processes, Some(0));
-    }
-
-    #[test]
-    fn past_a_budget_the_limit_stays_where_it_is() {
-        let mut policies = Policies::unedited();
-        let signals = vec![Signal::Budget];
-        policies.pressure =
-            Settings::fixed(PressureConfig { signals, ..PressureConfig::default() });
-        let total = BudgetTotal::Size(memtrack::Size(20 << 20));
-        policies.budget = Settings::fixed(BudgetConfig { total, ..BudgetConfig::default() });
-        let mut pipeline = Pipeline::new(&Target::Own, policies);
-        for second in 0..300 {
-            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_secs(second)));
-            let bytes = (1 + second) << 20;
-            (sample.process.rss, sample.process.anon) = (Ok(bytes + (4 << 20)), Ok(bytes));
-            (sample.process.swap, sample.process.processes) = (Ok(0), Ok(1));
-            pipeline.push(&sample, |_| {});
-        }
-        assert_eq!(pipeline.headroom(), Some(0));
-        let Verdict::Leak { time_to_limit, .. } = pipeline.verdict() else {
-            panic!("{:?}", pipeline.verdict())
-        };
-        assert_eq!(time_to_limit, Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn ends_are_told_of_a_known_process_and_of_a_tree_while_it_has_one() {
-        let id = ProcessId { pid: 7, start: 1 };
-        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
-        assert_eq!(Root::of(&Target::Process(id)).ended(&sample), Some(false));
-        // A trace of another program names no process.
-        let unnamed = ProcessId { pid: 0, start: 0 };
-        assert_eq!(Root::of(&Target::Tree(unnamed)).ended(&sample), None);
-        let mut tree = Root::of(&Target::Tree(id));
-        let told = [1, 1, 2, 2, 1, 1].map(|processes| {
-            sample.process.processes = Ok(processes);
-            tree.ended(&sample)
-        });
-        assert_eq!(told, [false, false, true, true, true, false].map(Some));
-    }
-}
+mod tests;

@@ -145,6 +145,10 @@ pub fn load(path: &Path, identity: &Identity) -> Result<Detector, BaselineError>
     let damaged = || BaselineError::Damaged { path: path.to_owned() };
     let malformed = |source| BaselineError::Malformed { path: path.to_owned(), source };
     let mut text = Vec::new();
+    // To open a pipe would wait for whoever writes.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")));
+    }
     let file = File::open(path).map_err(failed)?;
     file.take(MOST_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
     if text.len() as u64 > MOST_BYTES {

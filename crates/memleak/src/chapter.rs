@@ -154,8 +154,11 @@ impl Life {
         // At the end of a run nobody can wait for the chapter: what has rested for its hours may have grown for days.
         if whole.state == State::Leak && !ending && contradicts(known, whole, &judge.history) {
             whole.state = State::Growing;
+            whole.onset = None;
         }
         if whole.state == State::Leak {
+            // It knows better when the leak began.
+            whole.onset = judge.onset.or(whole.onset);
             // The chapter has nothing to add.
             self.close();
         }
@@ -185,7 +188,7 @@ impl Life {
 /// Whether the chapter, which sees more of the last hours, no longer shows the growth that the whole life does. Of growth
 /// from cycle to cycle it says nothing.
 fn contradicts(known: &Known, whole: &Judge, chapter: &History) -> bool {
-    let rate = || whole.rate(known, whole.now().map(|now| now.trend)).bytes_per_second;
+    let rate = || whole.rate(known, whole.now(known).map(|now| now.trend)).bytes_per_second;
     whole.hit.is_some_and(|hit| hit.season.is_none())
         && !grows_now(chapter, rate(), chapter.span(), STILL)
 }

@@ -60,7 +60,7 @@ pub(crate) struct Candidate {
     /// Seconds when it was first seen.
     at: f64,
     /// Seconds that the window spanned.
-    span: f64,
+    pub(crate) span: f64,
     /// Bytes per second.
     rate: f64,
     /// Level then, in bytes.
@@ -188,11 +188,6 @@ impl Judge {
     pub(crate) fn wait(&self, known: &Known) -> Option<f64> {
         let seen = self.candidate?;
         Some((seen.at + self.needs(known, &seen) - self.history.end()).max(known.interval()))
-    }
-
-    /// Seconds of the window that first showed the growth.
-    pub(crate) fn seen_over(&self) -> f64 {
-        self.candidate.map_or(self.history.span(), |seen| seen.span)
     }
 }
 

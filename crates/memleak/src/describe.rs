@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::detector::Detector;
 use crate::growth::{Growth, measured};
-use crate::judge::{FIRST_LOOK, Judge, State};
+use crate::judge::{FIRST_LOOK, Judge, Speed, State};
 use crate::order;
 use crate::rate::Now;
 use crate::saturation::power;
-use crate::search::Hit;
-use crate::season::season;
+use crate::season::Season;
+use crate::trend::Z_95;
 use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
 use crate::window::{History, POINTS, Window};
 
@@ -17,14 +17,15 @@ use crate::window::{History, POINTS, Window};
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
     let (judge, known) = (detector.present(), &detector.known);
     let history = &judge.history;
-    let now = judge.now();
+    let now = judge.now(known);
     let rate = || judge.rate(known, now.map(|now| now.trend));
     // Where no window grows, the later half decides.
     let later = history.end() - (history.span() / 2.0).max(known.hold()).min(history.span());
     let later = later.max(judge.begun());
-    let window = history.window(judge.hit.map_or(later, |hit| hit.from));
+    let window = history.window(judge.hit.map_or(later, |_| judge.grown_from()));
     let found = window.as_ref().map(|window| measured(window, &known.tuning, known.least_growth));
-    let mut evidence = evidence(detector, now, window.as_ref().zip(found));
+    let season = judge.season(known);
+    let mut evidence = evidence(detector, now, window.as_ref().zip(found), season.as_ref());
     match judge.state {
         State::Early => Verdict::Undecided {
             why: early(detector),
@@ -56,7 +57,7 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
             if judge.hit.is_some() {
                 evidence.trend = Some(rate);
             }
-            leak(detector, rate, now, found, evidence)
+            leak(detector, rate, season.as_ref(), evidence)
         }
     }
 }
@@ -64,40 +65,35 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
 fn leak(
     detector: &Detector,
     rate: Trend,
-    now: Option<Now>,
-    found: Option<Growth>,
-    evidence: Evidence,
+    season: Option<&Season>,
+    mut evidence: Evidence,
 ) -> Verdict {
     let (judge, known) = (detector.present(), &detector.known);
     let history = &judge.history;
     // A leak that is carried began in the life that showed it.
     let past = known.pasts.iter().rev().find(|past| past.grew.is_some());
     let carried = past.filter(|_| judge.hit.is_none());
-    let since = match (&judge.hit, carried) {
-        (Some(hit), _) => onset(history, hit, now),
-        (None, Some(past)) => past.start,
-        (None, None) => history.origin(),
-    };
+    let since = judge.onset.map(|onset| onset.at).or(carried.map(|past| past.start));
+    let since = since.unwrap_or(history.origin());
     let short = (history.span() / 60.0).max(known.interval() * 5.0);
     let level = history.level_since(history.end() - short, 0.5);
-    let before = match carried {
-        Some(past) => Some(past.low),
-        None => history.level_between(since, since + short),
+    let leaked = match carried {
+        Some(past) => level.map_or(0.0, |level| level - past.low),
+        None => judge.leaked(known, since, season, rate),
     };
-    let season = judge.hit.and_then(|hit| hit.season);
-    let leaked = match season {
-        // Two levels of a cycle differ by their phase, too.
-        Some((_, rate)) => rate * (history.end() - since),
-        None => level.zip(before).map_or(0.0, |(level, before)| level - before),
-    };
+    let grown = history.window(since);
+    let speed = judge.hit.filter(|hit| hit.season.is_none()).and_then(|_| judge.speed(since));
+    let (confidence, rate) = (confidence(judge, rate), speed.map_or(rate, |speed| speed.now));
+    if speed.is_some() {
+        evidence.trend = Some(rate);
+    }
     let time_to_limit = detector
         .limit
         .zip(level)
-        .and_then(|(limit, level)| left(detector, limit, level, short, rate));
-    let grown = history.window(since);
+        .and_then(|(limit, level)| left(detector, limit, level, short, rate, speed));
     Verdict::Leak {
         rate,
-        confidence: confidence(judge, found.as_ref()),
+        confidence,
         since: Duration::try_from_secs_f64(known.clock.raw(since)).unwrap_or_default(),
         leaked: leaked.max(0.0) as u64,
         shape: grown.as_ref().map_or(Shape::Linear, shape),
@@ -108,7 +104,14 @@ fn leak(
 
 /// Seconds until `limit` bytes are reached at `rate`, when the median over the last `short` seconds is `level`: that is the level of
 /// their middle, and grew since. No more than the newest samples leave, and none when the newest is there.
-fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) -> Option<Duration> {
+fn left(
+    detector: &Detector,
+    limit: u64,
+    level: f64,
+    short: f64,
+    rate: Trend,
+    speed: Option<Speed>,
+) -> Option<Duration> {
     let judge = detector.present();
     let history = &judge.history;
     let rate = rate.bytes_per_second;
@@ -131,22 +134,26 @@ fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) ->
             level + rate * (detector.last - middle)
         }
     };
-    seconds(Some((limit - level.max(lately)).max(0.0) / rate))
+    let left = (limit - level.max(lately)).max(0.0);
+    seconds(Some(speed.map_or(left / rate, |speed| speed.reaches(left))))
 }
 
 /// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time
-/// since it was first seen halves the doubt. What chance alone does is taken from the score (normal tail bound).
-fn confidence(judge: &Judge, found: Option<&Growth>) -> f64 {
-    let lasted = judge.hit.map_or(1.0, |hit| {
-        (judge.history.end() - hit.from) / judge.seen_over().max(f64::MIN_POSITIVE)
-    });
-    let doubt = 0.5 / lasted.max(1.0);
-    let score = found.map_or(3.0, |found| found.score).max(0.0);
+/// over which it showed first halves the doubt. What chance alone does is taken from the interval of the rate (normal tail bound).
+fn confidence(judge: &Judge, rate: Trend) -> f64 {
+    let doubt = 0.5 / judge.times_seen().max(1.0);
+    let error = ((rate.bytes_per_second - rate.low) / Z_95).max(f64::MIN_POSITIVE);
+    let score = (rate.bytes_per_second / error).max(0.0);
     let chance = 0.5 * (-score * score / 2.0).exp();
     ((1.0 - doubt) * (1.0 - chance)).clamp(0.0, 0.99)
 }
 
-fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growth)>) -> Evidence {
+fn evidence(
+    detector: &Detector,
+    now: Option<Now>,
+    found: Option<(&Window, Growth)>,
+    season: Option<&Season>,
+) -> Evidence {
     let (judge, known) = (detector.present(), &detector.known);
     let first = known.first.unwrap_or_default();
     let mut out = Evidence {
@@ -167,30 +174,10 @@ fn evidence(detector: &Detector, now: Option<Now>, found: Option<(&Window, Growt
         let seen = out.trend.filter(|_| judge.hit.is_none());
         out.floor = Some(seen.map_or(floor, |trend| floor.max(trend.high)));
     }
-    out.season = match judge.hit {
-        // From life to life.
-        Some(Hit { season, lives: true, .. }) => season.map(|(period, _)| period),
-        Some(Hit { season: None, .. }) => None,
-        _ => season(&judge.history, known.least_growth).map(|found| found.cycle),
-    }
-    .and_then(|period| seconds(Some(period)));
+    let lives = judge.hit.filter(|hit| hit.lives).and_then(|hit| hit.season);
+    let period = lives.map(|(period, _)| period).or(season.map(|season| season.cycle));
+    out.season = seconds(period);
     out
-}
-
-/// The start of the window that grows, or the bend in it after which it began to.
-fn onset(history: &History, hit: &Hit, now: Option<Now>) -> f64 {
-    let Some(now) = now.filter(|now| now.from > hit.from) else {
-        return hit.from;
-    };
-    let before = history.level_between(hit.from, now.from).unwrap_or(0.0);
-    let start = history.level_between(hit.from, hit.from + (now.from - hit.from) / 4.0);
-    let risen = 2.0 * (before - start.unwrap_or(before));
-    // Before the bend it hardly rose: the bend is the onset.
-    if risen < 0.2 * now.trend.bytes_per_second * (now.from - hit.from) {
-        now.from
-    } else {
-        hit.from
-    }
 }
 
 fn shape(window: &Window) -> Shape {
@@ -264,7 +251,8 @@ fn wait_of_rise(
     match (why, found) {
         (Why::WithinNoise, Some(found)) if found.rate > 0.0 => {
             let wait = (1.0 + known.tuning.confirm) * found.needed / found.rate - span;
-            Some(wait.clamp(0.1 * span, 10.0 * span))
+            // Most of it may be noise, and then it does not go on: `steady` comes sooner.
+            Some(wait.clamp(0.1 * span, span))
         }
         (Why::BelowLeast, _) => {
             let rate = rate().bytes_per_second;

@@ -28,8 +28,8 @@ pub struct Detector {
     pub(crate) limit: Option<u64>,
     smoother: Smoother,
     falls: Falls,
-    /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
-    may_restart: Option<u32>,
+    /// Samples for which a fall is still that of a process that has ended, or 0 while none has; `None` while nobody tells.
+    ended: Option<u32>,
     /// Seconds of the last sample, repaired.
     pub(crate) last: f64,
     pub(crate) known: Known,
@@ -50,7 +50,7 @@ impl Detector {
             limit: None,
             smoother: Smoother::default(),
             falls: Falls::default(),
-            may_restart: None,
+            ended: None,
             last: 0.0,
             known: Known::default(),
             life: Life::new(State::Early),
@@ -98,13 +98,22 @@ impl Detector {
         }
         let present = self.life.present();
         let before = present.state;
-        match self.falls.push(&present.history, before == State::Leak, t, y) {
+        match self.falls.push(&present.history, before == State::Leak, least, (t, y)) {
             Fall::None => self.life.take(&mut self.known, t, y),
             Fall::Held => return None,
             Fall::Dip(held) => self.take_all(&held),
             Fall::New(held) => {
-                let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
-                self.end_life(held.last().map_or(0.0, |(_, y)| *y), end);
+                let level = held.last().map_or(0.0, |(_, y)| *y);
+                if self.life.ends_excursion(level) {
+                    self.take_all(&held);
+                    return self.report(at);
+                }
+                let end = match self.ended {
+                    None => End::Fall,
+                    Some(0) => End::Swing,
+                    Some(_) => End::Restart,
+                };
+                self.end_life(level, end);
                 self.take_all(&held);
                 return self.report(at);
             }
@@ -129,14 +138,19 @@ impl Detector {
         self.falls = Falls::default();
     }
 
-    /// Tells before a sample whether a process that is watched may have ended since the last one.
+    /// Tells before a sample whether a process that is watched has ended since the last one; `None` where that is not known. What
+    /// was told stands until the next call. With feature `worker`, `Ends` knows it of samples.
     ///
-    /// From the first call on, a level that falls as at a restart is one only near a sample for which `ended` was `true`.
-    /// Elsewhere it is memory that a living process gave back, and growth must exceed it to count. Without any call every
-    /// such fall counts as a restart.
-    pub fn process_ended(&mut self, ended: bool) {
-        let left = self.may_restart.map_or(0, |left| left.saturating_sub(1));
-        self.may_restart = Some(if ended { ENDED } else { left });
+    /// A level that falls near a sample for which this was `true` falls because of a restart, which ends a life and no growth.
+    /// Where it was `false` it is memory that a living process gave back, and growth must exceed it to count. Where nobody
+    /// knows it counts as a restart, but many of them count as swings.
+    pub fn process_ended(&mut self, ended: impl Into<Option<bool>>) {
+        let left = self.ended.map_or(0, |left| left.saturating_sub(1));
+        self.ended = match ended.into() {
+            Some(true) => Some(ENDED),
+            Some(false) => Some(left),
+            None => (left > 0).then_some(left),
+        };
     }
 
     /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after
@@ -237,6 +251,9 @@ impl Detector {
         let whole = self.ended_life();
         let state = self.known.remember(&whole, level, end);
         self.life = Life::new(state);
+        if state == State::Leak {
+            self.life.whole.onset = whole.carried_onset();
+        }
     }
 
     /// Takes the present life away, as what judged the whole of it.

@@ -6,9 +6,14 @@ use crate::known::Known;
 use crate::search::{Found, Hit, Searched, largest_fall};
 use crate::verdict::Why;
 use crate::window::{History, Window};
+use onset::Onset;
 use signs::creeps;
+pub(crate) use speed::Speed;
 
+mod leaked;
+mod onset;
 mod signs;
+mod speed;
 
 /// A look is taken each time a history's samples have grown by this share, so that a month has few chances to err.
 const LOOK: f64 = 0.05;
@@ -50,6 +55,8 @@ pub(crate) struct Judge {
     pub(crate) hit: Option<Hit>,
     /// Growth that waits for confirmation.
     pub(crate) candidate: Option<Candidate>,
+    /// When the leak that stands began.
+    pub(crate) onset: Option<Onset>,
     /// Seconds since when no window has grown, while a leak stands.
     quiet_since: Option<f64>,
     /// Where the level has settled after it rose.
@@ -107,6 +114,7 @@ impl Judge {
             state,
             hit: None,
             candidate: None,
+            onset: None,
             quiet_since: None,
             settled: None,
             before,
@@ -162,6 +170,12 @@ impl Judge {
             self.state = State::Undecided(Why::Settling);
             self.hit = None;
         }
+        self.note_onset(known);
+    }
+
+    /// Whether a leak stands.
+    pub(crate) fn is_leak(&self) -> bool {
+        self.state == State::Leak
     }
 
     /// A window grows: it is a leak once that is confirmed.
@@ -226,5 +240,6 @@ impl Judge {
     pub(crate) fn settle(&mut self, settled: Settled) {
         (self.settled, self.state) = (Some(settled), State::Steady);
         (self.hit, self.candidate, self.quiet_since) = (None, None, None);
+        self.onset = None;
     }
 }

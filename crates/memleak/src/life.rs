@@ -5,6 +5,7 @@ use crate::judge::{Judge, State};
 use crate::known::Known;
 use crate::ordinary::Ordinary;
 use crate::search::Hit;
+use crate::segment::is_excursion;
 use crate::window::History;
 
 /// See the module.
@@ -47,6 +48,15 @@ impl Life {
         }
     }
 
+    /// Whether a fall to `level` bytes ends no more than an excursion of this life.
+    pub(crate) fn ends_excursion(&self, level: f64) -> bool {
+        let history = &self.whole.history;
+        let present = self.present();
+        let leak = present.hit.filter(|_| present.state == State::Leak);
+        let since = leak.map_or(history.origin(), |hit| hit.from);
+        is_excursion(history, since, level)
+    }
+
     /// Whether a look is due, at the whole or at the chapter.
     pub(crate) fn is_due(&self) -> bool {
         self.whole.is_due() || self.chapter.as_ref().is_some_and(|chapter| chapter.judge.is_due())
@@ -71,6 +81,7 @@ impl Life {
         if let Some(Chapter { judge, .. }) = self.chapter {
             let (end, span) = (whole.history.end(), whole.history.span());
             whole.state = judge.state;
+            whole.onset = judge.onset;
             whole.hit = judge.hit.map(|hit| Hit { share: (end - hit.from) / span, ..hit });
         }
         whole

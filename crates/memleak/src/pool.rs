@@ -2,7 +2,7 @@
 
 use crate::growth::LEAST_SHARE;
 use crate::segment::Past;
-use crate::trend::score;
+use crate::trend::{Z_95, score};
 use crate::verdict::Trend;
 use crate::window::median;
 
@@ -13,8 +13,6 @@ pub(crate) const LIVES: usize = 8;
 const FLOORS_SCORE: f64 = 3.3;
 /// The later half of the lives must hold this share of the rise of their floors.
 const FLOORS_HALF: f64 = 0.3;
-/// Half the width of a 95 % interval in standard errors.
-const Z_95: f64 = 1.96;
 
 /// Floors that rise from life to life: what is left after each collection, or each start, is more than before.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,7 +68,12 @@ pub(crate) fn pooled(pasts: &[Past], now: Option<Trend>) -> Option<Trend> {
             apart <= Z_95 * error(past).hypot(error(&now))
         })
     };
-    let lives = pasts.iter().filter_map(|past| past.grew).filter(agrees).chain(now);
+    let ended = pasts.iter().filter_map(|past| past.grew).filter(agrees);
+    if ended.clone().next().is_none() {
+        // Its own interval need not lie evenly about the slope.
+        return now;
+    }
+    let lives = ended.chain(now);
     let (mut weights, mut sum) = (0.0, 0.0);
     // In units of the smallest error, so that no weight overflows.
     let least = lives.clone().map(|trend| error(&trend)).min_by(f64::total_cmp)?;
@@ -128,6 +131,8 @@ mod tests {
         assert!((found.bytes_per_second - 10.0).abs() < 1e-9, "{found:?}");
         assert!((found.high - 10.0 - 1.0 / 2f64.sqrt()).abs() < 1e-9, "{found:?}");
         assert_eq!(pooled(&[], None), None);
+        let uneven = Some(Trend { bytes_per_second: 10.0, low: 9.0, high: 40.0 });
+        assert_eq!(pooled(&[past(500.0)], uneven), uneven);
     }
 
     proptest! {

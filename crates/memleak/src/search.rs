@@ -219,7 +219,7 @@ impl Search<'_> {
 
     /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
     fn fallen(&self, within: f64, span: f64) -> f64 {
-        // Lives that end often are swings.
+        // Falls that nobody explains are swings once there are many.
         let often = self.pasts.len() >= LIVES;
         let swings =
             self.pasts.iter().filter(|past| (often || past.swing) && span <= OUTLASTS * past.stood);

@@ -1,7 +1,7 @@
 //! Growth under a cycle: the same phase one cycle later, as in the seasonal Kendall test (R. M. Hirsch, J. R. Slack and
 //! R. A. Smith, Water Resources Research 18 (1982) 107).
 
-use crate::trend::correlation;
+use crate::trend::{MAD, Z_95, correlation};
 use crate::window::{History, median, quantile};
 
 const POINTS: usize = 96;
@@ -28,6 +28,8 @@ pub(crate) struct Season {
     pub(crate) cycle: f64,
     /// Growth in bytes per second, the median over phases.
     pub(crate) rate: f64,
+    /// Half the width of its 95 % interval: phases of one cycle are one observation.
+    pub(crate) error: f64,
     /// Growth over the whole history, in bytes.
     pub(crate) growth: f64,
     /// Whether nearly every phase is higher one cycle later, by more than chance.
@@ -109,6 +111,8 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
     let newest = median(&mut d[(POINTS - lag).saturating_sub(8)..].to_vec());
     let step = deviation(&steps);
     let g = median(&mut d);
+    let mut apart: Vec<f64> = d.iter().map(|d| (d - g).abs()).collect();
+    let spread = MAD * median(&mut apart);
     let period = lag as f64 / POINTS as f64 * span;
     let by_cycle = (CYCLE_SHARE * least).max(0.1 * swing).max(1.25 * step);
     let growth = g / period * span;
@@ -118,7 +122,8 @@ pub(crate) fn season(history: &History, least: f64) -> Option<Season> {
         && newest > 0.4 * g
         && growth > least;
     let cycle = one_cycle(&all, lag) / POINTS as f64 * span;
-    Some(Season { period, cycle, rate: g / period, growth, grows, swing })
+    let error = Z_95 * spread / compared.max(1.0).sqrt() / period;
+    Some(Season { period, cycle, rate: g / period, error, growth, grows, swing })
 }
 
 /// Points in one cycle, when cycles are compared at `lag`: the shortest peak nearly as high as that one tells how many the lag spans.

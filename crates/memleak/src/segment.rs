@@ -1,10 +1,12 @@
 //! One life of the process: its history, and how a fall of the level ends it.
 
 use crate::verdict::Trend;
-use crate::window::{History, median};
+use crate::window::{Bucket, History, median};
 
 /// A level below this share of the recent median may be a new life.
 const FALL: f64 = 0.72;
+/// A level that stood up for less than this share of a life, or of a leak that stands, before it fell was an excursion: the life goes on.
+const EXCURSION: f64 = 0.25;
 /// While a leak stands: a level with less than this share of the growth left may be, too.
 const KEPT: f64 = 0.4;
 /// Samples that the reference of a fall is the median of.
@@ -34,12 +36,19 @@ pub(crate) enum Fall {
     Held,
     /// It was a dip: these samples belong to the present segment.
     Dip(Vec<(f64, f64)>),
-    /// The level stays down: these samples begin a new segment.
+    /// The level stays down: these samples begin a new segment, unless what they end was an excursion.
     New(Vec<(f64, f64)>),
 }
 
 impl Falls {
-    pub(crate) fn push(&mut self, history: &History, leaking: bool, t: f64, y: f64) -> Fall {
+    /// Takes a sample of a segment; a fall by less than `least` bytes is none.
+    pub(crate) fn push(
+        &mut self,
+        history: &History,
+        leaking: bool,
+        least: f64,
+        (t, y): (f64, f64),
+    ) -> Fall {
         if !self.held.is_empty() {
             self.held.push((t, y));
             if y >= self.bound {
@@ -61,7 +70,7 @@ impl Falls {
             }
             return Fall::Held;
         }
-        if history.samples() >= LEAST_SAMPLES && self.falls(history, leaking, y) {
+        if history.samples() >= LEAST_SAMPLES && self.falls(history, leaking, least, y) {
             self.held.push((t, y));
             return Fall::Held;
         }
@@ -78,7 +87,7 @@ impl Falls {
         self.recent.capacity() * size_of::<f64>() + self.held.capacity() * size_of::<(f64, f64)>()
     }
 
-    fn falls(&mut self, history: &History, leaking: bool, y: f64) -> bool {
+    fn falls(&mut self, history: &History, leaking: bool, least: f64, y: f64) -> bool {
         let n = self.recent.len() as f64;
         // The mean is a cheap first look; the median decides.
         if y >= (if leaking { 0.99 } else { 0.9 }) * self.sum / n {
@@ -88,7 +97,7 @@ impl Falls {
         let values = &mut values[..self.recent.len()];
         values.copy_from_slice(&self.recent);
         let recent = median(values);
-        self.bound = FALL * recent;
+        self.bound = (FALL * recent).min(recent - least);
         if leaking && let Some(start) = history.start() {
             // Most of a leak gone at once: nobody frees that way but a new process.
             self.bound = self.bound.max(start + KEPT * (recent - start));
@@ -117,8 +126,23 @@ impl Falls {
 const PAUSE: f64 = 20.0;
 /// and this share of the segment may be a pause,
 const PAUSE_SHARE: f64 = 0.02;
-/// when the level moved by less than this share of what it would have grown.
+/// when the level moved by less than this share of what it would have grown,
 const STILL: f64 = 0.2;
+/// and that is this many standard deviations of the history, whose samples are medians of five: twice what one sample after the
+/// gap needs to tell.
+const PAUSE_DEVIATIONS: f64 = 10.0;
+/// What it grew by, and its noise, are asked of as long a stretch before the gap and of this many times as long.
+const PAUSE_REACHES: [f64; 2] = [1.0, 4.0];
+
+/// Whether a level that has fallen to `y` had stood more than halfway up from there for no more than a part of the time since
+/// `since`: since a leak that stands began, or the life.
+pub(crate) fn is_excursion(life: &History, since: f64, y: f64) -> bool {
+    let Some(top) = life.buckets().last() else { return false };
+    life.stood_above(f64::midpoint(y, top.mean)) < EXCURSION * (life.end() - since)
+}
+
+/// Standard deviations of normal noise in its median deviation.
+const NORMAL: f64 = 1.4826;
 
 /// A gap that is this many times as long as the segment before it leaves no window of both that is filled well enough.
 const BLIND: f64 = 3.0;
@@ -136,8 +160,8 @@ pub(crate) fn outgrown(gap: f64, watched: f64, interval: f64, hold: f64) -> Opti
 }
 
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
-/// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
-/// tell.
+/// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, or by less than
+/// its noise hides, nobody can tell.
 pub(crate) fn pause(
     history: &History,
     t: f64,
@@ -155,19 +179,59 @@ pub(crate) fn pause(
     if gap < PAUSE * interval {
         return None;
     }
-    let reach = gap.min(span / 2.0);
-    let end = history.end();
-    let level = |from: f64| history.level_between(from, from + reach / 6.0);
-    let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
-    let expected = (last - before) / reach * 1.2 * gap;
-    (expected >= least && (y - last).abs() < STILL * expected).then_some(gap - interval)
+    let mut line: Option<Line> = None;
+    for times in PAUSE_REACHES {
+        let longer = Line::of(history, (times * gap).min(span / 2.0))?;
+        line = Some(line.map_or(longer, |line| longer.and(line)));
+    }
+    let Line { slope, level, noise } = line?;
+    let expected = slope * gap;
+    let stood = (y - level).abs() < STILL * expected;
+    (stood && expected >= least.max(PAUSE_DEVIATIONS * noise)).then_some(gap - interval)
+}
+
+/// The end of a history as a line.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Bytes per second.
+    slope: f64,
+    /// The level at its end, in bytes.
+    level: f64,
+    /// Standard deviation of a sample around it, in bytes.
+    noise: f64,
+}
+
+impl Line {
+    /// Of the last `reach` seconds, through the levels of their first and their last sixth.
+    fn of(history: &History, reach: f64) -> Option<Self> {
+        let end = history.end();
+        let level = |from: f64| history.level_between(from, from + reach / 6.0);
+        let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
+        let slope = (last - before) / reach * 1.2;
+        // The mean of the samples in a bucket varies less than one of them; medians of five have most of theirs in common with
+        // their neighbours.
+        let off = |bucket: &Bucket| {
+            let line = last + slope * (history.middle(bucket) - (end - reach / 12.0));
+            (bucket.mean - line).abs() * (f64::from(bucket.count) / 5.0).max(1.0).sqrt()
+        };
+        let mut off: Vec<f64> = history.since(end - reach).iter().map(off).collect();
+        Some(Self { slope, level: last, noise: NORMAL * median(&mut off) })
+    }
+
+    /// With the lesser slope and the greater noise of both, at the level of `newer`.
+    fn and(self, newer: Self) -> Self {
+        let (slope, noise) = (self.slope.min(newer.slope), self.noise.max(newer.noise));
+        Self { slope, noise, ..newer }
+    }
 }
 
 /// What ended a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The process was started again.
+    /// The process was started again, as somebody told.
     Restart,
+    /// The level fell, and nobody told why: a restart, unless it happens often.
+    Fall,
     /// The level fell in one life of the process: what it held before was a swing.
     Swing,
     /// Nobody watched for long.
@@ -184,7 +248,7 @@ pub(crate) struct Past {
     pub(crate) span: f64,
     /// Its lowest level, in bytes.
     pub(crate) low: f64,
-    /// How far the level fell when it ended, in bytes.
+    /// How far the level fell when it ended, in bytes; 0 where a process had ended, which gave nothing back.
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,

@@ -9,7 +9,7 @@ use crate::window::{POINTS, median};
 
 const PAIRS: usize = POINTS * (POINTS - 1) / 2;
 /// Quantile of the normal distribution for a two-sided 95 % interval.
-const Z_95: f64 = 1.96;
+pub(crate) const Z_95: f64 = 1.96;
 
 /// Slopes over a window are in bytes per window: times 1 / span they are bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -210,10 +210,13 @@ pub(crate) fn inflation(rho: f64) -> f64 {
     ((1.0 + rho) / (1.0 - rho)).sqrt()
 }
 
-/// Standard deviation from the median absolute deviation (factor 1.4826 for a normal distribution).
+/// Standard deviations of a normal distribution in its median absolute deviation.
+pub(crate) const MAD: f64 = 1.4826;
+
+/// Standard deviation from the median absolute deviation.
 pub(crate) fn robust_deviation(residuals: &[f64; POINTS]) -> f64 {
     let mut sizes = residuals.map(f64::abs);
-    1.4826 * median(&mut sizes)
+    MAD * median(&mut sizes)
 }
 
 /// How often the values turn by at least half of their range.

@@ -152,6 +152,11 @@ impl History {
         self.samples
     }
 
+    /// Seconds from one sample to the next, in the mean; 0 before the second.
+    pub(crate) fn interval(&self) -> f64 {
+        self.span() / (self.samples.max(2) - 1) as f64
+    }
+
     pub(crate) fn origin(&self) -> f64 {
         self.origin
     }

@@ -95,6 +95,16 @@ fn another_program_or_machine_is_refused() {
 }
 
 #[test]
+fn what_is_no_file_is_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(matches!(load(folder.path(), &identity()), Err(BaselineError::Read { .. })));
+    let pipe = at(&folder);
+    if std::process::Command::new("mkfifo").arg(&pipe).status().is_ok_and(|made| made.success()) {
+        assert!(matches!(load(&pipe, &identity()), Err(BaselineError::Read { .. })));
+    }
+}
+
+#[test]
 fn another_version_damage_and_nonsense_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let path = at(&folder);

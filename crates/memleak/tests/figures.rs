@@ -151,20 +151,27 @@ fn what_has_filled_once_and_stays_is_not_said_to_swing() {
 
 #[test]
 fn what_leaks_under_a_cycle_is_not_a_matter_of_its_phase() {
-    let mut leaks = 0;
-    for quarters in 12..28 {
-        let days = f64::from(quarters) / 4.0;
-        let daily = |t: f64| 50.0 * (std::f64::consts::TAU * t / (24.0 * HOUR)).sin();
-        let verdict = watched(60.0, days * 24.0 * HOUR, |t| 300.0 + 5.0 * t / HOUR + daily(t));
-        let Verdict::Leak { leaked, since, evidence, .. } = &verdict else { continue };
-        if evidence.season.is_none() {
-            continue;
+    const RUNS: std::ops::Range<i32> = 12..28;
+    for per_h in [2.0, 5.0] {
+        let mut off = Vec::new();
+        for quarters in RUNS {
+            let days = f64::from(quarters) / 4.0;
+            let daily = |t: f64| 50.0 * (std::f64::consts::TAU * t / (24.0 * HOUR)).sin();
+            let level = |t: f64| 300.0 + per_h * t / HOUR + daily(t);
+            let verdict = watched(60.0, days * 24.0 * HOUR, level);
+            let Verdict::Leak { leaked, since, .. } = &verdict else {
+                panic!("{per_h} MiB/h, {days} d: {verdict:?}")
+            };
+            let truth = per_h * (24.0 * days - since.as_secs_f64() / HOUR);
+            let error = *leaked as f64 / MIB / truth - 1.0;
+            if error.abs() > 0.06 {
+                off.push((days, error));
+            }
         }
-        leaks += 1;
-        let truth = 5.0 * (24.0 * days - since.as_secs_f64() / HOUR);
-        assert!((*leaked as f64 / MIB / truth - 1.0).abs() < 0.06, "{days}: {verdict:?}");
+        // Of the run that is cut where its cycle shows worst, little can be said.
+        assert!(off.len() <= 2, "{per_h} MiB/h: {off:?}");
+        assert!(off.iter().all(|(_, error)| error.abs() < 0.15), "{per_h} MiB/h: {off:?}");
     }
-    assert!(leaks >= 3, "{leaks}");
 }
 
 #[test]

@@ -54,8 +54,8 @@ impl Offspring {
         Ok(child)
     }
 
-    /// Whether a process is one of them; `None` while a command is being started, and of a process that is not there.
-    /// Never waits.
+    /// Whether a process is one of them; `None` while a command is being started, and of a process that is not there or is
+    /// becoming another program. Never waits.
     #[must_use]
     pub fn holds(&self, id: ProcessId) -> Option<bool> {
         let mut seen = match self.seen.try_lock() {
@@ -71,18 +71,24 @@ impl Offspring {
         }
         seen.forget_groups();
         // Of one that has ended only the group is left to see.
-        let holds = seen.groups.contains(&group(id.pid)?) || self.is_marked(id.pid);
+        let holds = seen.groups.contains(&group(id.pid)?) || self.is_marked(id.pid)?;
         if holds {
             seen.known.insert(id);
         }
         Some(holds)
     }
 
-    fn is_marked(&self, pid: u32) -> bool {
-        let environment = fs::read(of(pid, "environ")).unwrap_or_default();
+    /// `None` while it has no environment yet.
+    fn is_marked(&self, pid: u32) -> Option<bool> {
+        let Ok(environment) = fs::read(of(pid, "environ")) else { return Some(false) };
+        if environment.is_empty() {
+            return has_none(&stat(pid)?).then_some(false);
+        }
         let mut variables = environment.split(|byte| *byte == 0);
         let mark = self.mark.as_bytes();
-        variables.any(|variable| variable.strip_prefix(mark).is_some_and(|rest| rest == b"=1"))
+        Some(
+            variables.any(|variable| variable.strip_prefix(mark).is_some_and(|rest| rest == b"=1")),
+        )
     }
 }
 
@@ -96,13 +102,25 @@ fn of(pid: u32, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{file}"))
 }
 
-/// The process group of a process; told of one that has ended until it is reaped.
-fn group(pid: u32) -> Option<Pid> {
+/// The fields of a process behind its name, which may hold anything: state, parent, group.
+fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = fs::read(of(pid, "stat")).ok()?;
-    // Behind the name, which may hold anything: state, parent, group.
     let name_ends = stat.iter().rposition(|byte| *byte == b')')?;
     let behind = std::str::from_utf8(stat.get(name_ends + 1..)?).ok()?;
-    Pid::from_raw(behind.split_ascii_whitespace().nth(2)?.parse().ok()?)
+    Some(behind.split_ascii_whitespace().map(str::to_owned).collect())
+}
+
+/// The process group of a process; told of one that has ended until it is reaped.
+fn group(pid: u32) -> Option<Pid> {
+    Pid::from_raw(stat(pid)?.get(2)?.parse().ok()?)
+}
+
+/// Whether an environment that reads as empty is so: of a process that has ended, or that was given none. In between, while
+/// `execve` puts the new program in the place of the old, the kernel tells of no addresses for it (`env_start` and `env_end` of
+/// proc(5) are 0).
+fn has_none(stat: &[String]) -> bool {
+    let address = |field: usize| stat.get(field - 3).map_or("0", String::as_str);
+    matches!(address(3), "Z" | "X") || (address(50) == address(51) && address(51) != "0")
 }
 
 #[cfg(test)]
@@ -129,6 +147,16 @@ mod tests {
         (child, id(line.trim().parse().unwrap()))
     }
 
+    /// Once it can be told.
+    fn holds(offspring: &Offspring, id: ProcessId) -> bool {
+        loop {
+            if let Some(holds) = offspring.holds(id) {
+                return holds;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn end(mut child: Child, left: ProcessId) {
         let pid = Pid::from_raw(left.pid.cast_signed()).unwrap();
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
@@ -140,7 +168,7 @@ mod tests {
     fn it_holds_whoever_is_in_the_group_or_has_the_mark_and_nobody_else() {
         let offspring = Offspring::default();
         let (plain, stranger) = told("sleep 1000 & echo $!; read x", Command::spawn);
-        assert_eq!(offspring.holds(stranger), Some(false), "there was no command yet");
+        assert!(!holds(&offspring, stranger), "there was no command yet");
         for script in [
             "sleep 1000 & echo $!; read x",
             // In the group, and with nothing left of its environment.
@@ -149,13 +177,28 @@ mod tests {
             "setsid sh -c 'echo $$; exec sleep 1000' & read x",
         ] {
             let (child, left) = told(script, |command| offspring.start(command));
-            assert_eq!(offspring.holds(left), Some(true), "{script}");
-            assert_eq!(offspring.holds(id(child.id())), Some(true), "{script}");
+            assert!(holds(&offspring, left), "{script}");
+            assert!(holds(&offspring, id(child.id())), "{script}");
             end(child, left);
         }
-        assert_eq!(offspring.holds(stranger), Some(false));
-        assert_eq!(Offspring::default().holds(id(std::process::id())), Some(false));
+        assert!(!holds(&offspring, stranger));
+        assert!(!holds(&Offspring::default(), id(std::process::id())));
         end(plain, stranger);
+    }
+
+    #[test]
+    fn an_environment_that_is_not_there_yet_is_not_an_empty_one() {
+        let fields = |state: &str, start: u64, end: u64| {
+            let mut fields = vec!["1".to_owned(); 50];
+            (fields[0], fields[47], fields[48]) =
+                (state.to_owned(), start.to_string(), end.to_string());
+            fields
+        };
+        assert!(has_none(&fields("S", 0x7ffc_0000, 0x7ffc_0000)), "`env -i`");
+        assert!(has_none(&fields("Z", 0, 0)), "it has ended");
+        assert!(!has_none(&fields("R", 0, 0)), "it is becoming another program");
+        assert!(!has_none(&fields("R", 0x7ffc_0000, 0x7ffc_0100)), "it has become one since");
+        assert!(!has_none(&[]));
     }
 
     #[test]

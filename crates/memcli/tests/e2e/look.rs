@@ -2,7 +2,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{Demo, memcli, run};
+use crate::support::{Demo, memcli, run, shell};
 use crate::terminal::Terminal;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -358,6 +358,33 @@ fn top_gives_the_terminal_back_when_it_is_asked_to_end() {
         terminal.signal(signal);
         assert_eq!(terminal.end().0.code(), Some(code), "{signal:?}");
     }
+}
+
+/// As `docker exec` starts it: the session began outside the PID namespace, and has no number inside.
+#[test]
+fn top_hears_a_hangup_where_its_session_has_no_number() {
+    let apart = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    if !Command::new("unshare").args(apart).arg("true").status().is_ok_and(|done| done.success()) {
+        eprintln!("SKIPPED: no PID namespace can be made here");
+        return;
+    }
+    let mut command = shell("unshare \"$@\" \"$0\" top self --interval 100ms");
+    let mut terminal = Terminal::start(command.args(apart), 90, 30);
+    terminal.wait_for("q quit");
+    let found = processes(&terminal);
+    let inside = found.last().expect("memcli is the last of them");
+    rustix::process::kill_process(*inside, Signal::HUP).unwrap();
+    assert_eq!(terminal.end().0.code(), Some(129));
+}
+
+/// A program on a terminal and, of each, its child.
+fn processes(terminal: &Terminal) -> Vec<rustix::process::Pid> {
+    let first = i32::try_from(terminal.pid()).ok();
+    let child = |pid: &i32| {
+        let path = format!("/proc/{pid}/task/{pid}/children");
+        std::fs::read_to_string(path).ok()?.split_whitespace().next()?.parse().ok()
+    };
+    std::iter::successors(first, child).filter_map(rustix::process::Pid::from_raw).collect()
 }
 
 #[test]

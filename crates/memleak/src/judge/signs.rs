@@ -79,7 +79,7 @@ impl Judge {
         let Some(before) = pooled(&known.pasts, None) else { return false };
         let Some(window) = self.history.window(self.history.origin()) else { return false };
         let needed = measured(&window, &known.tuning, known.least_growth).needed;
-        let slope = || self.slope(self.now().map(|now| now.trend));
+        let slope = || self.slope(known, self.now(known).map(|now| now.trend));
         before.low * window.span >= needed && slope().is_some_and(|now| now.high < before.low)
     }
 }
