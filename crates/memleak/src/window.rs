@@ -419,6 +419,17 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         #[test]
+        fn the_median_is_that_of_the_sorted_numbers_however_many_and_alike(
+            values in prop::collection::vec(0u32..20, 1..60),
+        ) {
+            let mut values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let found = median(&mut values.clone());
+            values.sort_by(f64::total_cmp);
+            let of = |rank: usize| values[rank];
+            prop_assert_eq!(found, f64::midpoint(of((values.len() - 1) / 2), of(values.len() / 2)));
+        }
+
+        #[test]
         fn streaming_is_batch_on_the_same_compaction(
             steps in prop::collection::vec((1u32..400, 0u32..1 << 20), 30..6000),
             rise in 0u32..2000,
