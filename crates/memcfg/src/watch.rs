@@ -17,6 +17,7 @@ mod events {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
     use std::sync::{Arc, Mutex, PoisonError};
+    use std::thread;
 
     use crossbeam_channel::{Receiver, bounded};
     use notify::event::{AccessKind, AccessMode, EventKind};
@@ -84,6 +85,8 @@ mod events {
     }
 
     fn open() -> notify::Result<Watch> {
+        // notify takes it that its thread starts, and panics where the system gives none: that is asked before.
+        thread::Builder::new().stack_size(64 * 1024).spawn(|| {})?.join().ok();
         let (ring, events) = bounded(1);
         let interesting = Arc::new(Mutex::new(BTreeSet::<PathBuf>::new()));
         let wanted = Arc::clone(&interesting);

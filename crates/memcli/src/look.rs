@@ -218,7 +218,9 @@ mod tests {
     #[test]
     fn every_reason_for_no_pss_is_told_in_words() {
         assert!(pss_missing(Absent::Denied).contains("permission denied"));
-        for why in [Absent::NotRead, Absent::Pending, Absent::TooDear, Absent::Gone, Absent::Malformed] {
+        for why in
+            [Absent::NotRead, Absent::Pending, Absent::TooDear, Absent::Gone, Absent::Malformed]
+        {
             assert!(pss_missing(why).contains("PSS"), "{why}");
         }
     }

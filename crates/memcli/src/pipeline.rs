@@ -200,9 +200,7 @@ impl Pipeline {
             self.alert(alert, &mut listen);
         }
 
-        let process = &sample.process;
-        let kinds = [process.anon, process.file, process.shmem, process.swap];
-        self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
+        self.kinds.push(sample.at.monotonic, series::kinds(&sample.process));
         let mut changed = false;
         self.detector.process_ended(self.root.ended(sample));
         if let Ok(bytes) = self.watched(sample) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::detector::Detector;
 use crate::growth::{Growth, measured};
-use crate::judge::{FIRST_LOOK, Judge, State};
+use crate::judge::{FIRST_LOOK, Judge, Speed, State};
 use crate::order;
 use crate::rate::Now;
 use crate::saturation::power;
@@ -62,7 +62,12 @@ pub(crate) fn verdict(detector: &Detector) -> Verdict {
     }
 }
 
-fn leak(detector: &Detector, rate: Trend, season: Option<&Season>, evidence: Evidence) -> Verdict {
+fn leak(
+    detector: &Detector,
+    rate: Trend,
+    season: Option<&Season>,
+    mut evidence: Evidence,
+) -> Verdict {
     let (judge, known) = (detector.present(), &detector.known);
     let history = &judge.history;
     // A leak that is carried began in the life that showed it.
@@ -74,16 +79,21 @@ fn leak(detector: &Detector, rate: Trend, season: Option<&Season>, evidence: Evi
     let level = history.level_since(history.end() - short, 0.5);
     let leaked = match carried {
         Some(past) => level.map_or(0.0, |level| level - past.low),
-        None => judge.leaked(known, since, season),
+        None => judge.leaked(known, since, season, rate),
     };
+    let grown = history.window(since);
+    let speed = judge.hit.filter(|hit| hit.season.is_none()).and_then(|_| judge.speed(since));
+    let (confidence, rate) = (confidence(judge, rate), speed.map_or(rate, |speed| speed.now));
+    if speed.is_some() {
+        evidence.trend = Some(rate);
+    }
     let time_to_limit = detector
         .limit
         .zip(level)
-        .and_then(|(limit, level)| left(detector, limit, level, short, rate));
-    let grown = history.window(since);
+        .and_then(|(limit, level)| left(detector, limit, level, short, rate, speed));
     Verdict::Leak {
         rate,
-        confidence: confidence(judge, rate),
+        confidence,
         since: Duration::try_from_secs_f64(known.clock.raw(since)).unwrap_or_default(),
         leaked: leaked.max(0.0) as u64,
         shape: grown.as_ref().map_or(Shape::Linear, shape),
@@ -94,7 +104,14 @@ fn leak(detector: &Detector, rate: Trend, season: Option<&Season>, evidence: Evi
 
 /// Seconds until `limit` bytes are reached at `rate`, when the median over the last `short` seconds is `level`: that is the level of
 /// their middle, and grew since. No more than the newest samples leave, and none when the newest is there.
-fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) -> Option<Duration> {
+fn left(
+    detector: &Detector,
+    limit: u64,
+    level: f64,
+    short: f64,
+    rate: Trend,
+    speed: Option<Speed>,
+) -> Option<Duration> {
     let judge = detector.present();
     let history = &judge.history;
     let rate = rate.bytes_per_second;
@@ -117,7 +134,8 @@ fn left(detector: &Detector, limit: u64, level: f64, short: f64, rate: Trend) ->
             level + rate * (detector.last - middle)
         }
     };
-    seconds(Some((limit - level.max(lately)).max(0.0) / rate))
+    let left = (limit - level.max(lately)).max(0.0);
+    seconds(Some(speed.map_or(left / rate, |speed| speed.reaches(left))))
 }
 
 /// Growth seen for a time T goes on for as long again in about half of all cases, whatever T: each doubling of the time

@@ -98,17 +98,22 @@ impl Detector {
         }
         let present = self.life.present();
         let before = present.state;
-        match self.falls.push(&present.history, before == State::Leak, t, y) {
+        match self.falls.push(&present.history, before == State::Leak, least, (t, y)) {
             Fall::None => self.life.take(&mut self.known, t, y),
             Fall::Held => return None,
             Fall::Dip(held) => self.take_all(&held),
             Fall::New(held) => {
+                let level = held.last().map_or(0.0, |(_, y)| *y);
+                if self.life.ends_excursion(level) {
+                    self.take_all(&held);
+                    return self.report(at);
+                }
                 let end = match self.ended {
                     None => End::Fall,
                     Some(0) => End::Swing,
                     Some(_) => End::Restart,
                 };
-                self.end_life(held.last().map_or(0.0, |(_, y)| *y), end);
+                self.end_life(level, end);
                 self.take_all(&held);
                 return self.report(at);
             }

@@ -8,10 +8,12 @@ use crate::verdict::Why;
 use crate::window::{History, Window};
 use onset::Onset;
 use signs::creeps;
+pub(crate) use speed::Speed;
 
 mod leaked;
 mod onset;
 mod signs;
+mod speed;
 
 /// A look is taken each time a history's samples have grown by this share, so that a month has few chances to err.
 const LOOK: f64 = 0.05;

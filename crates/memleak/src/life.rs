@@ -5,6 +5,7 @@ use crate::judge::{Judge, State};
 use crate::known::Known;
 use crate::ordinary::Ordinary;
 use crate::search::Hit;
+use crate::segment::is_excursion;
 use crate::window::History;
 
 /// See the module.
@@ -45,6 +46,15 @@ impl Life {
             Some(chapter) => chapter.judge.history.push(t, y),
             None => self.outside.push(t, y),
         }
+    }
+
+    /// Whether a fall to `level` bytes ends no more than an excursion of this life.
+    pub(crate) fn ends_excursion(&self, level: f64) -> bool {
+        let history = &self.whole.history;
+        let present = self.present();
+        let leak = present.hit.filter(|_| present.state == State::Leak);
+        let since = leak.map_or(history.origin(), |hit| hit.from);
+        is_excursion(history, since, level)
     }
 
     /// Whether a look is due, at the whole or at the chapter.

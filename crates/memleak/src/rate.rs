@@ -5,6 +5,7 @@ use crate::judge::Judge;
 use crate::known::Known;
 use crate::pool::pooled;
 use crate::saturation::bend;
+use crate::search::Hit;
 use crate::trend::{Pairs, inflation, lag_one, residuals};
 use crate::verdict::Trend;
 use crate::window::{History, POINTS, Window};
@@ -33,7 +34,7 @@ impl Judge {
     /// The slope of the growth that stands, over all lives that show it; `now` is [`Judge::now`].
     pub(crate) fn rate(&self, known: &Known, now: Option<Trend>) -> Trend {
         match self.hit {
-            Some(_) if self.rate_by_cycle().is_some() => self.slope(known, now),
+            Some(Hit { season: Some(_), .. }) => self.slope(known, now),
             Some(_) => pooled(&known.pasts, self.slope(known, now)),
             None if known.carried.is_some() => pooled(&known.pasts, None),
             None => self.slope(known, now),
@@ -51,14 +52,19 @@ impl Judge {
         rate_now(&self.history, from, self.grown_from(), grows)
     }
 
-    /// The slope of this history, of which `now` is what [`Judge::now`] gives.
+    /// The slope of this history, of which `now` is what [`Judge::now`] gives: that from life to life, or from cycle to cycle unless
+    /// the other is known better.
     pub(crate) fn slope(&self, known: &Known, now: Option<Trend>) -> Option<Trend> {
-        let Some(rate) = self.rate_by_cycle() else { return now };
-        let half = match self.season(known).filter(|_| !self.grows_by_life()) {
-            Some(season) => season.error,
-            None => now.map_or(rate.abs() / 2.0, |now| (now.high - now.low) / 2.0),
-        };
-        Some(Trend { bytes_per_second: rate, low: rate - half, high: rate + half })
+        let Some(Hit { season: Some((_, rate)), lives, .. }) = self.hit else { return now };
+        let by_cycle =
+            |half: f64| Trend { bytes_per_second: rate, low: rate - half, high: rate + half };
+        let Some(now) = now else { return Some(by_cycle(rate.abs() / 2.0)) };
+        let half = (now.high - now.low) / 2.0;
+        if lives {
+            return Some(by_cycle(half));
+        }
+        let error = self.season(known).map_or(half, |season| season.error);
+        Some(if error <= half { by_cycle(error) } else { now })
     }
 }
 
@@ -91,11 +97,9 @@ fn rate_now(
     starts.retain(|start| *start > now.from && (end - start >= least || *start == onset));
     starts.sort_unstable_by(f64::total_cmp);
     for start in starts {
-        // What lies before the onset is not expected to grow as well.
-        let most = if start == onset { 1.0 } else { NARROWER };
         let part = history.window(start).filter(&grows);
         let part = part.as_ref().map(trend);
-        if let Some(part) = part.filter(|part| width(part) < most * width(&now.trend)) {
+        if let Some(part) = part.filter(|part| width(part) < NARROWER * width(&now.trend)) {
             now.trend = part;
         }
     }

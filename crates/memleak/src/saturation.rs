@@ -250,13 +250,21 @@ fn beyond_cycle(y: &Curve, turn: f64, most: f64) -> f64 {
     MODELS.phases.iter().map(left).fold(yy, f64::min)
 }
 
+/// A curve counts as better than a line when it explains this much: points times the log ratio of the residuals.
+const CURVED: f64 = 8.0;
+
 /// The power of time that fits best; 1 unless another is clearly better than a line.
 pub(crate) fn power(y: &Curve) -> f64 {
+    let (power, best, straight) = best_power(&centred(*y));
+    if POINTS as f64 * (straight / best.max(f64::MIN_POSITIVE)).ln() > CURVED { power } else { 1.0 }
+}
+
+/// The power of time that fits centred points best, and the residual sums of squares of it and of a line.
+fn best_power(y: &Curve) -> (f64, f64, f64) {
     let models = &*MODELS;
-    let y = centred(*y);
-    let total = dot(&y, &y);
+    let total = dot(y, y);
     let rest = |axis: &Curve| {
-        let along = dot(&y, axis);
+        let along = dot(y, axis);
         (total - along * along).max(total * 1e-12)
     };
     let straight = rest(&models.line);
@@ -265,7 +273,18 @@ pub(crate) fn power(y: &Curve) -> f64 {
         .iter()
         .map(|(power, axis)| (*power, rest(axis)))
         .fold((1.0, straight), |best, next| if next.1 < best.1 { next } else { best });
-    if POINTS as f64 * (straight / best.max(f64::MIN_POSITIVE)).ln() > 8.0 { power } else { 1.0 }
+    (power, best, straight)
+}
+
+/// Whether growth gets faster all along: a power of time above 1 is clearly better than a line, and better than a line with a bend
+/// in it, which is a speed that changed once.
+pub(crate) fn speeds_up(y: &Curve) -> bool {
+    if power(y) <= 1.0 {
+        return false;
+    }
+    let (_, best, straight) = best_power(&centred(*y));
+    let curved = POINTS as f64 * (straight / best.max(f64::MIN_POSITIVE)).ln();
+    bend(y, |_| POINTS as f64).is_some_and(|(_, bent)| curved > bent)
 }
 
 /// The bend that explains most, as its place (0 to 1) and its gain over a straight line.

@@ -5,6 +5,8 @@ use crate::window::{Bucket, History, median};
 
 /// A level below this share of the recent median may be a new life.
 const FALL: f64 = 0.72;
+/// A level that stood up for less than this share of a life, or of a leak that stands, before it fell was an excursion: the life goes on.
+const EXCURSION: f64 = 0.25;
 /// While a leak stands: a level with less than this share of the growth left may be, too.
 const KEPT: f64 = 0.4;
 /// Samples that the reference of a fall is the median of.
@@ -34,12 +36,19 @@ pub(crate) enum Fall {
     Held,
     /// It was a dip: these samples belong to the present segment.
     Dip(Vec<(f64, f64)>),
-    /// The level stays down: these samples begin a new segment.
+    /// The level stays down: these samples begin a new segment, unless what they end was an excursion.
     New(Vec<(f64, f64)>),
 }
 
 impl Falls {
-    pub(crate) fn push(&mut self, history: &History, leaking: bool, t: f64, y: f64) -> Fall {
+    /// Takes a sample of a segment; a fall by less than `least` bytes is none.
+    pub(crate) fn push(
+        &mut self,
+        history: &History,
+        leaking: bool,
+        least: f64,
+        (t, y): (f64, f64),
+    ) -> Fall {
         if !self.held.is_empty() {
             self.held.push((t, y));
             if y >= self.bound {
@@ -61,7 +70,7 @@ impl Falls {
             }
             return Fall::Held;
         }
-        if history.samples() >= LEAST_SAMPLES && self.falls(history, leaking, y) {
+        if history.samples() >= LEAST_SAMPLES && self.falls(history, leaking, least, y) {
             self.held.push((t, y));
             return Fall::Held;
         }
@@ -78,7 +87,7 @@ impl Falls {
         self.recent.capacity() * size_of::<f64>() + self.held.capacity() * size_of::<(f64, f64)>()
     }
 
-    fn falls(&mut self, history: &History, leaking: bool, y: f64) -> bool {
+    fn falls(&mut self, history: &History, leaking: bool, least: f64, y: f64) -> bool {
         let n = self.recent.len() as f64;
         // The mean is a cheap first look; the median decides.
         if y >= (if leaking { 0.99 } else { 0.9 }) * self.sum / n {
@@ -88,7 +97,7 @@ impl Falls {
         let values = &mut values[..self.recent.len()];
         values.copy_from_slice(&self.recent);
         let recent = median(values);
-        self.bound = FALL * recent;
+        self.bound = (FALL * recent).min(recent - least);
         if leaking && let Some(start) = history.start() {
             // Most of a leak gone at once: nobody frees that way but a new process.
             self.bound = self.bound.max(start + KEPT * (recent - start));
@@ -124,6 +133,13 @@ const STILL: f64 = 0.2;
 const PAUSE_DEVIATIONS: f64 = 10.0;
 /// What it grew by, and its noise, are asked of as long a stretch before the gap and of this many times as long.
 const PAUSE_REACHES: [f64; 2] = [1.0, 4.0];
+
+/// Whether a level that has fallen to `y` had stood more than halfway up from there for no more than a part of the time since
+/// `since`: since a leak that stands began, or the life.
+pub(crate) fn is_excursion(life: &History, since: f64, y: f64) -> bool {
+    let Some(top) = life.buckets().last() else { return false };
+    life.stood_above(f64::midpoint(y, top.mean)) < EXCURSION * (life.end() - since)
+}
 
 /// Standard deviations of normal noise in its median deviation.
 const NORMAL: f64 = 1.4826;
@@ -192,10 +208,11 @@ impl Line {
         let level = |from: f64| history.level_between(from, from + reach / 6.0);
         let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
         let slope = (last - before) / reach * 1.2;
-        // The mean of the samples in a bucket varies less than one of them.
+        // The mean of the samples in a bucket varies less than one of them; medians of five have most of theirs in common with
+        // their neighbours.
         let off = |bucket: &Bucket| {
             let line = last + slope * (history.middle(bucket) - (end - reach / 12.0));
-            (bucket.mean - line).abs() * f64::from(bucket.count).sqrt()
+            (bucket.mean - line).abs() * (f64::from(bucket.count) / 5.0).max(1.0).sqrt()
         };
         let mut off: Vec<f64> = history.since(end - reach).iter().map(off).collect();
         Some(Self { slope, level: last, noise: NORMAL * median(&mut off) })

@@ -1,4 +1,4 @@
-//! Many lives of one service: restarts that are told, told ends of processes in samples, and what they do not hide.
+//! Many falls of one series: restarts that are told, teeth, jobs that free what they held, and what they do not hide.
 
 use std::time::Duration;
 
@@ -53,10 +53,12 @@ impl Watched {
         (0..lives).map(|n| life(self, n == 0 && self.now == 0.0)).collect()
     }
 
-    fn push(&mut self, mib: f64) {
+    /// Whether the verdict became one of another kind.
+    fn push(&mut self, mib: f64) -> bool {
         let bytes = ((mib + self.random.normal()) * MIB).max(0.0);
-        self.detector.push(Duration::from_secs_f64(self.now), bytes as u64);
+        let at = Duration::from_secs_f64(self.now);
         self.now += 60.0;
+        self.detector.push(at, bytes as u64).is_some()
     }
 }
 
@@ -118,5 +120,68 @@ fn teeth_of_one_process_are_swings_and_falls_that_nobody_explains_are_once_there
             let often = minute >= 9 * 120;
             assert!(!(often && watched.detector.leaks()), "{told:?}: minute {minute}");
         }
+    }
+}
+
+/// Over a week once a minute, 150 MiB and `rate` MiB/h, with jobs of half an hour, of up to 200 MiB, in half of all half-hours. The
+/// detector at the end, the changes, and the share of the last three days for which a leak stood.
+fn jobs(rate: f64, seed: u64, told: Option<bool>) -> (Detector, u32, f64) {
+    let mut watched = Watched::new(seed);
+    let (mut job, mut changes, mut leaks) = (0.0, 0, 0u32);
+    for minute in 0..7 * 1440 {
+        if minute % 30 == 0 {
+            let held = watched.random.between(0.0, 200.0);
+            job = if watched.random.unit() < 0.5 { held } else { 0.0 };
+        }
+        watched.detector.process_ended(told);
+        changes += u32::from(watched.push(150.0 + rate * f64::from(minute) / 60.0 + job));
+        leaks += u32::from(minute >= 4 * 1440 && watched.detector.leaks());
+    }
+    (watched.detector, changes, f64::from(leaks) / (3.0 * 1440.0))
+}
+
+#[test]
+fn jobs_that_free_what_they_held_end_no_life() {
+    for seed in 0..4 {
+        for told in [Some(false), None] {
+            let (detector, changes, leaks) = jobs(0.0, seed, told);
+            let verdict = detector.verdict();
+            assert_eq!(verdict.kind(), "steady", "{seed}: {verdict:?}");
+            assert!(verdict.evidence().floor.is_some_and(|floor| floor * HOUR / MIB < 2.0));
+            // While a day has not shown the jobs yet, each may be anything. Two hundred, when each ended a life.
+            assert!(changes < 60 && detector.restarts() < 20 && leaks == 0.0, "{seed}: {changes}");
+        }
+    }
+}
+
+#[test]
+fn a_leak_under_jobs_stands() {
+    for seed in 0..4 {
+        let (detector, _, leaks) = jobs(6.0, seed, Some(false));
+        let verdict = detector.verdict();
+        let Verdict::Leak { rate, .. } = &verdict else { panic!("{seed}: {verdict:?}") };
+        assert!((rate.bytes_per_second * HOUR / MIB - 6.0).abs() < 0.6, "{seed}: {rate:?}");
+        assert!(leaks > 0.9, "{seed}: {leaks}");
+    }
+}
+
+#[test]
+fn falls_of_less_than_the_least_growth_are_no_restarts() {
+    // A process of 3 MiB that jumps by half of that, and noise around nothing.
+    for (level, jump, noise) in [(2.8, 1.6, 0.02), (0.0, 0.0, 0.5)] {
+        let mut random = Random::new(2);
+        let (mut detector, mut changes) = (Detector::new(&LeakConfig::default()), 0);
+        for minute in 0..7 * 1440u32 {
+            let up = f64::from(minute / 25 % 2) * jump;
+            let bytes = (level + up + noise * random.normal()).max(0.0) * MIB;
+            let at = Duration::from_secs(60 * u64::from(minute));
+            changes += u32::from(detector.push(at, bytes as u64).is_some());
+        }
+        assert_eq!(detector.restarts(), 0, "{level} MiB");
+        assert!(
+            changes <= 3 && !detector.leaks(),
+            "{level} MiB: {changes}, {:?}",
+            detector.verdict()
+        );
     }
 }

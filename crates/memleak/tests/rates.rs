@@ -140,3 +140,45 @@ fn a_leak_that_goes_on_after_a_rest_has_the_rate_that_it_goes_on_with() {
     }
     assert!(looks > 30, "{looks}");
 }
+
+#[test]
+fn growth_that_gets_faster_is_as_fast_as_it_is_at_its_end() {
+    const LIMIT: f64 = 4096.0;
+    for power in [1.5, 2.0, 2.5] {
+        for hours in [40.0f64, 60.0, 83.0] {
+            let scale = 1500.0 / 83f64.powf(power);
+            let level = |t: f64| 100.0 + scale * (t / HOUR).powf(power);
+            let mut random = Random::new(5);
+            let mut detector = Detector::new(&LeakConfig::default());
+            detector.set_limit(Some((LIMIT * MIB) as u64));
+            for minute in 0..(hours * 60.0) as u32 {
+                let t = f64::from(minute) * MINUTE;
+                let bytes = (level(t) + random.normal()) * MIB;
+                detector.push(Duration::from_secs_f64(t), bytes as u64);
+            }
+            let verdict = detector.verdict();
+            let what = format!("power {power}, {hours} h: {verdict:?}");
+            let Verdict::Leak { rate, shape, time_to_limit: Some(left), .. } = verdict else {
+                panic!("{what}")
+            };
+            assert_eq!(shape, memleak::Shape::Accelerating, "{what}");
+            let truth = power * scale * hours.powf(power - 1.0);
+            let found = rate.bytes_per_second * HOUR / MIB;
+            assert!((found / truth - 1.0).abs() < 0.08, "{truth} MiB/h, {what}");
+            assert!(rate.low > 0.0 && rate.low <= rate.high, "{what}");
+            let truth = ((LIMIT - 100.0) / scale).powf(1.0 / power) - hours;
+            let error = left.as_secs_f64() / HOUR / truth - 1.0;
+            assert!(error.abs() < 0.25, "{truth} h, {error}, {what}");
+        }
+    }
+}
+
+#[test]
+fn a_speed_that_changed_once_is_not_said_to_go_on_changing() {
+    for hours in [130.0, 160.0, 240.0] {
+        let level = |t: f64| 200.0 + 2.0 * (t / HOUR).min(96.0) + 20.0 * (t / HOUR - 96.0).max(0.0);
+        let verdict = watched(MINUTE, hours * HOUR, 1.0, 7, level).verdict();
+        let found = rate(&verdict).unwrap_or_else(|| panic!("{hours} h: {verdict:?}"));
+        assert!((found.bytes_per_second * HOUR / 20.0 - 1.0).abs() < 0.1, "{hours} h: {verdict:?}");
+    }
+}

@@ -71,7 +71,7 @@ impl fmt::Display for BudgetState {
 pub struct BudgetStatus {
     /// How it stands.
     pub state: BudgetState,
-    /// What the process costs: RSS + swap.
+    /// What the process costs: RSS + swap; of several PSS + swap, so that what they share counts once.
     pub used_bytes: u64,
     /// The whole budget.
     pub total_bytes: u64,
@@ -136,7 +136,7 @@ impl BudgetStatus {
     /// The status for `input`.
     ///
     /// # Errors
-    /// Why the footprint or the budget is not known.
+    /// Why the size or the budget is not known.
     pub fn new(input: &BudgetInput<'_>) -> Reading<Self> {
         let usage = input.budget.usage(input.sample)?;
         if usage.limit == 0 {
@@ -280,7 +280,7 @@ pub enum CheckError {
     /// The reading gave nothing.
     #[error("failed to take a sample of this process")]
     Read(#[source] memtrack::error::SourceError),
-    /// A sample was taken, but the footprint or the limit is not in it.
+    /// A sample was taken, but the size or the limit is not in it.
     #[error("the memory use of this process is not known")]
     Unknown(#[source] Absent),
 }

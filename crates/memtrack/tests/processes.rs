@@ -342,3 +342,63 @@ sys.stdin.readline()
     let sleeper = rows.iter().find(|row| row.id.pid != parent.child.id()).unwrap();
     Command::new("kill").arg(sleeper.id.pid.to_string()).status().unwrap();
 }
+
+#[test]
+fn ten_forks_that_write_nothing_are_neither_growth_nor_a_hole() {
+    let script = "\
+import mmap, os, sys
+kept = mmap.mmap(-1, 100 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+for page in range(0, 100 << 20, 4096): kept[page] = 1
+pids = []
+print('ready')
+for line in sys.stdin:
+    if line == 'fork\\n':
+        ends = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(ends[1])
+            os.read(ends[0], 1)
+            os._exit(0)
+        pids.append(pid)
+    else:
+        os.kill(pids.pop(), 9)
+    print('done')
+";
+    let Some(mut parent) = Actor::python(script) else { return };
+    parent.hear("ready");
+    let mut source = LinuxSource::open(&Target::Tree(parent.id())).unwrap().with_pss();
+    let alone = sample_until(&mut source, |sample| sample.process.pss.is_ok()).process;
+    let private = alone.private().unwrap();
+    assert!(private > 100 * MIB && alone.pss_anon.unwrap().abs_diff(private) < MIB);
+    // At each look, whether just measured or estimated: with a hundred MiB more for each fork it would be eleven times as much.
+    let holds = |process: &memtrack::ProcessMemory| {
+        let (private, held) = (process.private().unwrap(), process.held().unwrap());
+        let told = format!("{} and {} KiB, {process:?}", private >> 10, held >> 10);
+        assert!(private > 100 * MIB && private < 115 * MIB, "{told}");
+        assert!(held >= private && held < 130 * MIB, "{told}");
+    };
+    let mut count = 1;
+    for (word, by) in [("fork", 1i64), ("end", -1)] {
+        for _ in 0..10 {
+            parent.tell(word);
+            parent.hear("done");
+            count += by;
+            let expected = u64::try_from(count).unwrap();
+            sample_until(&mut source, |sample| {
+                holds(&sample.process);
+                sample.process.processes == Ok(expected)
+            });
+        }
+        if by > 0 {
+            // All of them measured: the parts of each add up.
+            sample_until(&mut source, |sample| {
+                holds(&sample.process);
+                sample.process.pss_age == Ok(Duration::ZERO)
+            });
+            let rows = source.snapshot().rows();
+            let each: u64 = rows.iter().filter_map(|row| row.memory.pss_anon.ok()).sum();
+            assert_eq!(rows.len(), 11);
+            assert!(each > 100 * MIB && each < 115 * MIB, "{} MiB", each / MIB);
+        }
+    }
+}

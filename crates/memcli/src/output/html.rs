@@ -155,9 +155,7 @@ fn legend(run: &Run, recording: &Recording, drawn: &Drawn<'_>) -> String {
         PSS => {
             "PSS of all processes: what they share counts once; estimated between two measurements"
         }
-        "anon + swap" if several => {
-            "private memory of all processes, where a leak shows"
-        }
+        "anon + swap" if several => "private memory of all processes, where a leak shows",
         "anon + swap" => "private memory: anonymous and swap, where a leak shows",
         name => name,
     };

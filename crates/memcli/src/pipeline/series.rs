@@ -2,7 +2,7 @@
 
 use memleak::Ends;
 use memtrack::source::Target;
-use memtrack::{Reading, Sample};
+use memtrack::{Absent, ProcessMemory, Reading, Sample};
 
 /// Which number of a sample is watched for growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,24 @@ impl Series {
             }
         }
     }
+}
+
+/// Each kind of memory: anonymous, of files, shared, swapped. Of several processes as PSS divides it, so that a `fork` is no growth.
+pub(super) fn kinds(process: &ProcessMemory) -> [Option<u64>; 4] {
+    let ProcessMemory { anon, file, shmem, swap, pss, pss_anon, pss_swap, .. } = *process;
+    let several = process.processes.is_ok_and(|processes| processes > 1);
+    if several && pss_anon == Err(Absent::Pending) {
+        return [None; 4];
+    }
+    if !several || pss_anon.is_err() {
+        return [anon, file, shmem, swap].map(Result::ok);
+    }
+    // PSS does not tell the two apart: each is as shared as the other.
+    let whole = file.unwrap_or(0).saturating_add(shmem.unwrap_or(0));
+    let rest = pss.unwrap_or(0).saturating_sub(pss_anon.unwrap_or(0));
+    let share = if whole == 0 { 0.0 } else { (rest as f64 / whole as f64).min(1.0) };
+    let divided = |bytes: u64| (bytes as f64 * share) as u64;
+    [pss_anon.ok(), file.ok().map(divided), shmem.ok().map(divided), pss_swap.or(swap).ok()]
 }
 
 /// What is known of the ends of the processes that are watched.

@@ -147,9 +147,14 @@ mod tests {
 
     #[test]
     fn reasons_read_back_and_an_unknown_one_is_not_read() {
-        for why in
-            [Absent::NotRead, Absent::Pending, Absent::TooDear, Absent::Denied, Absent::Gone, Absent::Failed(-5)]
-        {
+        for why in [
+            Absent::NotRead,
+            Absent::Pending,
+            Absent::TooDear,
+            Absent::Denied,
+            Absent::Gone,
+            Absent::Failed(-5),
+        ] {
             assert_eq!(reason(&word(why)), why);
         }
         assert_eq!(reason("eaten"), Absent::NotRead);

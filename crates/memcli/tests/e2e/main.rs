@@ -13,6 +13,7 @@ mod config;
 mod config_edit;
 mod control;
 mod detached;
+mod forks;
 mod judged;
 mod live;
 mod look;

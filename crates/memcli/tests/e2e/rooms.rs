@@ -275,3 +275,24 @@ fn a_configuration_of_another_user_is_refused_with_what_to_do() {
     assert_eq!(said.code, 77, "{}", said.stderr);
     assert!(said.stderr.contains("Permission denied") && said.stderr.contains("set `HOME`"));
 }
+
+#[test]
+fn where_no_thread_can_start_a_watch_ends_with_an_error_and_no_panic() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let folder = Folder::new();
+    let here = folder.0.path();
+    let program = here.join("memcli");
+    fs::copy(env!("CARGO_BIN_EXE_memcli"), &program).unwrap();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(here, readable).unwrap();
+    let mut command = away_from_home("setpriv");
+    // A user of whom nothing else runs here: its one process is all it may have.
+    command.args(["--reuid=64321", "--regid=64321", "--clear-groups", "prlimit", "--nproc=1"]);
+    command.arg(&program).args(["watch", "self", "--for", "100ms"]).current_dir("/");
+    command.env("XDG_CONFIG_HOME", here);
+    let said = said(&command.output().unwrap());
+    assert_eq!(said.code, 74, "{}", said.stderr);
+    assert!(!said.stderr.contains("panic"), "{}", said.stderr);
+}

@@ -3,6 +3,7 @@
 use super::Judge;
 use crate::known::Known;
 use crate::season::{Season, season};
+use crate::verdict::Trend;
 use crate::window::{Bucket, median};
 
 /// The levels at both ends are those of this share of the time between them, unless that is a cycle.
@@ -18,16 +19,22 @@ const LEAST_BEFORE: f64 = 0.5;
 const EVEN: f64 = 0.15;
 
 impl Judge {
-    /// Bytes that have grown since `since`. Under a cycle two levels differ by their phase, too: where one was found, they are
-    /// those of a whole cycle.
-    pub(crate) fn leaked(&self, known: &Known, since: f64, season: Option<&Season>) -> f64 {
+    /// Bytes that have grown since `since` at `rate`. Under a cycle two levels differ by their phase, too: where one was found,
+    /// they are those of a whole cycle, or the rate tells.
+    pub(crate) fn leaked(
+        &self,
+        known: &Known,
+        since: f64,
+        season: Option<&Season>,
+        rate: Trend,
+    ) -> f64 {
         let lasted = self.history.end() - since;
         if let Some(season) = season.filter(|season| repeats(season.cycle, lasted)) {
             // Not the median: under a slope, that of a cycle is a matter of where it is cut.
             return self.rise(since, season.cycle, mean);
         }
-        if let Some(rate) = self.rate_by_cycle() {
-            return rate * lasted;
+        if self.hit.is_some_and(|hit| hit.season.is_some()) {
+            return rate.bytes_per_second * lasted;
         }
         let short = (END * lasted).max(END_INTERVALS * known.interval());
         self.rise(since, short.min(END_MOST * lasted), median)
@@ -42,18 +49,6 @@ impl Judge {
             })
         };
         season(&self.history, known.least_growth).filter(counts)
-    }
-
-    /// The rate in bytes per second of growth that was found from life to life, or from cycle to cycle in cycles of its own.
-    pub(crate) fn rate_by_cycle(&self) -> Option<f64> {
-        let hit = self.hit?;
-        let (period, rate) = hit.season?;
-        let own = || repeats(period, self.history.end() - self.grown_from());
-        (hit.lives || own()).then_some(rate)
-    }
-
-    pub(crate) fn grows_by_life(&self) -> bool {
-        self.hit.is_some_and(|hit| hit.lives)
     }
 
     /// Whether what `season` repeats has risen from the start of the history on, `at` seconds and all, by as much in each

@@ -20,7 +20,7 @@ const STALL_WINDOW: Duration = Duration::from_secs(2);
 /// Shortens the interval while the headroom would not last long at the growth just seen. Pure.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pace {
-    before: Option<(Stamp, Option<u64>, Option<u64>)>,
+    before: Option<(Stamp, Option<u64>, Option<Own>)>,
     /// When the headroom was read last.
     headroom_read: Duration,
     /// What the headroom loses and the footprint gains.
@@ -29,6 +29,33 @@ pub(crate) struct Pace {
     own: Growth,
     stalled: bool,
     hurry_until: Duration,
+}
+
+/// What the target holds by itself.
+#[derive(Clone, Copy, Debug)]
+struct Own {
+    bytes: u64,
+    /// Of several processes it is by PSS, which is another measure.
+    several: bool,
+    /// How long ago that was measured.
+    age: Duration,
+}
+
+impl Own {
+    fn of(sample: &Sample) -> Option<Self> {
+        let process = &sample.process;
+        let several = process.processes.is_ok_and(|processes| processes > 1);
+        let age = process.pss_age.ok().filter(|_| several).unwrap_or_default();
+        Some(Self { bytes: process.held().ok()?, several, age })
+    }
+
+    /// What came since `before`, and in how long. A measurement puts right what was estimated since the one before it.
+    fn grown_since(self, before: Self, passed: Duration) -> (u64, Duration) {
+        let grown = if self.several == before.several { self.bytes } else { 0 };
+        let measured = self.age < before.age.saturating_add(passed);
+        let over = if measured { before.age.saturating_add(passed) } else { passed };
+        (grown.saturating_sub(before.bytes), over)
+    }
 }
 
 /// Bytes each second; 0 or more.
@@ -67,7 +94,7 @@ impl Pace {
         let now = headroom(sample);
         let kept = self.before.and_then(|(_, had, _)| had);
         let headroom = now.unwrap_or(kept);
-        let footprint = sample.process.held().ok();
+        let own = Own::of(sample);
         // What was lost, was lost since it was read, and not since the sample before.
         let of_machine = headroom.is_some() && headroom == sample.system.available.ok();
         let age = if of_machine { sample.system.age } else { Duration::ZERO };
@@ -76,7 +103,7 @@ impl Pace {
         if now.is_some() {
             self.headroom_read = read;
         }
-        self.see(sample.at, headroom, footprint, read.saturating_sub(before));
+        self.see(sample.at, headroom, own, read.saturating_sub(before));
         if !config.adaptive {
             return base;
         }
@@ -88,7 +115,7 @@ impl Pace {
             interval = interval.min(AFTER_STALL);
         }
         // Past such a limit nothing ends at a certain time, and the closest looks would go on for as long as it grows.
-        let room = limit.zip(footprint).and_then(|(limit, used)| limit.checked_sub(used));
+        let room = limit.zip(own).and_then(|(limit, own)| limit.checked_sub(own.bytes));
         let lasts = [self.growth.uses_up(headroom), self.own.uses_up(room)];
         if let Some(lasts) = lasts.into_iter().flatten().min_by(f64::total_cmp) {
             let wanted = if lasts < URGENT.as_secs_f64() { 0.0 } else { lasts / f64::from(LOOKS) };
@@ -105,25 +132,21 @@ impl Pace {
         self.stalled = true;
     }
 
-    fn see(
-        &mut self,
-        at: Stamp,
-        headroom: Option<u64>,
-        footprint: Option<u64>,
-        shrunk_within: Duration,
-    ) {
-        let before = self.before.replace((at, headroom, footprint));
+    fn see(&mut self, at: Stamp, headroom: Option<u64>, own: Option<Own>, shrunk_within: Duration) {
+        let before = self.before.replace((at, headroom, own));
         let Some((then, had, was)) = before else { return };
-        let seconds = at.monotonic.saturating_sub(then.monotonic).as_secs_f64();
+        let passed = at.monotonic.saturating_sub(then.monotonic);
+        let seconds = passed.as_secs_f64();
         if at.gap || seconds <= 0.0 {
             // What happened while nobody looked is no rate.
             (self.growth, self.own) = (Growth::default(), Growth::default());
             return;
         }
         let shrunk = had.zip(headroom).map_or(0, |(had, has)| had.saturating_sub(has));
-        let grown = was.zip(footprint).map_or(0, |(was, is)| is.saturating_sub(was));
+        let grown = was.zip(own).map(|(was, own)| own.grown_since(was, passed));
+        let (grown, within) = grown.unwrap_or((0, passed));
         let shrunk = shrunk as f64 / shrunk_within.as_secs_f64().max(seconds);
-        let grown = grown as f64 / seconds;
+        let grown = grown as f64 / within.as_secs_f64();
         self.own.see(grown, seconds);
         self.growth.see(shrunk.max(grown), seconds);
     }
@@ -157,6 +180,30 @@ mod tests {
 
     fn config() -> TrackConfig {
         TrackConfig::default()
+    }
+
+    #[test]
+    fn what_several_hold_grows_by_what_came_and_not_by_what_a_measurement_puts_right() {
+        let mut pace = Pace::default();
+        let tree = |ms, rss: u64, pss: u64, age, processes| {
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(ms)));
+            let process = &mut sample.process;
+            (process.rss, process.swap, process.processes) = (Ok(rss * MIB), Ok(0), Ok(processes));
+            (process.pss, process.pss_swap) = (Ok(pss * MIB), Ok(0));
+            process.pss_age = Ok(Duration::from_millis(age));
+            sample
+        };
+        let mut next = |sample| pace.next(&sample, Some(200 * MIB), &config());
+        let base = config().base_interval();
+        assert_eq!(next(tree(0, 60, 58, 0, 1)), base);
+        // Another measure, forks that add RSS alone, and what was written meanwhile, seen at once: 30 MiB in 9.9 s.
+        assert_eq!(next(tree(100, 60, 58, 100, 2)), base);
+        for second in 1..10 {
+            let ms = 1000 * second;
+            assert_eq!(next(tree(ms, 60 * second, 58, ms, second + 1)), base);
+        }
+        assert!(next(tree(9_005, 600, 60, 0, 11)) > Duration::from_secs(1));
+        assert!(next(tree(9_105, 600, 90, 100, 11)) < Duration::from_millis(50), "30 MiB in 0.1 s");
     }
 
     #[test]
