@@ -69,7 +69,7 @@ impl Estimates {
         self.rss = self.rss.max(rss);
     }
 
-    /// An estimate takes what has become shared since the last measurement for more, and the next one shows it: no more PSS has gone
+    /// An estimate may take what has become shared since the last measurement for more, and the next one shows it: no more PSS has gone
     /// since than RSS has. What ended and was freed took its RSS with it, and so stands.
     fn measured(&mut self, pss: Option<u64>, rss: Option<u64>) {
         let Some(pss) = pss else { return };
