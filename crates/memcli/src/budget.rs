@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::curve::quantile;
+use crate::weight::Weighed;
 
 /// The most workers that are tried: what `workload.parallel_workers` takes.
 pub const MOST_WORKERS: u32 = 32;
@@ -15,8 +15,8 @@ const MIB: u64 = 1 << 20;
 /// What one worker was seen to need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Need {
-    /// Samples of its size, sorted, in bytes.
-    sorted: Vec<u64>,
+    /// Its sizes, with the time of each.
+    sizes: Weighed,
     /// Its highest, in bytes, spikes between the samples included.
     peak: u64,
 }
@@ -40,9 +40,9 @@ pub struct Shares {
 pub struct Plan {
     /// The common limit.
     pub limit_bytes: u64,
-    /// Half of the samples were at most this.
+    /// Half of the time it was at most this.
     pub p50_bytes: u64,
-    /// 99 % of the samples were at most this.
+    /// 99 % of the time it was at most this.
     pub p99_bytes: u64,
     /// The peak.
     pub peak_bytes: u64,
@@ -62,10 +62,9 @@ pub struct Plan {
 impl Need {
     /// The need of a worker that had these sizes. `None` when there are none.
     #[must_use]
-    pub fn new(mut samples: Vec<u64>, peak: Option<u64>) -> Option<Self> {
-        samples.sort_unstable();
-        let highest = *samples.last()?;
-        Some(Self { sorted: samples, peak: peak.unwrap_or(0).max(highest).max(1) })
+    pub fn new(sizes: Weighed, peak: Option<u64>) -> Option<Self> {
+        let highest = sizes.highest()?;
+        Some(Self { sizes, peak: peak.unwrap_or(0).max(highest).max(1) })
     }
 
     /// The highest, in bytes.
@@ -76,7 +75,7 @@ impl Need {
 
     /// The highest but for 1 % of the time.
     fn p99(&self) -> u64 {
-        quantile(&self.sorted, 0.99).unwrap_or(self.peak)
+        self.sizes.quantile(0.99).unwrap_or(self.peak)
     }
 
     /// The `budget.total` of one process that needs this of what counts against it.
@@ -93,7 +92,7 @@ impl Need {
         let at_peak = (limit as f64 * shares.warning / self.peak as f64).floor();
         Plan {
             limit_bytes: limit,
-            p50_bytes: quantile(&self.sorted, 0.5).unwrap_or(self.peak),
+            p50_bytes: self.sizes.quantile(0.5).unwrap_or(self.peak),
             p99_bytes: self.p99(),
             peak_bytes: self.peak,
             budget_bytes: budget,
@@ -124,12 +123,13 @@ impl Need {
         (MOST_WORKERS, None)
     }
 
-    /// The numbers of steps, rounded up, that samples have, and the share of samples with each.
+    /// The numbers of steps, rounded up, that it has, and the share of the time with each.
     fn shares(&self, step: f64) -> Vec<(usize, f64)> {
         let mut shares = [0.0; STEPS + 1];
-        for bytes in &self.sorted {
-            let steps = (*bytes as f64 / step).ceil() as usize;
-            shares[steps.min(STEPS)] += 1.0 / self.sorted.len() as f64;
+        let total = self.sizes.time() as f64;
+        for (bytes, time) in self.sizes.iter() {
+            let steps = (bytes as f64 / step).ceil() as usize;
+            shares[steps.min(STEPS)] += time as f64 / total;
         }
         shares.into_iter().enumerate().filter(|(_, share)| *share > 0.0).collect()
     }
@@ -162,8 +162,7 @@ mod tests {
         Shares { budget_soft: 0.8, budget_prompt: 0.93, warning: 0.7, critical: 0.8 };
 
     fn plan(samples: &[u64], limit: u64) -> Plan {
-        let samples = samples.iter().map(|mib| mib * MIB).collect();
-        let need = Need::new(samples, None).unwrap();
+        let need = Need::new(samples.iter().map(|mib| (mib * MIB, 1)).collect(), None).unwrap();
         need.plan(limit * MIB, need.budget(&SHARES), &SHARES)
     }
 
@@ -189,10 +188,22 @@ mod tests {
     }
 
     #[test]
+    fn a_peak_that_was_looked_at_often_is_no_longer_for_it() {
+        // Half a second of a minute at 100 MiB, at 200 samples a second, and the rest at 10 MiB, at 10 a second.
+        let sizes = [(100 * MIB, 5); 100].into_iter().chain([(10 * MIB, 100); 595]);
+        let need = Need::new(sizes.collect(), None).unwrap();
+        let often = need.plan(250 * MIB, need.budget(&SHARES), &SHARES);
+        let mib: Vec<u64> = (0..600).map(|n| if n < 5 { 100 } else { 10 }).collect();
+        let told =
+            |plan: Plan| (plan.p50_bytes, plan.p99_bytes, plan.workers_at_peak, plan.workers);
+        assert_eq!(told(often), told(plan(&mib, 250)));
+    }
+
+    #[test]
     fn what_does_not_fit_once_fits_no_times() {
         let plan = plan(&[1000], 500);
         assert_eq!((plan.workers_at_peak, plan.workers), (0, 0));
-        assert!(Need::new(vec![], Some(1)).is_none());
+        assert!(Need::new(Weighed::default(), Some(1)).is_none());
     }
 
     #[test]
@@ -209,7 +220,7 @@ mod tests {
             samples in proptest::collection::vec(0..1u64 << 40, 1..50),
             limit in any::<u64>(), more in 0..1u64 << 40,
         ) {
-            let need = Need::new(samples, None).unwrap();
+            let need = Need::new(samples.into_iter().map(|bytes| (bytes, 3)).collect(), None).unwrap();
             let plan = |limit| need.plan(limit, need.budget(&SHARES), &SHARES);
             let (less, more) = (plan(limit), plan(limit.saturating_add(more)));
             prop_assert!(less.workers <= more.workers && less.workers_at_peak <= more.workers_at_peak);

@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use memtrack::processes::{Detail, ProcessId, ProcessRow, Processes};
 use rustix::process::Signal;
@@ -29,6 +29,8 @@ pub struct Child {
     strangers: Arc<Strangers>,
     /// Some that it started were given to memcli.
     gave_away: Cell<bool>,
+    /// It was reaped: its pid may be another's.
+    reaped: Cell<bool>,
 }
 
 /// Children of memcli that did not come from the command.
@@ -47,6 +49,10 @@ impl Strangers {
     }
 }
 
+/// How long a command and its tree have to end after they were asked to, before they are killed.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How often one is looked after that nobody watches.
+const LOOK: Duration = Duration::from_millis(10);
 /// How often the tree is looked through for those to be killed: while it is, its processes may start others.
 const KILL_ROUNDS: usize = 8;
 
@@ -78,20 +84,22 @@ impl Child {
         let earlier = sys::children().into_iter().filter_map(identify).collect();
         let strangers = Arc::new(Strangers { earlier, alerts: Arc::clone(alerts) });
         let name = program.to_string_lossy();
-        let child =
-            Command::new(program).args(arguments).spawn().map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    Failure::new(exit::NOT_FOUND, format!("no such command: `{name}`"))
-                }
-                _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
-                    .because(error),
-            })?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        let child = sys::inherited::with_first_mask(|| command.spawn());
+        let child = child.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                Failure::new(exit::NOT_FOUND, format!("no such command: `{name}`"))
+            }
+            _ => Failure::new(exit::NOT_EXECUTABLE, format!("failed to execute `{name}`"))
+                .because(error),
+        })?;
         // Read when `exec` has carried it over. Unknown counts as highest: then the child's figure is never taken for its own by
         // mistake.
         let inherited_peak = memtrack::peak().unwrap_or(u64::MAX);
-        let gave_away = Cell::new(false);
+        let (gave_away, reaped) = (Cell::new(false), Cell::new(false));
         let pid = child.id();
-        Ok(Self { pid, id: identify(pid), inherited_peak, strangers, gave_away })
+        Ok(Self { pid, id: identify(pid), inherited_peak, strangers, gave_away, reaped })
     }
 
     /// Its pid.
@@ -142,18 +150,31 @@ impl Child {
             if known.contains(&root) {
                 continue;
             }
-            let Ok(mut found) = Processes::tree(Path::new("/"), root) else { continue };
-            // What could not be read is in the list all the same.
-            let _ = found.read(Instant::now(), Detail::Memory);
-            tree.extend(found.rows().map(|row| row.id).filter(|id| known.insert(*id)));
+            let found = Processes::tree(Path::new("/"), root).map(|mut found| {
+                // What could not be read is in the list all the same.
+                let _ = found.read(Instant::now(), Detail::Memory);
+                found.rows().map(|row| row.id).collect::<Vec<_>>()
+            });
+            // Of one that cannot be looked into it is known that it is there.
+            let found = found.unwrap_or_else(|_| vec![root]);
+            tree.extend(found.into_iter().filter(|id| known.insert(*id)));
         }
         tree
+    }
+
+    /// Those of `tree` besides itself, which has its signals by its pid: that is its own until it is reaped, and where no
+    /// descriptor is left nobody can be told from a later process.
+    fn below(&self, tree: Vec<ProcessId>) -> impl Iterator<Item = ProcessId> {
+        tree.into_iter().filter(|id| Some(*id) != self.id)
     }
 
     /// Asks its whole tree to end, itself first: else a shell would go on to its next line when what it waits for ends. Those
     /// that are stopped go on, or they would never hear of it.
     pub fn ask_to_end(&self, seen: &[ProcessRow]) {
-        for id in self.tree(seen) {
+        let tree = self.tree(seen);
+        self.signal(libc::SIGTERM);
+        self.signal(libc::SIGCONT);
+        for id in self.below(tree) {
             sys::send_signal_to(id, Signal::TERM);
             sys::send_signal_to(id, Signal::CONT);
         }
@@ -164,11 +185,12 @@ impl Child {
         let mut killed = HashSet::new();
         for _ in 0..KILL_ROUNDS {
             let mut found = self.tree(seen);
+            self.signal(libc::SIGKILL);
             found.retain(|id| killed.insert(*id));
             if found.is_empty() {
                 return;
             }
-            for id in found {
+            for id in self.below(found) {
                 sys::send_signal_to(id, Signal::KILL);
             }
         }
@@ -181,6 +203,7 @@ impl Child {
     pub fn try_wait(&self) -> io::Result<Option<Gone>> {
         self.reap();
         let Some(ended) = sys::try_wait(self.pid)? else { return Ok(None) };
+        self.reaped.set(true);
         // Behind it in the list there may be more.
         self.reap();
         let others = ended.had_children || self.gave_away.get() || self.given().next().is_some();
@@ -192,9 +215,37 @@ impl Child {
         }))
     }
 
-    /// Sends it a signal.
+    /// Sends it a signal, unless it was reaped.
     pub fn signal(&self, number: i32) {
-        sys::send_signal(self.pid, number);
+        if !self.reaped.get() {
+            sys::send_signal(self.pid, number);
+        }
+    }
+
+    /// Whether it ends, or cannot be waited for, until then.
+    fn ends_until(&self, deadline: Instant) -> bool {
+        while matches!(self.try_wait(), Ok(None)) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+        true
+    }
+}
+
+/// A command that can be watched no longer does not run on behind the back of whoever started it, and is not left half done
+/// without a word: it is asked to end, and killed when it does not.
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.reaped.get() {
+            return;
+        }
+        self.ask_to_end(&[]);
+        if !self.ends_until(Instant::now() + GRACE) {
+            self.kill(&[]);
+            self.ends_until(Instant::now() + GRACE);
+        }
     }
 }
 

@@ -376,7 +376,7 @@ pub struct Watching {
     /// Fail with 99 also where a gate cannot be decided yet: an undecided verdict, an interval of growth that reaches past it
     #[arg(long)]
     pub strict: bool,
-    /// End the command, or in `watch` the watch, as soon as a peak or a level has failed its gate
+    /// End the command, or in `watch` the watch, as soon as a peak, a level or an alert has failed its gate
     #[arg(long)]
     pub abort: bool,
     /// Where log lines go.

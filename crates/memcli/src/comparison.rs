@@ -35,6 +35,8 @@ pub struct Comparison {
     /// What the peak counts: of several processes `PSS`, of one `RSS`; `size` where one is compared with several, and `RSS` where a run
     /// of several has no PSS.
     pub peak_measure: &'static str,
+    /// Whether the peak of any run is an estimate: PSS is measured now and then, and may have been higher in between.
+    pub peak_estimated: bool,
     /// What level and growth count; `null` where not every run has the same, and then neither is compared.
     pub series: Option<&'static str>,
     /// One row for each number.
@@ -176,7 +178,10 @@ impl Comparison {
                 rows.extend(means(Metric::Growth, base, new, least, growth));
             }
         }
-        let peak_measure = peak_measure(base, new).unwrap_or(size::RSS);
+        let measure = peak_measure(base, new);
+        let estimated = |run: &Measured| measure.is_some() && run.peak.size_estimated;
+        let peak_estimated = base.iter().chain(new).any(estimated);
+        let peak_measure = measure.unwrap_or(size::RSS);
         let leaks = leaks_now(base, new);
         let (base, new) = (Side::of(base), Side::of(new));
         let any = |outcome| rows.iter().any(|row| row.verdict == outcome);
@@ -191,7 +196,17 @@ impl Comparison {
         } else {
             Outcome::NotTested
         };
-        Self { schema: SCHEMA, base, new, peak_measure, series, rows, wanders, verdict }
+        Self {
+            schema: SCHEMA,
+            base,
+            new,
+            peak_measure,
+            peak_estimated,
+            series,
+            rows,
+            wanders,
+            verdict,
+        }
     }
 }
 
@@ -246,14 +261,11 @@ fn series(base: &[Measured], new: &[Measured]) -> Option<&'static str> {
     all.all(|series| series == first).then_some(first)
 }
 
-/// Mean of what is watched, over the later half of the time that every run lasted.
+/// Mean of what is watched, over the later half of the time that every run lasted. By time: one that grew towards a limit was looked
+/// at more often while it did.
 fn steady(run: &Measured, shortest: Duration) -> Option<f64> {
     let (first, _) = run.watched.span()?;
-    let (from, to) = (first + shortest / 2, first + shortest);
-    let within = run.watched.until(to).iter().filter(|b| b.to >= from);
-    let (n, sum) =
-        within.fold((0.0, 0.0), |(n, sum), b| (n + 1.0, sum + b.low.midpoint(b.high) as f64));
-    (n > 0.0).then(|| sum / n)
+    run.watched.mean(first + shortest / 2, first + shortest)
 }
 
 fn growth(run: &Measured) -> Option<f64> {
@@ -366,6 +378,7 @@ mod tests {
     use crate::pipeline::Seen;
     use std::slice::from_ref;
 
+    use memtrack::Stamp;
     use memtrack::source::Target;
 
     #[test]
@@ -374,6 +387,10 @@ mod tests {
         assert_eq!(judged(-0.1, 2.0, 0.0), Outcome::NoDifference);
         assert_eq!(judged(1.0, 2.0, 1.5), Outcome::NoDifference);
         assert_eq!(judged(-3.0, -2.0, 1.5), Outcome::Better);
+    }
+
+    fn at(step: u32) -> Stamp {
+        Stamp::synthetic(Duration::from_millis(300) * step)
     }
 
     /// Noise of one run: white noise, a slow wander, and now and then a spike, all deterministic.
@@ -398,7 +415,7 @@ mod tests {
             let noise = 0.01 * (uniform() - 0.5) + 0.004 * wander + spike;
             let level = level + growth * f64::from(step);
             let bytes = (level * (1.0 + noise) * 1_048_576.0) as u64;
-            watched.push(Duration::from_millis(300) * step, bytes);
+            watched.note(at(step), Some(bytes));
             peak = peak.max(bytes);
         }
         let mut detector = memleak::Detector::new(&memleak::LeakConfig::default());
@@ -467,8 +484,7 @@ mod tests {
                 state =
                     state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
                 at = 0.995 * at + ((state >> 11) as f64 / (1u64 << 53) as f64 - 0.5);
-                watched
-                    .push(Duration::from_millis(300) * step, ((200.0 + at) * 1_048_576.0) as u64);
+                watched.note(self::at(step), Some(((200.0 + at) * 1_048_576.0) as u64));
             }
             Measured { watched, ..noisy(seed) }
         };
@@ -493,7 +509,7 @@ mod tests {
         assert!(found >= 15, "{found} of 30");
         let still = |bytes: u64| {
             let mut watched = Curve::default();
-            (0..300u32).for_each(|step| watched.push(Duration::from_millis(300) * step, bytes));
+            (0..300u32).for_each(|step| watched.note(at(step), Some(bytes)));
             Measured { watched, ..noisy(1) }
         };
         assert!(!told(&still(1 << 30), &still(1 << 30)));

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use memtrack::Stamp;
 use serde::Serialize;
+
+use crate::weight::{Held, Sum, Weighed};
 
 /// Buckets of a curve: twice the pixels of a wide chart.
 const BUCKETS: usize = 4096;
@@ -10,7 +13,7 @@ const BUCKETS: usize = 4096;
 /// in at least half as many.
 const FINE: usize = 1024;
 /// Values that quantiles are taken of; beyond, every second one is, then every fourth.
-const VALUES: usize = 1 << 20;
+const VALUES: usize = 1 << 19;
 
 /// Neighbouring samples taken together. Values in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,6 +29,8 @@ pub struct Bucket {
     /// The last.
     pub last: u64,
     samples: u64,
+    /// All but the newest sample of the curve, whose time is not over.
+    sum: Sum,
 }
 
 /// A series, reduced as it comes in.
@@ -36,43 +41,78 @@ pub struct Curve {
     starts: Vec<Vec<Bucket>>,
     /// Samples in a full bucket.
     width: u64,
-    values: Vec<u64>,
+    /// Values with the nanoseconds that each stood for, those that were left out after it included.
+    values: Vec<(u64, u64)>,
     /// One in how many samples is among the values.
     stride: u64,
     samples: u64,
-    sum: f64,
+    held: Held,
+    /// As that of a bucket.
+    sum: Sum,
 }
 
-/// How the samples of a series are spread. All in bytes.
+/// How a series is spread over the time. All in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Percentiles {
     /// The lowest sample.
     pub min_bytes: u64,
-    /// The mean of all samples.
+    /// The mean, each sample weighed by the time it stands for.
     pub mean_bytes: u64,
-    /// Half of the samples are at most this.
+    /// Half of the time it was at most this.
     pub p50_bytes: u64,
-    /// 90 % are at most this.
+    /// 90 % of the time it was at most this.
     pub p90_bytes: u64,
-    /// 95 % are at most this.
+    /// 95 % of the time it was at most this.
     pub p95_bytes: u64,
-    /// 99 % are at most this.
+    /// 99 % of the time it was at most this.
     pub p99_bytes: u64,
     /// The highest sample.
     pub max_bytes: u64,
 }
 
+impl Percentiles {
+    /// The same of which nothing is above `most`, in bytes.
+    #[must_use]
+    pub fn up_to(self, most: u64) -> Self {
+        Self {
+            min_bytes: self.min_bytes.min(most),
+            mean_bytes: self.mean_bytes.min(most),
+            p50_bytes: self.p50_bytes.min(most),
+            p90_bytes: self.p90_bytes.min(most),
+            p95_bytes: self.p95_bytes.min(most),
+            p99_bytes: self.p99_bytes.min(most),
+            max_bytes: self.max_bytes.min(most),
+        }
+    }
+}
+
 impl Default for Curve {
     fn default() -> Self {
         let (buckets, starts, values) = (Vec::new(), Vec::new(), Vec::new());
-        Self { buckets, starts, width: 1, values, stride: 1, samples: 0, sum: 0.0 }
+        let (held, sum) = (Held::default(), Sum::default());
+        Self { buckets, starts, width: 1, values, stride: 1, samples: 0, held, sum }
     }
 }
 
 impl Curve {
-    /// Adds a sample, not older than the one before.
-    pub fn push(&mut self, at: Duration, value: u64) {
+    /// Takes what a sample tells, in bytes, and `None` when it tells nothing. No sample is older than the one before.
+    pub fn note(&mut self, at: Stamp, value: Option<u64>) {
+        if let (Some(time), Some(bucket)) = (self.held.until(at), self.buckets.last_mut()) {
+            bucket.sum.add(bucket.last, time);
+            self.sum.add(bucket.last, time);
+            stood(&mut self.values, time);
+        }
+        match value {
+            Some(value) => {
+                self.held.from(at);
+                self.push(at.monotonic, value);
+            }
+            None => self.held.nothing(),
+        }
+    }
+
+    fn push(&mut self, at: Duration, value: u64) {
         match self.buckets.last_mut() {
             Some(last) if last.samples < self.width => last.add(at, value),
             _ => {
@@ -80,20 +120,20 @@ impl Curve {
                     self.halve();
                 }
                 let (from, to, low, high, last) = (at, at, value, value, value);
-                self.buckets.push(Bucket { from, to, low, high, last, samples: 1 });
+                let sum = Sum::default();
+                self.buckets.push(Bucket { from, to, low, high, last, samples: 1, sum });
             }
         }
         if self.samples.is_multiple_of(self.stride) {
             if self.values.len() == VALUES {
-                self.values = self.values.iter().copied().step_by(2).collect();
+                self.values = self.values.chunks(2).map(heavier).collect();
                 self.stride *= 2;
             }
             if self.samples.is_multiple_of(self.stride) {
-                self.values.push(value);
+                self.values.push((value, 0));
             }
         }
         self.samples += 1;
-        self.sum += value as f64;
     }
 
     fn halve(&mut self) {
@@ -147,38 +187,74 @@ impl Curve {
         self.buckets.iter().map(|bucket| bucket.low).min()
     }
 
-    /// The samples that quantiles are taken of: all of them up to a million, else evenly spaced ones. Sorted.
+    /// The sizes that quantiles are taken of, with the time of each: all of them up to half a million, else evenly chosen ones.
     #[must_use]
-    pub fn sorted(&self) -> Vec<u64> {
+    pub fn weighed(&self) -> Weighed {
         let mut values = self.values.clone();
-        values.sort_unstable();
-        values
+        if let Some(time) = self.held.newest() {
+            stood(&mut values, time);
+        }
+        values.into_iter().collect()
     }
 
-    /// How the samples are spread; `None` when there are none.
+    /// The mean over what lies between two times, in bytes, each sample weighed by the time it stands for. `None` where nothing does.
+    #[must_use]
+    pub fn mean(&self, from: Duration, to: Duration) -> Option<f64> {
+        let mut within = self.until(to).iter().filter(|bucket| bucket.to >= from).peekable();
+        within.peek()?;
+        let sum = within.fold(Sum::default(), |sum, bucket| sum.with(bucket.sum));
+        let has_newest = self.span().is_some_and(|(_, newest)| newest <= to);
+        if has_newest { self.with_newest(sum).mean() } else { sum.mean() }
+    }
+
+    fn with_newest(&self, mut sum: Sum) -> Sum {
+        if let (Some(time), Some(newest)) = (self.held.newest(), self.buckets.last()) {
+            sum.add(newest.last, time);
+        }
+        sum
+    }
+
+    /// How it is spread over the time; `None` when there are no samples.
     #[must_use]
     pub fn percentiles(&self) -> Option<Percentiles> {
-        let sorted = self.sorted();
+        let weighed = self.weighed();
         Some(Percentiles {
             min_bytes: self.low()?,
-            mean_bytes: (self.sum / self.samples as f64).round() as u64,
-            p50_bytes: quantile(&sorted, 0.50)?,
-            p90_bytes: quantile(&sorted, 0.90)?,
-            p95_bytes: quantile(&sorted, 0.95)?,
-            p99_bytes: quantile(&sorted, 0.99)?,
+            mean_bytes: self.with_newest(self.sum).mean()?.round() as u64,
+            p50_bytes: weighed.quantile(0.50)?,
+            p90_bytes: weighed.quantile(0.90)?,
+            p95_bytes: weighed.quantile(0.95)?,
+            p99_bytes: weighed.quantile(0.99)?,
             max_bytes: self.high()?,
         })
     }
 }
 
-/// The least value that at least this share of `sorted` does not exceed (nearest rank).
-#[must_use]
-pub fn quantile(sorted: &[u64], share: f64) -> Option<u64> {
-    let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.clamp(1, sorted.len().max(1)) - 1).copied()
+/// The newest of `values` stood for so many nanoseconds more.
+fn stood(values: &mut [(u64, u64)], time: u64) {
+    if let Some((_, stood)) = values.last_mut() {
+        *stood = stood.saturating_add(time);
+    }
+}
+
+/// One of two neighbours for both: the one that stood longer.
+fn heavier(pair: &[(u64, u64)]) -> (u64, u64) {
+    match *pair {
+        [one, two] => {
+            let (bytes, _) = if two.1 > one.1 { two } else { one };
+            (bytes, one.1.saturating_add(two.1))
+        }
+        ref rest => rest[0],
+    }
 }
 
 impl Bucket {
+    /// How long its samples stood, in nanoseconds; the newest of a curve only at the next.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.sum.time()
+    }
+
     fn add(&mut self, at: Duration, value: u64) {
         self.to = at;
         self.low = self.low.min(value);
@@ -195,6 +271,7 @@ impl Bucket {
             high: self.high.max(later.high),
             last: later.last,
             samples: self.samples + later.samples,
+            sum: self.sum.with(later.sum),
         }
     }
 }
@@ -207,7 +284,7 @@ mod tests {
     fn of(values: &[u64]) -> Curve {
         let mut curve = Curve::default();
         for (n, value) in (0..).zip(values) {
-            curve.push(Duration::from_secs(n), *value);
+            curve.note(Stamp::synthetic(Duration::from_secs(n)), Some(*value));
         }
         curve
     }
@@ -230,7 +307,7 @@ mod tests {
         let mut curve = Curve::default();
         for n in 0..3_000_000u64 {
             let value = if n == 1_234_567 { 9_999_999 } else { n };
-            curve.push(Duration::from_millis(n), value);
+            curve.note(Stamp::synthetic(Duration::from_millis(n)), Some(value));
         }
         assert!(curve.buckets.len() <= BUCKETS && curve.values.len() <= VALUES);
         assert!(curve.starts.len() <= 10);

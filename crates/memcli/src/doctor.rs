@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::limit::{Ancestors, Owner};
 use crate::sys;
+use crate::target::{self, MOUNT_PROC};
 
 /// How one thing stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -100,7 +101,14 @@ fn kernel() -> Row {
 /// Whether processes of other users can be seen at all: `hidepid` hides them, and containers show only their own.
 fn processes() -> Row {
     const NAME: &str = "processes";
+    let own = target::own().map(|own| own.pid);
     match fs::read("/proc/1/status") {
+        _ if own.is_err() => Row::no(NAME, "`/proc` does not show this process", MOUNT_PROC),
+        _ if own.is_ok_and(|own| own != std::process::id()) => Row::partly(
+            NAME,
+            "`/proc` is that of another PID namespace: pids are those of there, and `run` can follow no command",
+            MOUNT_PROC,
+        ),
         Ok(_) => Row::yes(NAME, "sizes of every process can be read"),
         Err(_) => Row::partly(
             NAME,

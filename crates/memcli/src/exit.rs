@@ -91,7 +91,20 @@ impl Failure {
             std::io::ErrorKind::PermissionDenied => NO_PERMISSION,
             _ => IO,
         };
-        Self::new(code, message).because(error)
+        let errno = error.raw_os_error().unwrap_or(0);
+        Self::new(code, message).because(error).of_limit(errno)
+    }
+
+    /// Adds what the user can do about it, where the system's error is a limit that was reached.
+    #[must_use]
+    pub fn of_limit(mut self, errno: i32) -> Self {
+        let help = match errno {
+            libc::EMFILE => "the limit is that of `ulimit -n`",
+            libc::EFBIG => "the limit is that of `ulimit -f`",
+            _ => return self,
+        };
+        self.help.get_or_insert_with(|| help.to_owned());
+        self
     }
 }
 
@@ -120,6 +133,15 @@ mod tests {
         assert_eq!(of_signal(9), 137);
         assert_eq!(of_signal(2), 130);
         assert_eq!(of_signal(i32::MAX), 255);
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_named() {
+        let full =
+            |errno| Failure::io("failed to take over", std::io::Error::from_raw_os_error(errno));
+        assert!(full(24).to_string().ends_with("\n  help: the limit is that of `ulimit -n`"));
+        assert!(full(27).to_string().ends_with("`ulimit -f`"));
+        assert!(!full(5).to_string().contains("help"));
     }
 
     #[test]

@@ -42,28 +42,38 @@ impl Fit {
             _ => first,
         };
         let points = recording.watched.buckets().iter().filter(|bucket| bucket.to >= from);
-        Self::through(trend, from, last, points.map(|b| (b.to, b.low.midpoint(b.high))))
+        Self::through(trend, from, last, points.map(|b| (b.to, b.low.midpoint(b.high), b.time())))
     }
 
-    /// The line has as many points above as below it, so that a fall at the end does not lift it off the rest; those of its
-    /// interval cross it in the middle.
+    /// The line has the curve above it for as long as below it, so that a fall at the end does not lift it off the rest; those of its
+    /// interval cross it in the middle. Each point has its time, its bytes and how long it stood.
     fn through(
         trend: Trend,
         from: Duration,
         to: Duration,
-        points: impl Iterator<Item = (Duration, u64)>,
+        points: impl Iterator<Item = (Duration, u64, u64)>,
     ) -> Option<Self> {
-        let points: Vec<(f64, f64)> =
-            points.map(|(at, bytes)| (at.as_secs_f64(), bytes as f64)).collect();
+        // The newest sample of a curve has stood for no time yet.
+        let points: Vec<(f64, f64, u64)> =
+            points.map(|(at, bytes, time)| (at.as_secs_f64(), bytes as f64, time.max(1))).collect();
         if points.len() < 2 {
             return None;
         }
-        let t = points.iter().map(|(at, _)| at).sum::<f64>() / points.len() as f64;
+        let t = points.iter().map(|(at, ..)| at).sum::<f64>() / points.len() as f64;
         let slope = trend.bytes_per_second;
-        let mut heights: Vec<f64> =
-            points.iter().map(|(at, bytes)| bytes - slope * (at - t)).collect();
-        heights.sort_by(f64::total_cmp);
-        let y = heights[(heights.len() - 1) / 2].midpoint(heights[heights.len() / 2]);
+        let mut heights: Vec<(f64, u64)> =
+            points.iter().map(|(at, bytes, time)| (bytes - slope * (at - t), *time)).collect();
+        heights.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        let total: u128 = heights.iter().map(|(_, time)| u128::from(*time)).sum();
+        let passing = |is_past: &dyn Fn(u128) -> bool| {
+            let mut passed = 0;
+            let mut heights = heights.iter().skip_while(|(_, time)| {
+                passed += u128::from(*time);
+                !is_past(2 * passed)
+            });
+            heights.next().map(|(height, _)| *height)
+        };
+        let y = passing(&|twice| twice >= total)?.midpoint(passing(&|twice| twice > total)?);
         let at = |slope: f64, time: Duration| y + slope * (time.as_secs_f64() - t);
         let ends = |slope: f64| (at(slope, from), at(slope, to));
         let fit = Self {
@@ -86,16 +96,26 @@ mod tests {
     #[test]
     fn the_line_runs_through_the_middle_and_the_interval_opens_from_there() {
         let trend = Trend { bytes_per_second: 10.0, low: 8.0, high: 12.0 };
-        let points = (0..=10).map(|s| (Duration::from_secs(s), 100 + 10 * s));
+        let points = (0..=10).map(|s| (Duration::from_secs(s), 100 + 10 * s, 1));
         let fit = Fit::through(trend, Duration::ZERO, Duration::from_secs(10), points).unwrap();
         assert_eq!(fit.line, (100.0, 200.0));
         assert_eq!(fit.low, (110.0, 190.0));
         assert_eq!(fit.high, (90.0, 210.0));
         let points =
-            (0..=10).map(|s| (Duration::from_secs(s), if s < 9 { 100 + 10 * s } else { 0 }));
+            (0..=10).map(|s| (Duration::from_secs(s), if s < 9 { 100 + 10 * s } else { 0 }, 1));
         let fit = Fit::through(trend, Duration::ZERO, Duration::from_secs(8), points).unwrap();
         assert_eq!(fit.line, (100.0, 180.0), "a fall at the end is not a lower line");
-        let one = std::iter::once((Duration::ZERO, 1));
+        let often = (0..100)
+            .map(|n| (Duration::from_millis(10 * n), 500, 10))
+            .chain((1..=9).map(|s| (Duration::from_secs(s), 100, 1000)));
+        let flat = Trend { bytes_per_second: 0.0, low: 0.0, high: 0.0 };
+        let fit = Fit::through(flat, Duration::ZERO, Duration::from_secs(9), often).unwrap();
+        assert_eq!(
+            fit.line,
+            (100.0, 100.0),
+            "one second at 500 is no more for being looked at often"
+        );
+        let one = std::iter::once((Duration::ZERO, 1, 1));
         assert_eq!(Fit::through(trend, Duration::ZERO, Duration::ZERO, one), None);
     }
 }

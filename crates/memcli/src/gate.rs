@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use memleak::{Severity, Verdict};
+use memleak::{Severity, Trend, Verdict};
 use mempressure::Level;
 use memtrack::{Rate, Size, Span};
 use serde::{Serialize, Serializer};
@@ -134,12 +134,12 @@ impl Known {
 
     /// What is known of the peak PSS. It is read far more seldom than RSS, and of a process is never above it: the highest RSS
     /// bounds it, and without what was shared when both were measured, is what it most likely was. Of several processes nothing
-    /// bounds it, and what was estimated since it was last measured is what it may have been.
+    /// bounds it, and the highest that was estimated, between two times at which it was measured, is what it may have been.
     #[must_use]
     pub fn pss(peak: &Peak, seen: &Seen) -> Self {
         let at_most = peak.rss_at_most_bytes;
         let likely = at_most.zip(seen.shared).map(|(rss, shared)| rss.saturating_sub(shared));
-        let likely = likely.or(seen.pss_estimated);
+        let likely = likely.or(peak.pss_likely_bytes);
         Self { at_least: peak.pss_bytes, at_most, likely }
     }
 
@@ -166,7 +166,7 @@ impl Known {
             (None, Some(most)) => format!("it was never read, and was at most {}", Size(most)),
             (Some(_), None) => {
                 let likely = self.likely.map_or("more".into(), |likely| Size(likely).to_string());
-                format!("it was estimated at {likely} since it was last read")
+                format!("it was not measured at its highest, which is estimated at {likely}")
             }
             (None, None) => "it was never read".to_owned(),
         });
@@ -202,7 +202,7 @@ pub struct Judged {
     pub bound: Option<Bound>,
     /// Whether it passed. What could not be seen does not pass: a gate that cannot judge must not say yes.
     pub pass: bool,
-    /// Why it did not pass though nothing beyond the limit was seen; else `null`.
+    /// Why it did not pass though nothing beyond the limit was seen, or passed though something may be; else `null`.
     pub reason: Option<String>,
 }
 
@@ -380,7 +380,9 @@ impl FailOn {
             FailOn::Regression => regression(facts.regression),
             FailOn::LimitIn(limit) => {
                 let grows = kind == "leak" || kind == "growing";
-                let trend = facts.verdict.trend().filter(|_| grows);
+                // Where nothing is decided yet a slope that is surely one is told, and judges nothing.
+                let open = |trend: &Trend| kind == "undecided" && trend.low > 0.0;
+                let trend = facts.verdict.trend().filter(|trend| grows || open(trend));
                 // Of a leak the verdict tells it, and no two figures are told.
                 let told = match (facts.verdict, trend) {
                     (Verdict::Leak { time_to_limit: Some(time), .. }, Some(trend)) => {
@@ -392,7 +394,7 @@ impl FailOn {
                     let seconds = told? / rate;
                     (rate > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok()).flatten()
                 };
-                let no_limit = (trend.is_some() && facts.headroom.is_none())
+                let no_limit = (grows && trend.is_some() && facts.headroom.is_none())
                     .then_some("it grows, and no limit around it could be read");
                 let judged =
                     |value, pass| Judged::new("limit_in", Quantity::Time(limit), value, pass);
@@ -400,12 +402,14 @@ impl FailOn {
                     // Whatever it does from here on, the limit is reached.
                     return judged(Some(Quantity::Time(Duration::ZERO)), false);
                 }
-                judged(
-                    trend.and_then(|trend| left(trend.bytes_per_second)).map(Quantity::Time),
-                    // By the slow end of the interval.
-                    trend.and_then(|trend| left(trend.low)).is_none_or(|time| time > limit),
-                )
-                .unless(no_limit)
+                let time = trend.and_then(|trend| left(trend.bytes_per_second));
+                // By the slow end of the interval.
+                let near =
+                    trend.and_then(|trend| left(trend.low)).is_some_and(|time| time <= limit);
+                let reason = (near && !grows)
+                    .then(|| "it is not decided yet whether this growth goes on".to_owned());
+                Judged { reason, ..judged(time.map(Quantity::Time), !near || !grows) }
+                    .unless(no_limit)
             }
         }
     }

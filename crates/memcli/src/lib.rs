@@ -41,6 +41,7 @@ pub mod sys;
 pub mod target;
 pub mod top;
 pub mod trace;
+pub mod weight;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -58,18 +58,26 @@ pub fn refused(diagnostics: &[Diagnostic]) -> Failure {
         1 => "a problem".to_owned(),
         count => format!("{count} problems"),
     };
-    Failure::new(
-        code_of(diagnostics),
-        format!("the configuration has {problems}\n\n{}", shown.join("\n\n")),
-    )
+    let code = code_of(diagnostics);
+    let failure =
+        Failure::new(code, format!("the configuration has {problems}\n\n{}", shown.join("\n\n")));
+    if code == exit::NO_PERMISSION {
+        // What has changed its user, and kept the environment of before, looks in the home of the other.
+        let instead = "let this user read it; or set `HOME` to a directory of this user, or name another file with `--config FILE`";
+        return failure.help(instead);
+    }
+    failure
 }
 
-/// The code for a document that is refused: that of a file which cannot be read, where nothing else is wrong.
+/// The code for a document that is refused: that of a file which cannot be read, or of a system that has no thread left to follow
+/// it, where nothing else is wrong.
 #[must_use]
 pub fn code_of(diagnostics: &[Diagnostic]) -> u8 {
     let mut errors = diagnostics.iter().filter(|problem| problem.is_error());
     let unread = |problem: &Diagnostic| {
-        let origin = &problem.labels.first().filter(|_| problem.code == Code::Io)?.origin;
+        let failed = Some(problem).filter(|problem| problem.code == Code::Io)?;
+        let Some(label) = failed.labels.first() else { return Some(exit::IO) };
+        let origin = &label.origin;
         let error = std::fs::File::open(&*origin.source.name).err()?;
         Some(Failure::io("", error).code)
     };

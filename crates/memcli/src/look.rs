@@ -141,7 +141,7 @@ impl Watch {
     fn waits_for_pss(&self) -> bool {
         self.pipeline.latest().is_some_and(|sample| {
             several(sample)
-                && sample.process.pss == Err(Absent::NotRead)
+                && matches!(sample.process.pss, Err(Absent::NotRead | Absent::Pending))
                 && matches!(self.found.watched, Watched::Tree(_))
         })
     }
@@ -191,7 +191,7 @@ impl Watch {
 #[must_use]
 pub fn pss_missing(why: Absent) -> &'static str {
     match why {
-        Absent::NotRead => "PSS was not read in time",
+        Absent::NotRead | Absent::Pending => "PSS was not read in time",
         Absent::Denied => "PSS may not be read: permission denied",
         Absent::TooDear => "PSS is too dear to read: so large a target takes the kernel too long",
         Absent::Unsupported => "PSS is not available on this system",
@@ -218,7 +218,7 @@ mod tests {
     #[test]
     fn every_reason_for_no_pss_is_told_in_words() {
         assert!(pss_missing(Absent::Denied).contains("permission denied"));
-        for why in [Absent::NotRead, Absent::TooDear, Absent::Gone, Absent::Malformed] {
+        for why in [Absent::NotRead, Absent::Pending, Absent::TooDear, Absent::Gone, Absent::Malformed] {
             assert!(pss_missing(why).contains("PSS"), "{why}");
         }
     }

@@ -21,7 +21,7 @@ use memtrack::{Absent, ProcessMemory, Reading, Sample, Settings, Stamp};
 use crate::alert::{Alarms, Alert};
 use crate::limit::{self, Limit};
 
-pub use self::seen::Seen;
+pub use self::seen::{Estimates, Seen};
 use self::series::{Root, Series};
 
 /// What the pipeline tells its listeners.
@@ -204,9 +204,7 @@ impl Pipeline {
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         self.kinds.push(sample.at.monotonic, kinds.map(Result::ok));
         let mut changed = false;
-        if let Some(ended) = self.root.ended(sample) {
-            self.detector.process_ended(ended);
-        }
+        self.detector.process_ended(self.root.ended(sample));
         if let Ok(bytes) = self.watched(sample) {
             let limit = self.headroom.map(|headroom| bytes.saturating_add_signed(headroom));
             self.detector.set_limit(limit);

@@ -36,6 +36,8 @@ pub struct Recording {
     pub rss: Curve,
     /// RSS + swap.
     pub footprint: Curve,
+    /// What counts against a limit: of several processes PSS + swap, where that could be had.
+    pub held: Curve,
     /// PSS, as far as it was read: measured now and then, and estimated in between.
     pub pss: Curve,
     /// Samples of it that are estimates.
@@ -64,6 +66,7 @@ impl Recording {
             watched: Curve::default(),
             rss: Curve::default(),
             footprint: Curve::default(),
+            held: Curve::default(),
             pss: Curve::default(),
             pss_estimated: 0,
             events: Vec::new(),
@@ -77,17 +80,15 @@ impl Recording {
 
     fn sample(&mut self, sample: &Sample, listen: &mut impl FnMut(&Header, &Numbered)) {
         let sample = &self.pipeline.heard(sample);
-        let at = sample.at.monotonic;
         let process = &sample.process;
         for (curve, reading) in [
             (&mut self.watched, self.pipeline.watched(sample)),
             (&mut self.rss, process.rss),
             (&mut self.footprint, process.footprint()),
+            (&mut self.held, process.held()),
             (&mut self.pss, process.pss),
         ] {
-            if let Ok(bytes) = reading {
-                curve.push(at, bytes);
-            }
+            curve.note(sample.at, reading.ok());
         }
         let estimated = process.pss_age.is_ok_and(|age| age > Duration::ZERO);
         self.pss_estimated += u64::from(process.pss.is_ok() && estimated);

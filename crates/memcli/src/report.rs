@@ -82,7 +82,7 @@ pub struct Run {
     /// The highest pressure level.
     #[cfg_attr(test, schemars(with = "crate::schema::Level"))]
     pub highest_level: Level,
-    /// How the samples are spread.
+    /// How it was spread over the time.
     pub percentiles: Spreads,
     /// The processes when their RSS was highest, of the times at which they were recorded.
     pub processes: Option<ProcessesRow>,
@@ -106,7 +106,8 @@ pub struct Spreads {
     pub rss: Option<Percentiles>,
     /// RSS + swap.
     pub footprint: Option<Percentiles>,
-    /// PSS. It is measured now and then, and estimated in between: its highest may be above `peak.pss_bytes`, which was measured.
+    /// PSS. It is measured now and then, and estimated in between: its highest may be above `peak.pss_bytes`, which was measured,
+    /// and is not above `peak.pss_likely_bytes`.
     pub pss: Option<Percentiles>,
     /// Samples of which the PSS is an estimate.
     pub pss_estimated_samples: u64,
@@ -128,6 +129,9 @@ impl Run {
             Some(last) => (last.to, levels().map(|level| level.to).max().unwrap_or(last.to)),
             None => (recording.pipeline.level(), seen.level),
         };
+        let peak = Peak::new(&watched, seen, rss_bytes).bounded(exact, at_most);
+        // An estimate that what was measured next proved too high is told nowhere.
+        let likely = |spread: Percentiles| spread.up_to(peak.pss_likely_bytes.unwrap_or(u64::MAX));
         let mut run = Self {
             file: recording.path.display().to_string(),
             writer: header.writer.clone(),
@@ -147,7 +151,7 @@ impl Run {
             samples: seen.samples,
             lost: end.map_or(0, |end| end.lost),
             most_processes: seen.processes,
-            peak: Peak::new(&watched, seen, rss_bytes).bounded(exact, at_most),
+            peak,
             growth: Growth::from(verdict.trend()),
             verdict: Judgement::new(&verdict, recording.pipeline.series()),
             rules: RulesRow::new(&recording.pipeline.rules()),
@@ -157,7 +161,7 @@ impl Run {
                 watched: recording.watched.percentiles(),
                 rss: recording.rss.percentiles(),
                 footprint: recording.footprint.percentiles(),
-                pss: recording.pss.percentiles(),
+                pss: recording.pss.percentiles().map(likely),
                 pss_estimated_samples: recording.pss_estimated,
             },
             processes: recording.processes.clone(),
@@ -218,6 +222,7 @@ impl Run {
             ),
             (self.peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread),
             (self.peak.pss_bytes.is_none(), "peak.pss_bytes", pss),
+            (self.peak.pss_likely_bytes.is_none(), "peak.pss_likely_bytes", pss),
             (self.growth.bytes_per_second.is_none(), "growth", "too few samples for a slope"),
             (self.percentiles.watched.is_none(), "percentiles.watched", unread),
             (self.percentiles.rss.is_none(), "percentiles.rss", unread),

@@ -34,7 +34,7 @@ pub struct Series {
     pub peak_bytes: Option<Spread>,
     /// Peak RSS.
     pub peak_rss_bytes: Option<Spread>,
-    /// Mean RSS.
+    /// Mean RSS over the time of a run.
     pub mean_rss_bytes: Option<Spread>,
     /// Growth, in bytes per second.
     pub growth_bytes_per_second: Option<Spread>,

@@ -9,7 +9,7 @@ use memtrack::sampler::Update;
 use memtrack::source::{LinuxSource, Target};
 
 use crate::alert::Delivery;
-use crate::child::Child;
+use crate::child::{Child, GRACE};
 use crate::comparison::{Comparison, Measured};
 use crate::curve::Curve;
 use crate::exit::{self, Failure};
@@ -33,8 +33,6 @@ use listeners::{Listeners, SETTLES};
 /// Samples that come as close as this are read sparingly.
 const SPARED: Duration = Duration::from_millis(200);
 
-/// How long a child and its tree have to end after `--for` or `--abort` asked them to, before they are killed.
-pub const GRACE: Duration = Duration::from_secs(5);
 /// How long what was killed has to be gone.
 const LAST_GRACE: Duration = Duration::from_secs(1);
 
@@ -368,7 +366,7 @@ impl Session<'_> {
             processes: seen.processes,
             left_running: None,
             peak,
-            mean_rss_bytes: seen.mean_rss.map(|bytes| bytes as u64),
+            mean_rss_bytes: seen.mean_rss.bytes(),
             growth,
             verdict: Judgement::new(&verdict, pipeline.series()),
             places: None,
@@ -412,8 +410,8 @@ fn handle(pipeline: &mut Pipeline, listeners: &mut Listeners<'_>, update: Update
             let grows = listeners.grows;
             listeners.lookout.look(sample.at.monotonic, grows);
             let watched = pipeline.watched(&pipeline.heard(&sample));
-            if let (Some(curve), Ok(bytes)) = (&mut listeners.curve, watched) {
-                curve.push(sample.at.monotonic, bytes);
+            if let Some(curve) = &mut listeners.curve {
+                curve.note(sample.at, watched.ok());
             }
         }
         Update::Failed(failure) => {

@@ -54,27 +54,33 @@ pub struct Highest {
     pub measure: &'static str,
     /// Whether several processes had it at one time: RSS then counts what they share once for each.
     pub of_several: bool,
+    /// Whether it is an estimate, above all that was measured.
+    pub estimated: bool,
 }
 
 /// The highest of the size. `peak_rss` is the highest RSS that anyone knows of.
 #[must_use]
 pub fn highest(watched: &Watched, seen: &Seen, peak_rss: Option<u64>) -> Option<Highest> {
-    let one = |bytes, measure| Highest { bytes, measure, of_several: false };
+    let one = |bytes, measure| Highest { bytes, measure, of_several: false, estimated: false };
+    let several = |bytes, measure| Highest { of_several: true, ..one(bytes, measure) };
     match watched {
         Watched::System => Some(one(seen.watched?, USED)),
         Watched::Cgroup(_) => Some(one(seen.watched?, WORKING_SET)),
         _ => {
             let alone = seen.processes.is_none_or(|processes| processes <= 1);
             let rss_of_one = if alone { peak_rss } else { seen.rss_of_one };
-            match (seen.pss_of_several, rss_of_one, peak_rss) {
+            match (seen.likely_pss_of_several(peak_rss), rss_of_one, peak_rss) {
                 // A shell that was there for a moment makes no tree of what it started.
                 (pss, Some(rss), Some(peak))
                     if pss.is_none_or(|pss| pss < rss) && (rss >= peak || pss.is_some()) =>
                 {
                     Some(one(rss, RSS))
                 }
-                (Some(bytes), ..) => Some(Highest { bytes, measure: PSS, of_several: true }),
-                (None, _, peak) => Some(Highest { bytes: peak?, measure: RSS, of_several: true }),
+                (Some(bytes), ..) => {
+                    let estimated = Some(bytes) > seen.pss_of_several;
+                    Some(Highest { estimated, ..several(bytes, PSS) })
+                }
+                (None, _, peak) => Some(several(peak?, RSS)),
             }
         }
     }

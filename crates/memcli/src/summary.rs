@@ -48,7 +48,7 @@ pub struct Summary {
     pub left_running: Option<u64>,
     /// The highest it was.
     pub peak: Peak,
-    /// The mean RSS of the samples.
+    /// The mean RSS, each sample weighed by the time it stands for.
     pub mean_rss_bytes: Option<u64>,
     /// How fast it grew.
     pub growth: Growth,
@@ -118,6 +118,8 @@ pub struct Peak {
     pub size_measure: Option<&'static str>,
     /// Whether several processes had it at one time: RSS then counts what they share once for each.
     pub size_of_several: bool,
+    /// Whether that size is an estimate: PSS is measured now and then, and this is above every one that was.
+    pub size_estimated: bool,
     /// Resident bytes.
     pub rss_bytes: Option<u64>,
     /// Whether the kernel kept this peak up to the end. If not it was at least this.
@@ -128,6 +130,9 @@ pub struct Peak {
     pub footprint_bytes: Option<u64>,
     /// Proportional share, the highest that was measured.
     pub pss_bytes: Option<u64>,
+    /// What the proportional share most likely was at its highest: `pss_bytes`, or above it what was estimated between two
+    /// measurements.
+    pub pss_likely_bytes: Option<u64>,
 }
 
 impl Peak {
@@ -139,11 +144,13 @@ impl Peak {
             size_bytes: size.map(|size| size.bytes),
             size_measure: size.map(|size| size.measure),
             size_of_several: size.is_some_and(|size| size.of_several),
+            size_estimated: size.is_some_and(|size| size.estimated),
             rss_bytes,
             exact: false,
             rss_at_most_bytes: None,
             footprint_bytes: seen.footprint,
             pss_bytes: seen.pss,
+            pss_likely_bytes: seen.likely_pss(rss_bytes),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The few system calls that no kept crate wraps: `wait4` with the child's figures, who sent a signal, and giving back
 //! what only the start needed.
 
+pub mod inherited;
 pub mod startup;
 
 use std::io::{self, Read, Write};
@@ -8,6 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -20,6 +22,9 @@ const HANDLED: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGC
 /// Those besides that would end memcli without a word. A command may have its own use for them: `SIGQUIT` has a JVM tell its
 /// threads.
 const WOULD_END: [i32; 4] = [libc::SIGQUIT, libc::SIGUSR1, libc::SIGUSR2, libc::SIGALRM];
+
+/// Those of them by which a terminal ends what is in its foreground.
+const KEYBOARD: [i32; 2] = [libc::SIGINT, libc::SIGQUIT];
 
 /// A signal that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,12 +60,22 @@ impl Signal {
     }
 }
 
-/// Takes over the handled signals and delivers them to a channel, on a thread of their own.
+/// Takes over the handled signals and delivers them to a channel, on a thread of their own. Those that whoever started this
+/// process had it ignore stay ignored: `nohup` means what it says. A script does so to what it has in the background with those of
+/// the keyboard, which are meant for others: one that somebody sends to this process is heard.
 ///
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals() -> io::Result<Receiver<Signal>> {
-    take_over(&[&HANDLED[..], &WOULD_END].concat())
+    take_over(&[&HANDLED[..], &WOULD_END].concat(), &KEYBOARD)
+}
+
+/// The same for a command that is started from here, which then ignores what this process ignores: it would so without memcli.
+///
+/// # Errors
+/// When the system gives no descriptors, handlers or thread.
+pub fn signals_for_a_command() -> io::Result<Receiver<Signal>> {
+    take_over(&[&HANDLED[..], &WOULD_END].concat(), &[])
 }
 
 /// The same, and those that would stop a program while it has the terminal.
@@ -68,11 +83,15 @@ pub fn signals() -> io::Result<Receiver<Signal>> {
 /// # Errors
 /// When the system gives no descriptors, handlers or thread.
 pub fn signals_with_a_screen() -> io::Result<Receiver<Signal>> {
-    take_over(&[&HANDLED[..], &WOULD_END, &[libc::SIGTSTP]].concat())
+    take_over(&[&HANDLED[..], &WOULD_END, &[libc::SIGTSTP]].concat(), &KEYBOARD)
 }
 
-/// Stops this process, as Ctrl-Z does, and returns when somebody has it go on.
+/// Stops this process, as Ctrl-Z does, and returns when somebody has it go on. Where nobody would, since whoever started it knows
+/// no such thing and had it ignore `SIGTSTP`, it does nothing.
 pub fn stop() {
+    if inherited::is_ignored(libc::SIGTSTP) {
+        return;
+    }
     // Not SIGTSTP, which was taken over. To this thread, which is then sure to be stopped when this returns.
     // SAFETY: `raise` reads its one integer and nothing else.
     unsafe { libc::raise(libc::SIGSTOP) };
@@ -96,16 +115,27 @@ fn leads_session() -> bool {
     unsafe { libc::getsid(0) == libc::getpid() }
 }
 
-fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
+/// Takes over `numbers`, but for those that are ignored; of `sent`, which are among them, what the kernel has not sent.
+fn take_over(numbers: &[i32], sent: &[i32]) -> io::Result<Receiver<Signal>> {
     let (mut read, write) = UnixStream::pair()?;
-    for number in numbers.iter().copied() {
-        let write = write.try_clone()?;
-        write.set_nonblocking(true)?;
+    write.set_nonblocking(true)?;
+    let write = Arc::new(write);
+    let (ignored, heard): (Vec<i32>, Vec<i32>) =
+        numbers.iter().partition(|number| inherited::is_ignored(**number));
+    // That of children is asked for by nobody else: without it no end of one would be heard of.
+    let needed = |number: &i32| *number == libc::SIGCHLD || sent.contains(number);
+    let numbers: Vec<i32> =
+        heard.into_iter().chain(ignored.iter().copied().filter(needed)).collect();
+    let unheard = move |number| number != libc::SIGCHLD && ignored.contains(&number);
+    inherited::let_through(&numbers);
+    for number in numbers {
+        // One descriptor for them all: there may be few.
+        let write = Arc::clone(&write);
         let number_byte = u8::try_from(number).unwrap_or_default();
         let handler = move |info: &libc::siginfo_t| {
             // A full socket means that plenty of signals already wait to be read: one more says nothing new.
             let from_kernel = u8::from(info.si_code > 0);
-            let _ = (&write).write(&[number_byte, from_kernel]);
+            let _ = (&*write).write(&[number_byte, from_kernel]);
         };
         // SAFETY: the handler only calls `write(2)` on a non-blocking socket, which is async-signal-safe; it neither
         // allocates nor locks.
@@ -117,6 +147,9 @@ fn take_over(numbers: &[i32]) -> io::Result<Receiver<Signal>> {
         while read.read_exact(&mut pair).is_ok() {
             let [number, from_kernel] = pair;
             let number = i32::from(number);
+            if from_kernel != 0 && unheard(number) {
+                continue;
+            }
             // An alarm that was set before memcli was executed is from the kernel too, and memcli's alone. So is the end of a
             // terminal to whoever leads its session: the others are told when that has ended.
             let for_memcli = match number {

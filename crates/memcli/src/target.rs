@@ -183,7 +183,12 @@ impl Target {
     /// # Errors
     /// Exit code 66 when there is no such target, or more than one of that name.
     pub fn find(&self) -> Result<Found, Failure> {
-        self.find_at(Path::new("/"))
+        let found = self.find_at(Path::new("/"));
+        // Where `/proc` shows nothing at all, it says nothing of this one target either.
+        found.map_err(|failure| match own() {
+            Err(nothing) if failure.code == exit::NO_INPUT => nothing,
+            _ => failure,
+        })
     }
 
     fn find_at(&self, root: &Path) -> Result<Found, Failure> {
@@ -194,10 +199,42 @@ impl Target {
                 let label = format!("cgroup {}", harmless(&path.to_string_lossy()));
                 Ok(Found { watched: Watched::Cgroup(path.clone()), label })
             }
-            Target::Own => find_pid(root, std::process::id()),
+            Target::Own => find_pid(root, own()?.pid),
             Target::System => Ok(Found { watched: Watched::System, label: "system".into() }),
         }
     }
+}
+
+/// What there is to do about a `/proc` that is none, or another's.
+pub const MOUNT_PROC: &str =
+    "mount the one of this PID namespace: `mount -t proc proc /proc`, or `unshare --mount-proc`";
+
+/// This process, as `/proc` numbers it.
+///
+/// # Errors
+/// Exit code 69 where `/proc` does not show this process: nothing is mounted there, or what another PID namespace has.
+pub fn own() -> Result<ProcessId, Failure> {
+    ProcessId::own().map_err(|error| match error {
+        OpenError::Unreadable { reason: memtrack::Absent::Unsupported, .. } => {
+            Failure::new(exit::UNAVAILABLE, "`/proc` does not show this process").help(MOUNT_PROC)
+        }
+        error => not_opened(error),
+    })
+}
+
+/// Whether what is started from here has the same numbers here and in `/proc`, so that it can be followed and ended by them.
+///
+/// # Errors
+/// Exit code 69 where `/proc` is not that of this PID namespace.
+pub fn check_numbers() -> Result<(), Failure> {
+    let (own, kernel) = (own()?.pid, std::process::id());
+    if own == kernel {
+        return Ok(());
+    }
+    let other = format!(
+        "`/proc` is that of another PID namespace: this process is {kernel} here and {own} there"
+    );
+    Err(Failure::new(exit::UNAVAILABLE, other).help(MOUNT_PROC))
 }
 
 fn find_pid(root: &Path, pid: u32) -> Result<Found, Failure> {
@@ -213,8 +250,23 @@ fn find_pid(root: &Path, pid: u32) -> Result<Found, Failure> {
         Some(stat) if stat.is_kernel_thread() => {
             nothing("is a thread of the kernel, which has no memory of its own")
         }
-        _ => Ok(Found { watched: Watched::Tree(id), label }),
+        _ => match process_of(root, pid) {
+            // Its memory is that of the process, but what the process starts is not below it, and it may end before.
+            Some(process) if process != pid => {
+                nothing(&format!("is a thread of process {process}"))
+                    .map_err(|failure| failure.help(format!("name the process: {process}")))
+            }
+            _ => Ok(Found { watched: Watched::Tree(id), label }),
+        },
     }
+}
+
+/// The process that a thread is of; of its first thread, which has the same number, that number.
+fn process_of(root: &Path, thread: u32) -> Option<u32> {
+    let status = fs::read(root.join(format!("proc/{thread}/status"))).ok()?;
+    let text = String::from_utf8_lossy(&status);
+    // No name can hold a line of its own here: the kernel escapes them.
+    text.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
 }
 
 /// What `/proc/PID/stat` says of a process, as far as it matters for finding one.
@@ -263,8 +315,17 @@ fn common_root(root: &Path, pids: &[u32]) -> Option<u32> {
     pids.iter().copied().find(above_all)
 }
 
+/// A file as `leak` and `top` take it for a trace and not for the name of a process; and a word on it where that needs more than
+/// the name.
+fn as_path(name: &str) -> (String, &'static str) {
+    match name.parse() {
+        Ok(Subject::Trace(_)) => (name.to_owned(), ""),
+        _ => (format!("./{name}"), " when written as a path"),
+    }
+}
+
 fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
-    let own = std::process::id();
+    let own = ProcessId::own().map_or_else(|_| std::process::id(), |own| own.pid);
     let mut pids: Vec<u32> = fs::read_dir(root.join("proc"))
         .map_err(|error| Failure::io("failed to list the processes", error))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
@@ -274,10 +335,10 @@ fn find_name(root: &Path, name: &str) -> Result<Found, Failure> {
     match pids.as_slice() {
         [] => {
             let failure = Failure::new(exit::NO_INPUT, format!("no process is called `{name}`"));
-            // `leak` and `top` take a trace too, when it is written as a path.
             Err(if Path::new(name).is_file() {
+                let (path, written) = as_path(name);
                 failure.help(format!(
-                    "`{name}` is a file here: write `./{name}` to read it as a trace"
+                    "`{name}` is a file here: traces are read by `leak`, `top`, `report` and `replay`{written}, as in `memcli report {path}`"
                 ))
             } else {
                 failure.help("a name is the command's own, as in `ps -o comm`; a pid always works")
@@ -351,6 +412,9 @@ pub fn not_opened(error: OpenError) -> Failure {
         OpenError::NoSuchProcess { .. } => Failure::new(exit::NO_INPUT, error.to_string()),
         OpenError::NoSuchCgroup { .. } => Failure::new(exit::NO_INPUT, error.to_string())
             .help("`/proc/PID/cgroup` has the path of the cgroup that a process is in"),
+        OpenError::Unreadable { reason: memtrack::Absent::Failed(errno), .. } => {
+            Failure::new(exit::IO, "failed to open the target").because(error).of_limit(errno)
+        }
         _ => Failure::new(exit::IO, "failed to open the target").because(error),
     }
 }
@@ -463,7 +527,10 @@ mod tests {
         let root = proc_with(&[(7, "worker")]);
         // The working directory of the tests is that of the crate.
         let why = Target::Name("Cargo.toml".into()).find_at(root.path()).unwrap_err().to_string();
-        assert!(why.contains("write `./Cargo.toml`"), "{why}");
+        assert!(
+            why.ends_with("when written as a path, as in `memcli report ./Cargo.toml`"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -2,14 +2,13 @@
 
 use std::f64::consts::PI;
 
-use crate::growth::Growth;
 use crate::judge::Judge;
 use crate::known::Known;
 use crate::pink::pink_score;
 use crate::rest::{rest_gain, stands_still};
 use crate::saturation::beats_cycle;
-use crate::search::{Hit, grows_now};
-use crate::trend::ranks;
+use crate::search::{Found, grows_now};
+use crate::trend::slope;
 use crate::walk::drift_score;
 use crate::window::Window;
 
@@ -28,8 +27,9 @@ const RECENT: f64 = 0.35;
 const NOW: f64 = 0.5;
 /// A rest at the end puts the confirmation off when it describes the newest points better than growth by this many variances,
 const REST_GAIN: f64 = 20.0;
-/// over the window or the last of these shares of the segment: the shorter, the shorter the rest that is seen.
-const REST_SHARES: [f64; 3] = [1.0, 0.5, 0.25];
+/// over the window or, where it is longer, the last of these shares of the segment: the shorter, the shorter the rest that is
+/// seen.
+const REST_SHARES: [f64; 2] = [0.5, 0.25];
 /// At the end of a run there is no more to wait for: this share of the usual wait is enough.
 const ENDING: f64 = 0.1;
 /// A window longer than a day must grow by this many standard errors of pink noise, which is looked at often before it
@@ -80,10 +80,11 @@ impl Judge {
     pub(crate) fn confirms(
         &mut self,
         known: &Known,
-        hit: &Hit,
-        found: &Growth,
+        found: &Found,
+        whole: Option<&Window>,
         ending: bool,
     ) -> bool {
+        let Found { hit, growth, window } = found;
         if hit.lives {
             // Each life was a wait of its own.
             return true;
@@ -91,7 +92,7 @@ impl Judge {
         let (now, span) = (self.history.end(), self.history.span());
         let tail = now - (span / 60.0).max(5.0 * known.interval());
         let Some(level) = self.history.level_since(tail, 0.5) else { return false };
-        let fresh = Candidate { at: now, span: span * hit.share, rate: found.rate, level };
+        let fresh = Candidate { at: now, span: span * hit.share, rate: growth.rate, level };
         let Some(seen) = self.candidate else {
             self.candidate = Some(fresh);
             return false;
@@ -102,60 +103,65 @@ impl Judge {
             return false;
         }
         let low = self.history.level_since(tail, 0.3).unwrap_or(level);
-        let recent = self.history.window(seen.at).map_or(seen.rate, |window| {
-            ranks(&window.level).slope.min(ranks(&window.low).slope) / window.span
-        });
+        let recent = self
+            .history
+            .window(seen.at)
+            .map_or(seen.rate, |window| slope(&window.level).min(slope(&window.low)) / window.span);
         let gained = CONTINUES * seen.rate * waited;
         let goes_on = recent >= RECENT * seen.rate
             && (low - seen.level >= gained
-                || (found.rising_floor && self.floor_rose(&seen) >= gained));
+                || (growth.rising_floor && self.floor_rose(&seen) >= gained));
         if !goes_on {
             self.candidate = Some(fresh);
         }
         goes_on
             && grows_now(&self.history, seen.rate, hit.share * span, NOW)
-            && !self.history.window(hit.from).is_some_and(|window| stands_still(&window.level))
-            && (ending || self.has_direction(known, hit, found))
-            && (ending || !self.may_be_a_day(seen.rate, level))
+            && !stands_still(&window.level)
+            && (ending || !self.may_be_a_day(whole, seen.rate, level))
+            && (ending || self.has_direction(known, found))
     }
 
     /// Whether growth in a window is more than noise shows by chance, and has not just come to rest. Within a day, growth of a
     /// floor and growth from cycle to cycle have their own tests.
-    fn has_direction(&self, known: &Known, hit: &Hit, found: &Growth) -> bool {
-        let Some(window) = self.history.window(hit.from) else { return true };
+    fn has_direction(&self, known: &Known, found: &Found) -> bool {
+        let Found { hit, growth, window } = found;
         let period = hit.season.map(|(period, _)| period);
-        if window.span > DAY && !outlasts_pink(&window, period) {
+        if window.span > DAY && !outlasts_pink(window, period) {
             return false;
         }
-        if found.rising_floor || period.is_some() {
+        if growth.rising_floor || period.is_some() {
             return true;
         }
-        drift_score(&window.low).max(drift_score(&window.level)) >= known.tuning.walk
-            && !self.rests(known, hit.share)
+        [&window.level, &window.low].into_iter().any(|y| drift_score(y) >= known.tuning.walk)
+            && !self.rests(known, hit.share, Some(window))
     }
 
     /// Growth from cycle to cycle that needs no confirmation: over more than a day and cycles enough, beyond what pink noise
     /// shows. Each phase has been compared with itself one cycle later, so that each cycle was a wait of its own, and what the
     /// newest level does is a matter of its phase.
-    pub(crate) fn over_cycles(&self, known: &Known, whole: &Window) -> Option<(Hit, Growth)> {
+    pub(crate) fn over_cycles(&self, known: &Known, whole: &Window) -> Option<Found> {
         if whole.span <= DAY {
             return None;
         }
-        let (hit, found) = self.search(known).cycles(whole)?;
-        let (period, _) = hit.season?;
+        let found = self.search(known).cycles(whole)?;
+        let (period, _) = found.hit.season?;
         (whole.span >= CYCLES * period && pink_score(whole, Some(period)) >= CYCLES_PINK)
-            .then_some((hit, found))
+            .then_some(found)
     }
 
-    pub(crate) fn rests(&self, known: &Known, share: f64) -> bool {
+    /// Whether the newest points describe a rest better than growth, over the last `share` of the history, whose window is
+    /// `seen` if that is known, or over less.
+    pub(crate) fn rests(&self, known: &Known, share: f64, seen: Option<&Window>) -> bool {
         let (now, span) = (self.history.end(), self.history.span());
-        REST_SHARES.iter().map(|rest| span * rest.min(share)).any(|reach| {
-            reach >= known.hold()
-                && self
-                    .history
-                    .window(now - reach)
-                    .is_some_and(|window| rest_gain(&window.level) > REST_GAIN)
-        })
+        let over = |share: f64, seen: Option<&Window>| {
+            let rests = |window: &Window| rest_gain(&window.level) > REST_GAIN;
+            span * share >= known.hold()
+                && match seen {
+                    Some(window) => rests(window),
+                    None => self.history.window(now - span * share).as_ref().is_some_and(rests),
+                }
+        };
+        over(share, seen) || REST_SHARES.iter().any(|less| *less < share && over(*less, None))
     }
 
     /// Growth of the lowest level since growth was first seen over that of as long a stretch before, in bytes: under a
@@ -168,15 +174,14 @@ impl Judge {
     }
 
     /// Whether the growth so far could be the rise of a daily cycle of ordinary size.
-    fn may_be_a_day(&self, rate: f64, level: f64) -> bool {
+    fn may_be_a_day(&self, whole: Option<&Window>, rate: f64, level: f64) -> bool {
         let span =
             self.history.end() - self.before.map_or(self.history.origin(), |before| before.origin);
         // A sine that rises by `rate` at its steepest swings by `rate` times a day over pi.
         if span > DAY_KNOWN * DAY || rate * DAY / PI > DAY_SWING * level {
             return false;
         }
-        let window = self.history.window(self.history.origin());
-        window.is_some_and(|window| beats_cycle(&window, DAY, DAY_SWING / 2.0 * level) < DAY_GAIN)
+        whole.is_some_and(|whole| beats_cycle(whole, DAY, DAY_SWING / 2.0 * level) < DAY_GAIN)
     }
 
     /// Seconds until growth that goes on is confirmed.

@@ -5,12 +5,13 @@ use std::time::Duration;
 use crate::detector::Detector;
 use crate::growth::{Growth, measured};
 use crate::judge::{FIRST_LOOK, Judge, Speed, State};
+use crate::order;
 use crate::rate::Now;
 use crate::saturation::power;
 use crate::season::Season;
 use crate::trend::Z_95;
 use crate::verdict::{Evidence, Shape, Spread, Trend, Verdict, Why};
-use crate::window::{History, POINTS, Window, quantile};
+use crate::window::{History, POINTS, Window};
 
 /// The verdict of `detector` now.
 pub(crate) fn verdict(detector: &Detector) -> Verdict {
@@ -198,12 +199,23 @@ fn shape(window: &Window) -> Shape {
 
 fn spread(history: &History) -> Option<Spread> {
     let buckets = history.buckets();
-    let mut means: Vec<f64> = buckets.iter().map(|bucket| bucket.mean).collect();
-    (!means.is_empty()).then(|| Spread {
+    if buckets.is_empty() {
+        return None;
+    }
+    let mut means: Vec<i64> = buckets.iter().map(|bucket| order::key(bucket.mean)).collect();
+    let last = (means.len() - 1) as f64;
+    let [p10, p50, p90] = [0.1, 0.5, 0.9].map(|share| (last * share).round() as usize);
+    // Those below and above the middle one are on either side of it.
+    let (below, &mut middle, above) = means.select_nth_unstable(p50);
+    let of = |part: &mut [i64], rank: Option<usize>| match rank {
+        Some(rank) if rank < part.len() => *part.select_nth_unstable(rank).1,
+        _ => middle,
+    };
+    Some(Spread {
         min: buckets.iter().map(|bucket| bucket.low).fold(f64::INFINITY, f64::min) as u64,
-        p10: quantile(&mut means, 0.1) as u64,
-        p50: quantile(&mut means, 0.5) as u64,
-        p90: quantile(&mut means, 0.9) as u64,
+        p10: order::value(of(below, Some(p10))) as u64,
+        p50: order::value(middle) as u64,
+        p90: order::value(of(above, p90.checked_sub(p50 + 1))) as u64,
         max: history.high() as u64,
     })
 }

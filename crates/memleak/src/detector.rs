@@ -12,6 +12,7 @@ use crate::saturation;
 use crate::segment::{End, Fall, Falls, outgrown, parts, pause};
 use crate::tuning::Tuning;
 use crate::verdict::{Change, Verdict};
+use crate::walk;
 
 /// Samples from a process's end on at which a fall may be its restart: a fall shows two samples late and must stay for six.
 const ENDED: u32 = 10;
@@ -27,8 +28,8 @@ pub struct Detector {
     pub(crate) limit: Option<u64>,
     smoother: Smoother,
     falls: Falls,
-    /// Samples for which a fall may still be a restart; `None` while nobody tells, and every fall may be one.
-    may_restart: Option<u32>,
+    /// Samples for which a fall is still that of a process that has ended, or 0 while none has; `None` while nobody tells.
+    ended: Option<u32>,
     /// Seconds of the last sample, repaired.
     pub(crate) last: f64,
     pub(crate) known: Known,
@@ -43,12 +44,13 @@ impl Detector {
     pub fn new(config: &LeakConfig) -> Self {
         saturation::prepare();
         pink::prepare();
+        walk::prepare();
         let mut detector = Self {
             baseline_window: 0.0,
             limit: None,
             smoother: Smoother::default(),
             falls: Falls::default(),
-            may_restart: None,
+            ended: None,
             last: 0.0,
             known: Known::default(),
             life: Life::new(State::Early),
@@ -81,7 +83,7 @@ impl Detector {
     pub fn push(&mut self, at: Duration, bytes: u64) -> Option<Change> {
         let t = self.known.clock.advance(at.as_secs_f64())?;
         let t = self.begin_anew(t).unwrap_or(t);
-        let (interval, least) = (self.known.interval(), self.known.least_growth);
+        let (interval, least) = (|| self.known.interval(), self.known.least_growth);
         let t = match pause(&self.present().history, t, bytes as f64, interval, least) {
             Some(pause) => self.known.clock.skip(t, pause),
             None => t,
@@ -90,7 +92,7 @@ impl Detector {
         self.last = t;
         self.known.first.get_or_insert(t);
         let (t, y) = self.smoother.push(t, bytes as f64)?;
-        if parts(&self.life.whole.history, t, self.known.hold()) {
+        if parts(&self.life.whole.history, t, || self.known.hold()) {
             self.end_life(y, End::Gap);
             self.falls = Falls::default();
         }
@@ -101,7 +103,11 @@ impl Detector {
             Fall::Held => return None,
             Fall::Dip(held) => self.take_all(&held),
             Fall::New(held) => {
-                let end = if self.may_restart == Some(0) { End::Swing } else { End::Restart };
+                let end = match self.ended {
+                    None => End::Fall,
+                    Some(0) => End::Swing,
+                    Some(_) => End::Restart,
+                };
                 self.end_life(held.last().map_or(0.0, |(_, y)| *y), end);
                 self.take_all(&held);
                 return self.report(at);
@@ -127,14 +133,19 @@ impl Detector {
         self.falls = Falls::default();
     }
 
-    /// Tells before a sample whether a process that is watched may have ended since the last one.
+    /// Tells before a sample whether a process that is watched has ended since the last one; `None` where that is not known. What
+    /// was told stands until the next call. With feature `worker`, `Ends` knows it of samples.
     ///
-    /// From the first call on, a level that falls as at a restart is one only near a sample for which `ended` was `true`.
-    /// Elsewhere it is memory that a living process gave back, and growth must exceed it to count. Without any call every
-    /// such fall counts as a restart.
-    pub fn process_ended(&mut self, ended: bool) {
-        let left = self.may_restart.map_or(0, |left| left.saturating_sub(1));
-        self.may_restart = Some(if ended { ENDED } else { left });
+    /// A level that falls near a sample for which this was `true` falls because of a restart, which ends a life and no growth.
+    /// Where it was `false` it is memory that a living process gave back, and growth must exceed it to count. Where nobody
+    /// knows it counts as a restart, but many of them count as swings.
+    pub fn process_ended(&mut self, ended: impl Into<Option<bool>>) {
+        let left = self.ended.map_or(0, |left| left.saturating_sub(1));
+        self.ended = match ended.into() {
+            Some(true) => Some(ENDED),
+            Some(false) => Some(left),
+            None => (left > 0).then_some(left),
+        };
     }
 
     /// Goes on after a pause of unknown length on a clock with another origin: the next sample follows one interval after

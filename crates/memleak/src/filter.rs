@@ -129,8 +129,8 @@ impl Smoother {
     }
 
     pub(crate) fn push(&mut self, t: f64, y: f64) -> Option<(f64, f64)> {
-        self.recent.rotate_left(1);
-        self.recent[WIDTH - 1] = (t, y);
+        let [_, b, c, d, e] = self.recent;
+        self.recent = [b, c, d, e, (t, y)];
         self.seen = (self.seen + 1).min(WIDTH);
         if self.seen < WIDTH {
             return None;

@@ -1,7 +1,7 @@
 //! Does one window show growth without a bound? Every test a window must pass, in order of cost.
 
 use crate::saturation::saturation;
-use crate::trend::{inflation, lag_one, ranks, residuals, robust_deviation};
+use crate::trend::{Pairs, inflation, lag_one, residuals, robust_deviation};
 use crate::tuning::Tuning;
 use crate::window::{POINTS, Window, median, quantile};
 
@@ -93,74 +93,157 @@ pub(crate) fn effective(rho: f64, filled: usize) -> f64 {
     (filled as f64 * (1.0 - rho) / (1.0 + rho)).max(8.0)
 }
 
-/// Whether a window may grow: what few windows without growth pass, at a tenth of the cost of all tests.
-pub(crate) fn may_grow(window: &Window, least: f64) -> bool {
-    quick_growth(&window.level) >= QUICK_SHARE * least
-        && (spread_over_blocks(&window.low).is_none() || floor_rises(&window.low).is_some())
-}
-
-/// Applies all tests to a window; growth below `least` bytes passes none.
+/// Applies all tests to a window; growth below `least` bytes passes none, and of a window that shows no more than that
+/// nothing else is told.
 pub(crate) fn growth(window: &Window, tuning: &Tuning, least: f64) -> Growth {
     // Most windows of most series end here: a tenth of the cost of the rank statistics.
     if quick_growth(&window.level) < QUICK_SHARE * least {
         return Growth::none(least);
     }
-    measured(window, tuning, least)
+    let floor = floor_rises(&window.low);
+    let low = Pairs::of(&window.low);
+    if floor.is_none() && low.rise_less(least) {
+        return Growth::none(least);
+    }
+    let level = Pairs::of(&window.level);
+    if floor.is_none() && level.rise_less(least) {
+        return Growth::none(least);
+    }
+    Measured::of(window, tuning, least, &level, &low)
+        .tested(floor, || spread_over_blocks(&window.low))
+}
+
+/// The growth of a window that passes all tests: what [`growth`] finds, with the cheapest tests first.
+pub(crate) fn grows(window: &Window, tuning: &Tuning, least: f64) -> Option<Growth> {
+    if quick_growth(&window.level) < QUICK_SHARE * least {
+        return None;
+    }
+    let floor = floor_rises(&window.low);
+    let fails = |pairs: &Pairs<'_>| {
+        floor.is_none() && (pairs.rise_less(least) || pairs.score() < LEAST_SCORE)
+    };
+    if floor.is_none() && spread_over_blocks(&window.low).is_some() {
+        return None;
+    }
+    let low = Pairs::of(&window.low);
+    if fails(&low) {
+        return None;
+    }
+    let level = Pairs::of(&window.level);
+    if fails(&level) {
+        return None;
+    }
+    let spread = || floor.and_then(|_| spread_over_blocks(&window.low));
+    let found = Measured::of(window, tuning, least, &level, &low).tested(floor, spread);
+    (found.finding == Finding::Grows).then_some(found)
 }
 
 /// [`growth`] with all its figures, also where a quick look sees no rise.
 pub(crate) fn measured(window: &Window, tuning: &Tuning, least: f64) -> Growth {
-    let (level, low) = (&window.level, &window.low);
-    let mut out = Growth::none(least);
-    let by_level = ranks(level);
-    let by_low = ranks(low);
-    out.rate = by_level.slope / window.span;
-    out.bytes = by_level.slope.min(by_low.slope);
-    let around = residuals(level, by_level.slope);
-    out.rho = lag_one(&around);
-    out.noise = robust_deviation(&around);
-    let plain = by_level.score.min(by_low.score);
-    out.score = plain / inflation(out.rho);
-    let low_around = residuals(low, by_low.slope);
-    let mut sorted = *level;
-    let share = tuning.share * median(&mut sorted);
-    let noise = needed(low, &low_around);
-    out.by_level = share > noise;
-    out.needed = share.max(noise).max(least);
-    if out.bytes <= 0.0 {
-        return out;
-    }
-    let floor_score = by_low.score / inflation(lag_one(&low_around));
-    let floor = floor_rises(low).filter(|_| floor_score >= tuning.floor);
-    if let Some(slope) = floor.filter(|slope| *slope >= least.max(share)) {
-        out.bytes = slope;
-        out.rising_floor = true;
-        out.finding = Finding::Grows;
-        return out;
-    }
-    if out.score < LEAST_SCORE {
-        let mut sorted = around;
-        let range = quantile(&mut sorted, 0.95) - quantile(&mut sorted, 0.05);
-        if !(plain > PLAIN_SCORE && out.bytes > 2.2 * range) {
-            out.finding = Finding::Chance;
-            return out;
+    let (level, low) = (Pairs::of(&window.level), Pairs::of(&window.low));
+    let measured = Measured::of(window, tuning, least, &level, &low);
+    let noise = robust_deviation(&measured.around);
+    let spread = || spread_over_blocks(&window.low);
+    Growth { noise, ..measured.tested(floor_rises(&window.low), spread) }
+}
+
+/// The figures that the tests are of.
+struct Measured<'a> {
+    window: &'a Window,
+    tuning: &'a Tuning,
+    least: f64,
+    growth: Growth,
+    /// Scores before the correction for autocorrelation: of level and low level, the lesser; and of the low level alone.
+    plain: f64,
+    low_plain: f64,
+    /// What is left of the level and of the low level without the trend.
+    around: [f64; POINTS],
+    low_around: [f64; POINTS],
+    /// The share of the level that growth must be, in bytes.
+    share: f64,
+}
+
+impl<'a> Measured<'a> {
+    /// `level` and `low` are those of the window.
+    fn of(
+        window: &'a Window,
+        tuning: &'a Tuning,
+        least: f64,
+        level: &Pairs<'_>,
+        low: &Pairs<'_>,
+    ) -> Self {
+        let (by_level, by_low) = (level.ranks(), low.ranks());
+        let around = residuals(&window.level, by_level.slope);
+        let low_around = residuals(&window.low, by_low.slope);
+        let rho = lag_one(&around);
+        let plain = by_level.score.min(by_low.score);
+        let mut sorted = window.level;
+        let share = tuning.share * median(&mut sorted);
+        let noise = needed(&window.low, &low_around);
+        let growth = Growth {
+            rate: by_level.slope / window.span,
+            bytes: by_level.slope.min(by_low.slope),
+            score: plain / inflation(rho),
+            rho,
+            needed: share.max(noise).max(least),
+            by_level: share > noise,
+            ..Growth::none(least)
+        };
+        Self {
+            window,
+            tuning,
+            least,
+            growth,
+            plain,
+            low_plain: by_low.score,
+            around,
+            low_around,
+            share,
         }
     }
-    if out.bytes < out.needed {
-        out.finding = Finding::Small;
-        return out;
+
+    /// The growth and what the tests make of it. `floor` is by how much the floor of the window rises, if it does; `spread` what
+    /// is wrong with how the growth is spread over it, if anything.
+    fn tested(&self, floor: Option<f64>, spread: impl FnOnce() -> Option<Finding>) -> Growth {
+        let Self { tuning, growth: mut out, .. } = *self;
+        if out.bytes <= 0.0 {
+            return out;
+        }
+        let least = self.least.max(self.share);
+        if let Some(slope) = floor.filter(|slope| *slope >= least)
+            && self.low_plain / inflation(lag_one(&self.low_around)) >= tuning.floor
+        {
+            out.bytes = slope;
+            out.rising_floor = true;
+            out.finding = Finding::Grows;
+            return out;
+        }
+        out.finding = self.finding(spread);
+        out
     }
-    if let Some(finding) = spread_over_blocks(low) {
-        out.finding = finding;
-        return out;
+
+    fn finding(&self, spread: impl FnOnce() -> Option<Finding>) -> Finding {
+        let (growth, low) = (&self.growth, &self.window.low);
+        if growth.score < LEAST_SCORE {
+            let mut sorted = self.around;
+            let range = quantile(&mut sorted, 0.95) - quantile(&mut sorted, 0.05);
+            if !(self.plain > PLAIN_SCORE && growth.bytes > 2.2 * range) {
+                return Finding::Chance;
+            }
+        }
+        if growth.bytes < growth.needed {
+            return Finding::Small;
+        }
+        if let Some(finding) = spread() {
+            return finding;
+        }
+        let models = saturation(low, self.window.filled);
+        if models.gain > self.tuning.bounded && models.terminal < BOUNDED_TERMINAL {
+            Finding::Bounded
+        } else {
+            Finding::Grows
+        }
     }
-    let models = saturation(low, window.filled);
-    out.finding = if models.gain > tuning.bounded && models.terminal < BOUNDED_TERMINAL {
-        Finding::Bounded
-    } else {
-        Finding::Grows
-    };
-    out
 }
 
 /// A cheap look at the growth: the last third's mean over the first third's, extended to the whole window.

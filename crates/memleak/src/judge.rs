@@ -3,7 +3,7 @@
 use crate::confirm::Candidate;
 use crate::growth::{Finding, Growth};
 use crate::known::Known;
-use crate::search::{Hit, Searched, largest_fall};
+use crate::search::{Found, Hit, Searched, largest_fall};
 use crate::verdict::Why;
 use crate::window::{History, Window};
 use onset::Onset;
@@ -144,12 +144,12 @@ impl Judge {
         }
         let Searched { mut found, mut recent, whole } = self.search(known).run();
         let stopped = self.settled_lately().filter(|settled| settled.leaked);
-        found = found.filter(|(hit, _)| stopped.is_none_or(|stopped| hit.from >= stopped.since));
+        found = found.filter(|seen| stopped.is_none_or(|stopped| seen.hit.from >= stopped.since));
         if self.state != State::Leak && self.is_start(known) {
             // It rises as it did before it became steady last time.
             recent = found
                 .take()
-                .map(|(_, found)| Growth { finding: Finding::Ending, ..found })
+                .map(|seen| Growth { finding: Finding::Ending, ..seen.growth })
                 .or(recent);
         }
         if self.state != State::Leak {
@@ -159,12 +159,12 @@ impl Judge {
                 self.state = State::Leak;
                 found = Some(over_cycles);
             }
-        } else if found.as_ref().is_some_and(|(hit, found)| self.stalls(hit, found)) {
+        } else if found.as_ref().is_some_and(|seen| self.stalls(&seen.hit, &seen.growth)) {
             found = whole.as_ref().and_then(|whole| self.over_cycles(known, whole));
         }
         match found {
-            Some((hit, found)) => self.found_growth(known, hit, &found, ending),
-            None => self.found_none(known, recent, whole.as_ref()),
+            Some(seen) => self.found_growth(known, &seen, whole.as_deref(), ending),
+            None => self.found_none(known, recent, whole.as_deref()),
         }
         if ending && self.state == State::Leak && !self.carries(known) && self.is_over(known) {
             self.state = State::Undecided(Why::Settling);
@@ -179,11 +179,11 @@ impl Judge {
     }
 
     /// A window grows: it is a leak once that is confirmed.
-    fn found_growth(&mut self, known: &Known, hit: Hit, found: &Growth, ending: bool) {
-        self.hit = Some(hit);
+    fn found_growth(&mut self, known: &Known, seen: &Found, whole: Option<&Window>, ending: bool) {
+        self.hit = Some(seen.hit);
         self.quiet_since = None;
         if self.state != State::Leak {
-            let confirmed = self.confirms(known, &hit, found, ending);
+            let confirmed = self.confirms(known, seen, whole, ending);
             self.state = if confirmed { State::Leak } else { State::Growing };
         }
     }

@@ -82,7 +82,7 @@ impl Known {
             self.pasts.remove(0);
         }
         let top = history.level_since(history.end() - span / 48.0, 1.0).unwrap_or(0.0);
-        let fell = (top - level).max(0.0);
+        let fell = if end == End::Restart { 0.0 } else { (top - level).max(0.0) };
         self.pasts.push(Past {
             start: history.origin(),
             span,
@@ -92,7 +92,7 @@ impl Known {
             swing: end == End::Swing,
             grew: grew.then(|| judge.slope(self, judge.now(self).map(|now| now.trend))).flatten(),
         });
-        if end == End::Restart {
+        if matches!(end, End::Restart | End::Fall) {
             self.restarts = self.restarts.saturating_add(1);
         }
         match end {

@@ -42,6 +42,8 @@ pub mod config;
 mod confirm;
 mod describe;
 pub mod detector;
+#[cfg(feature = "worker")]
+mod ends;
 mod filter;
 mod growth;
 mod judge;
@@ -50,6 +52,7 @@ mod known;
 mod life;
 #[cfg(test)]
 mod noise;
+mod order;
 mod ordinary;
 pub mod parts;
 mod pink;
@@ -81,6 +84,8 @@ pub use alert::{Alert, Alerts, Cause, Outlets};
 pub use compare::{Comparison, compare};
 pub use config::LeakConfig;
 pub use detector::Detector;
+#[cfg(feature = "worker")]
+pub use ends::Ends;
 pub use kinds::{Kind, KindGrowth, Kinds, Outside};
 pub use parts::{PartGrowth, Parts};
 pub use rules::{RuleReport, Rules, Severity, Waits};

@@ -32,6 +32,8 @@ struct Models {
     unbounded: Vec<(f64, Curve)>,
     line: Curve,
     hinges: Vec<Hinge>,
+    /// Sines and cosines of all phases of a cycle.
+    phases: Vec<(f64, f64)>,
 }
 
 static MODELS: LazyLock<Models> = LazyLock::new(models);
@@ -51,6 +53,38 @@ fn curve(f: impl Fn(f64) -> f64) -> Curve {
 
 fn dot(a: &Curve, b: &Curve) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+/// The model whose axis a curve goes along furthest, and the square of how far. Four at once: their sums do not wait for each
+/// other.
+fn furthest<'m, T>(
+    y: &Curve,
+    models: &'m [T],
+    axis: impl Fn(&'m T) -> &'m Curve,
+) -> Option<(f64, &'m T)> {
+    let mut best: Option<(f64, &T)> = None;
+    for four in models.chunks(4) {
+        let mut sums = [0.0; 4];
+        if let [a, b, c, d] = four {
+            let axes = [axis(a), axis(b), axis(c), axis(d)];
+            for k in 0..POINTS {
+                for (sum, axis) in sums.iter_mut().zip(axes) {
+                    *sum += y[k] * axis[k];
+                }
+            }
+        } else {
+            for (sum, model) in sums.iter_mut().zip(four) {
+                *sum = dot(y, axis(model));
+            }
+        }
+        for (sum, model) in sums.iter().zip(four) {
+            let along = sum.powi(2);
+            if best.is_none_or(|(most, _)| along > most) {
+                best = Some((along, model));
+            }
+        }
+    }
+    best
 }
 
 fn centred(mut c: Curve) -> Curve {
@@ -117,7 +151,9 @@ fn models() -> Models {
             Hinge { at, axis: unit(bend) }
         })
         .collect();
-    Models { bounded, unbounded, line, hinges }
+    let phase = |phase: u32| std::f64::consts::TAU * f64::from(phase) / f64::from(PHASES);
+    let phases = (0..PHASES).map(|k| phase(k).sin_cos()).collect();
+    Models { bounded, unbounded, line, hinges, phases }
 }
 
 /// How much better the best bounded model fits, and what it says of the end.
@@ -140,21 +176,11 @@ pub(crate) fn saturation(y: &Curve, filled: usize) -> Saturation {
     if total <= 0.0 {
         return Saturation { gain: 0.0, terminal: 0.0 };
     }
-    let along = |axis: &Curve| dot(&y, axis).powi(2);
-    let mut free = (f64::NEG_INFINITY, &models.line);
-    for (_, axis) in &models.unbounded {
-        let along = along(axis);
-        if along > free.0 {
-            free = (along, axis);
-        }
-    }
-    let mut bound = (f64::NEG_INFINITY, &models.bounded[0]);
-    for model in &models.bounded {
-        let along = along(&model.axis);
-        if along > bound.0 {
-            bound = (along, model);
-        }
-    }
+    let free = furthest(&y, &models.unbounded, |(_, axis)| axis);
+    let bound = furthest(&y, &models.bounded, |model| &model.axis);
+    let (Some(free), Some(bound)) = (free, bound) else {
+        return Saturation { gain: 0.0, terminal: 1.0 };
+    };
     if bound.0 <= free.0 {
         return Saturation { gain: 0.0, terminal: 1.0 };
     }
@@ -215,14 +241,13 @@ fn beyond_cycle(y: &Curve, turn: f64, most: f64) -> f64 {
     let cosine = centred(curve(|x| (turn * x).cos()));
     let (ss, sc, cc) = (dot(&sine, &sine), dot(&sine, &cosine), dot(&cosine, &cosine));
     let (ys, yc, yy) = (dot(y, &sine), dot(y, &cosine), dot(y, y));
-    let left = |phase: u32| {
-        let (b, a) = (std::f64::consts::TAU * f64::from(phase) / f64::from(PHASES)).sin_cos();
+    let left = |(b, a): &(f64, f64)| {
         let along = a * ys + b * yc;
         let length = a * a * ss + 2.0 * a * b * sc + b * b * cc;
         let height = (along / length.max(f64::MIN_POSITIVE)).min(most).max(0.0);
         yy - 2.0 * height * along + height * height * length
     };
-    (0..PHASES).map(left).fold(yy, f64::min)
+    MODELS.phases.iter().map(left).fold(yy, f64::min)
 }
 
 /// A curve counts as better than a line when it explains this much: points times the log ratio of the residuals.

@@ -1,12 +1,12 @@
 //! The search for growth without a bound: windows over the end of a segment, longest first, then lives, then cycles.
 
-use crate::growth::{Finding, Growth, QUICK_SHARE, growth, may_grow};
+use crate::growth::{Finding, Growth, QUICK_SHARE, grows, growth};
 use crate::judge::Judge;
 use crate::known::Known;
 use crate::pool::{LIVES, rising_floor};
 use crate::season::season;
 use crate::segment::Past;
-use crate::trend::ranks;
+use crate::trend::slope;
 use crate::tuning::Tuning;
 use crate::window::{History, POINTS, Window};
 
@@ -55,15 +55,33 @@ pub(crate) struct Search<'a> {
     pub(crate) tuning: &'a Tuning,
 }
 
-/// What a search found.
+/// Growth that a search found.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) hit: Hit,
+    pub(crate) growth: Growth,
+    /// The window that shows it.
+    pub(crate) window: Box<Window>,
+}
+
+/// What a search saw.
 #[derive(Debug, Default)]
 pub(crate) struct Searched {
     /// The longest window that grows, or growth over lives or cycles.
-    pub(crate) found: Option<(Hit, Growth)>,
+    pub(crate) found: Option<Found>,
     /// What the later half of the segment showed; `None` when it could not be seen.
     pub(crate) recent: Option<Growth>,
     /// The whole segment.
-    pub(crate) whole: Option<Window>,
+    pub(crate) whole: Option<Box<Window>>,
+}
+
+/// What there is to say of the later half where no window grows.
+enum Later {
+    Unseen,
+    /// What it shows.
+    Found(Growth),
+    /// What it is, while nobody needs to know what it shows.
+    Window(Box<Window>),
 }
 
 impl Judge {
@@ -88,47 +106,49 @@ impl Search<'_> {
         let Some(whole) = self.history.window(self.history.origin()) else {
             return Searched::default();
         };
+        let whole = Box::new(whole);
         let fallen = largest_fall(&whole.low);
-        // What the later half shows, or its window while nobody needs to know.
-        let (mut recent, mut unmeasured) = (None, None);
+        let mut later = Later::Unseen;
         for share in SHARES {
             if span * share < self.hold {
                 break;
             }
-            let decides = share >= 0.5 || (recent.is_none() && unmeasured.is_none());
+            let decides = share >= 0.5 || matches!(later, Later::Unseen);
             if roughly(&whole.level, share) < 0.5 * QUICK_SHARE * self.least {
                 if decides {
-                    (recent, unmeasured) = (Some(Growth::none(self.least)), None);
+                    later = Later::Found(Growth::none(self.least));
                 }
                 continue;
             }
             let from = self.history.end() - span * share;
-            let window = if share < 1.0 { self.history.window(from) } else { Some(whole.clone()) };
-            let Some(window) = window else { continue };
-            if !may_grow(&window, self.least) {
+            let window = if share < 1.0 {
+                let Some(part) = self.history.window(from) else { continue };
+                Box::new(part)
+            } else {
+                whole.clone()
+            };
+            let Some(mut growth) = grows(&window, self.tuning, self.least) else {
                 if decides {
-                    (recent, unmeasured) = (None, Some(window));
+                    later = Later::Window(window);
                 }
                 continue;
-            }
-            let mut found = growth(&window, self.tuning, self.least);
-            if found.finding == Finding::Grows {
-                found.finding = self.outlasts(&found, from, share, window.span, fallen);
-            }
-            if found.finding == Finding::Grows {
+            };
+            growth.finding = self.outlasts(&growth, from, share, window.span, fallen);
+            if growth.finding == Finding::Grows {
                 let hit = Hit { from, share, season: None, lives: false };
-                return Searched {
-                    found: Some((hit, found)),
-                    recent: Some(found),
-                    whole: Some(whole),
-                };
+                let found = Some(Found { hit, growth, window });
+                return Searched { found, recent: Some(growth), whole: Some(whole) };
             }
             if decides {
-                (recent, unmeasured) = (Some(found), None);
+                later = Later::Found(growth);
             }
         }
-        let found = self.lives().or_else(|| self.cycles(&whole));
-        let recent = recent.or_else(|| Some(growth(&unmeasured?, self.tuning, self.least)));
+        let found = self.lives(&whole).or_else(|| self.cycles(&whole));
+        let recent = match later {
+            Later::Unseen => None,
+            Later::Found(found) => Some(found),
+            Later::Window(window) => Some(growth(&window, self.tuning, self.least)),
+        };
         Searched { found, recent, whole: Some(whole) }
     }
 
@@ -153,8 +173,8 @@ impl Search<'_> {
     }
 
     /// Growth from life to life.
-    fn lives(&self) -> Option<(Hit, Growth)> {
-        if self.chapter {
+    fn lives(&self, whole: &Window) -> Option<Found> {
+        if self.chapter || self.pasts.len() < LIVES {
             return None;
         }
         let (from, end) = (self.history.origin(), self.history.end());
@@ -168,11 +188,12 @@ impl Search<'_> {
             rising_floor: true,
             ..Growth::none(self.least)
         };
-        Some((Hit { from, share: 1.0, season, lives: true }, growth))
+        let hit = Hit { from, share: 1.0, season, lives: true };
+        Some(Found { hit, growth, window: Box::new(whole.clone()) })
     }
 
     /// Growth from cycle to cycle over the segment, which `whole` shows.
-    pub(crate) fn cycles(&self, whole: &Window) -> Option<(Hit, Growth)> {
+    pub(crate) fn cycles(&self, whole: &Window) -> Option<Found> {
         if self.history.span() < SEASON_FROM * self.hold {
             return None;
         }
@@ -193,12 +214,12 @@ impl Search<'_> {
             noise: found.swing,
             ..Growth::none(self.least)
         };
-        Some((hit, growth))
+        Some(Found { hit, growth, window: Box::new(whole.clone()) })
     }
 
     /// The largest fall that counts against growth over `span` seconds, in bytes; `within` is that of the present segment.
     fn fallen(&self, within: f64, span: f64) -> f64 {
-        // Lives that end often are swings.
+        // Falls that nobody explains are swings once there are many.
         let often = self.pasts.len() >= LIVES;
         let swings =
             self.pasts.iter().filter(|past| (often || past.swing) && span <= OUTLASTS * past.stood);
@@ -208,7 +229,7 @@ impl Search<'_> {
     /// Whether the stretch of equal length before a window grew much more than the window did.
     fn slows(&self, from: f64, span: f64, bytes: f64) -> bool {
         let Some(before) = self.history.stretch(from - span, from) else { return false };
-        SLOWS * ranks(&before.low).slope.min(ranks(&before.level).slope) > bytes
+        [&before.low, &before.level].into_iter().all(|y| SLOWS * slope(y) > bytes)
     }
 }
 

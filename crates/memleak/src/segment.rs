@@ -1,7 +1,7 @@
 //! One life of the process: its history, and how a fall of the level ends it.
 
 use crate::verdict::Trend;
-use crate::window::{History, median};
+use crate::window::{Bucket, History, median};
 
 /// A level below this share of the recent median may be a new life.
 const FALL: f64 = 0.72;
@@ -117,15 +117,23 @@ impl Falls {
 const PAUSE: f64 = 20.0;
 /// and this share of the segment may be a pause,
 const PAUSE_SHARE: f64 = 0.02;
-/// when the level moved by less than this share of what it would have grown.
+/// when the level moved by less than this share of what it would have grown,
 const STILL: f64 = 0.2;
+/// and that is this many standard deviations of the history, whose samples are medians of five: twice what one sample after the
+/// gap needs to tell.
+const PAUSE_DEVIATIONS: f64 = 10.0;
+/// What it grew by, and its noise, are asked of as long a stretch before the gap and of this many times as long.
+const PAUSE_REACHES: [f64; 2] = [1.0, 4.0];
+
+/// Standard deviations of normal noise in its median deviation.
+const NORMAL: f64 = 1.4826;
 
 /// A gap that is this many times as long as the segment before it leaves no window of both that is filled well enough.
 const BLIND: f64 = 3.0;
 
 /// Whether a sample at `t` comes so late that it begins a segment; what came before filled a window of `hold` seconds.
-pub(crate) fn parts(history: &History, t: f64, hold: f64) -> bool {
-    history.span() >= hold && t - history.end() > BLIND * history.span()
+pub(crate) fn parts(history: &History, t: f64, hold: impl Fn() -> f64) -> bool {
+    t - history.end() > BLIND * history.span() && history.span() >= hold()
 }
 
 /// The seconds to take out before a sample, when it begins anew: it comes `gap` seconds after the one before, in a segment that has
@@ -136,27 +144,77 @@ pub(crate) fn outgrown(gap: f64, watched: f64, interval: f64, hold: f64) -> Opti
 }
 
 /// The seconds to take out before a sample `y` at `t` because the level stood still over a gap, although it grew before:
-/// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, nobody can
-/// tell.
-pub(crate) fn pause(history: &History, t: f64, y: f64, interval: f64, least: f64) -> Option<f64> {
+/// the clock was set forward, or the process was stopped. Where it would have grown by less than `least` bytes, or by less than
+/// its noise hides, nobody can tell.
+pub(crate) fn pause(
+    history: &History,
+    t: f64,
+    y: f64,
+    interval: impl Fn() -> f64,
+    least: f64,
+) -> Option<f64> {
     let gap = t - history.end();
     let span = history.span();
-    if gap < PAUSE * interval || gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
+    // Nearly all samples of nearly all series end here.
+    if gap < PAUSE_SHARE * span || history.samples() < LEAST_SAMPLES {
         return None;
     }
-    let reach = gap.min(span / 2.0);
-    let end = history.end();
-    let level = |from: f64| history.level_between(from, from + reach / 6.0);
-    let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
-    let expected = (last - before) / reach * 1.2 * gap;
-    (expected >= least && (y - last).abs() < STILL * expected).then_some(gap - interval)
+    let interval = interval();
+    if gap < PAUSE * interval {
+        return None;
+    }
+    let mut line: Option<Line> = None;
+    for times in PAUSE_REACHES {
+        let longer = Line::of(history, (times * gap).min(span / 2.0))?;
+        line = Some(line.map_or(longer, |line| longer.and(line)));
+    }
+    let Line { slope, level, noise } = line?;
+    let expected = slope * gap;
+    let stood = (y - level).abs() < STILL * expected;
+    (stood && expected >= least.max(PAUSE_DEVIATIONS * noise)).then_some(gap - interval)
+}
+
+/// The end of a history as a line.
+#[derive(Clone, Copy)]
+struct Line {
+    /// Bytes per second.
+    slope: f64,
+    /// The level at its end, in bytes.
+    level: f64,
+    /// Standard deviation of a sample around it, in bytes.
+    noise: f64,
+}
+
+impl Line {
+    /// Of the last `reach` seconds, through the levels of their first and their last sixth.
+    fn of(history: &History, reach: f64) -> Option<Self> {
+        let end = history.end();
+        let level = |from: f64| history.level_between(from, from + reach / 6.0);
+        let (before, last) = (level(end - reach)?, level(end - reach / 6.0)?);
+        let slope = (last - before) / reach * 1.2;
+        // The mean of the samples in a bucket varies less than one of them.
+        let off = |bucket: &Bucket| {
+            let line = last + slope * (history.middle(bucket) - (end - reach / 12.0));
+            (bucket.mean - line).abs() * f64::from(bucket.count).sqrt()
+        };
+        let mut off: Vec<f64> = history.since(end - reach).iter().map(off).collect();
+        Some(Self { slope, level: last, noise: NORMAL * median(&mut off) })
+    }
+
+    /// With the lesser slope and the greater noise of both, at the level of `newer`.
+    fn and(self, newer: Self) -> Self {
+        let (slope, noise) = (self.slope.min(newer.slope), self.noise.max(newer.noise));
+        Self { slope, noise, ..newer }
+    }
 }
 
 /// What ended a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The process was started again.
+    /// The process was started again, as somebody told.
     Restart,
+    /// The level fell, and nobody told why: a restart, unless it happens often.
+    Fall,
     /// The level fell in one life of the process: what it held before was a swing.
     Swing,
     /// Nobody watched for long.
@@ -173,7 +231,7 @@ pub(crate) struct Past {
     pub(crate) span: f64,
     /// Its lowest level, in bytes.
     pub(crate) low: f64,
-    /// How far the level fell when it ended, in bytes.
+    /// How far the level fell when it ended, in bytes; 0 where a process had ended, which gave nothing back.
     pub(crate) fell: f64,
     /// Seconds before that for which the level had stood more than halfway up: a swing's own time.
     pub(crate) stood: f64,

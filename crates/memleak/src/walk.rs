@@ -6,6 +6,8 @@
 //! model of A. C. Harvey, Forecasting, Structural Time Series Models and the Kalman Filter, 1989, section 2.3). White noise
 //! around a line leaves nothing for the walk to explain, and its drift stands out at once; a walk explains its own rises.
 
+use std::sync::LazyLock;
+
 use crate::window::POINTS;
 
 /// Steps from point to point.
@@ -15,12 +17,47 @@ const STEPS: usize = POINTS - 1;
 const CORRELATIONS: [f64; 11] =
     [-0.5, -0.495, -0.48, -0.45, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.25];
 
+/// What is the same for every series of steps with one correlation: the recursion by which they are made independent.
+struct Recursion {
+    /// Share of the step before that is taken from each, from the second on, and the variance that is left.
+    shares: [(f64, f64); STEPS - 1],
+    /// Steps of 1, made independent.
+    ones: [f64; STEPS - 1],
+    /// Their squares, each over its variance, and the logarithms of the variances, summed.
+    squares: f64,
+    logs: f64,
+}
+
+static RECURSIONS: LazyLock<[Recursion; CORRELATIONS.len()]> =
+    LazyLock::new(|| CORRELATIONS.map(recursion));
+
+/// Computes the recursions now rather than at the first look: a push must not pay for it.
+pub(crate) fn prepare() {
+    LazyLock::force(&RECURSIONS);
+}
+
+/// The innovations of a moving average of order one (P. J. Brockwell and R. A. Davis, Time Series: Theory and Methods, 1991,
+/// section 5.2), which begin with a variance of 1.
+fn recursion(correlation: f64) -> Recursion {
+    let (mut shares, mut ones) = ([(0.0, 0.0); STEPS - 1], [0.0; STEPS - 1]);
+    let (mut variance, mut one, mut squares, mut logs) = (1.0f64, 1.0, 1.0, 0.0);
+    for (share, independent) in shares.iter_mut().zip(&mut ones) {
+        let theta = correlation / variance;
+        variance = 1.0 - correlation * theta;
+        one = 1.0 - theta * one;
+        (*share, *independent) = ((theta, variance), one);
+        squares += one * one / variance;
+        logs += variance.ln();
+    }
+    Recursion { shares, ones, squares, logs }
+}
+
 /// Score of the drift in standard deviations: the signed root of the likelihood ratio between a walk with a drift and one
 /// without. Were the correlation known, one walk in 160 would reach 2.5 by chance and one in 740 would reach 3.
 pub(crate) fn drift_score(y: &[f64; POINTS]) -> f64 {
     let (mut still, mut drifting, mut sign) = (f64::NEG_INFINITY, f64::NEG_INFINITY, 0.0);
-    for correlation in CORRELATIONS {
-        let fit = fit(y, correlation);
+    for recursion in &*RECURSIONS {
+        let fit = fit(y, recursion);
         still = still.max(fit.still);
         if fit.drifting > drifting {
             (drifting, sign) = (fit.drifting, fit.sign);
@@ -38,24 +75,19 @@ struct Fit {
     sign: f64,
 }
 
-/// The innovations of a moving average of order one (P. J. Brockwell and R. A. Davis, Time Series: Theory and Methods, 1991,
-/// section 5.2) for the steps and, beside them, for steps of 1, whose regression is the drift.
-fn fit(y: &[f64; POINTS], correlation: f64) -> Fit {
-    let (mut variance, mut step, mut one) = (1.0f64, y[1] - y[0], 1.0);
-    let (mut squares, mut along, mut ones, mut logs) = (step * step, step, 1.0, 0.0);
-    for k in 1..STEPS {
-        let theta = correlation / variance;
-        variance = 1.0 - correlation * theta;
-        step = y[k + 1] - y[k] - theta * step;
-        one = 1.0 - theta * one;
+/// Of the steps and, beside them, of steps of 1, whose regression is the drift.
+fn fit(y: &[f64; POINTS], recursion: &Recursion) -> Fit {
+    let mut step = y[1] - y[0];
+    let (mut squares, mut along) = (step * step, step);
+    for (k, ((theta, variance), one)) in recursion.shares.iter().zip(&recursion.ones).enumerate() {
+        step = y[k + 2] - y[k + 1] - theta * step;
         squares += step * step / variance;
         along += step * one / variance;
-        ones += one * one / variance;
-        logs += variance.ln();
     }
-    let likelihood = |squares: f64| -(STEPS as f64) * squares.max(f64::MIN_POSITIVE).ln() - logs;
+    let likelihood =
+        |squares: f64| -(STEPS as f64) * squares.max(f64::MIN_POSITIVE).ln() - recursion.logs;
     // What rounding leaves of a perfect line is no noise.
-    let left = (squares - along * along / ones).max(1e-12 * squares);
+    let left = (squares - along * along / recursion.squares).max(1e-12 * squares);
     Fit { still: likelihood(squares), drifting: likelihood(left), sign: along.signum() }
 }
 

@@ -1,5 +1,7 @@
 //! The bounded history of one segment, and equal-time windows over its end.
 
+use crate::order;
+
 /// Points in a window. All tests and models work on this many, so their designs are computed once.
 pub(crate) const POINTS: usize = 48;
 /// Buckets in a history: 24 KiB at 24 bytes each.
@@ -208,7 +210,8 @@ impl History {
     /// Seconds of the middle of a bucket; the last one is as long as it has been filled.
     pub(crate) fn middle(&self, bucket: &Bucket) -> f64 {
         let start = self.origin + f64::from(bucket.index) * self.width;
-        let end = (start + self.width).min(self.end.max(start));
+        let end = start + self.width;
+        let end = if end > self.end { self.end.max(start) } else { end };
         // Not `f64::midpoint`: seconds do not overflow, and a look asks for thousands.
         (start + end) / 2.0
     }
@@ -264,63 +267,106 @@ impl History {
         if span <= 0.0 || from < self.origin - 0.5 * span / POINTS as f64 {
             return None;
         }
-        let (mut x, mut level, mut low) = ([0.0; POINTS], [0.0; POINTS], [0.0; POINTS]);
-        let mut filled = 0;
         let buckets = self.since(from);
         let end = buckets.partition_point(|bucket| self.middle(bucket) <= to);
-        let scale = POINTS as f64 / span;
-        let mut means = Vec::with_capacity(CAPACITY / POINTS * 2 + 2);
-        let (mut next, mut time, mut least) = (f64::NEG_INFINITY, 0.0, f64::INFINITY);
-        let mut close = |means: &mut Vec<f64>, time: f64, least: f64| {
-            if !means.is_empty() {
-                x[filled] = time / means.len() as f64;
-                level[filled] = median(means);
-                low[filled] = least;
-                filled += 1;
+        let (buckets, scale) = (&buckets[..end], POINTS as f64 / span);
+        let place = |at: usize| (self.middle(&buckets[at]) - from) * scale;
+        let mut points = [Point::default(); POINTS];
+        let (mut filled, mut at) = (0, 0);
+        while at < buckets.len() && filled < POINTS {
+            let (first, mut here, mut time, mut low) = (at, place(at), 0.0, f64::INFINITY);
+            let point = here.max(0.0) as usize + 1;
+            let next = if point < POINTS { point as f64 } else { f64::INFINITY };
+            while here < next {
+                time += here;
+                low = if buckets[at].low < low { buckets[at].low } else { low };
+                at += 1;
+                here = if at < buckets.len() { place(at) } else { f64::INFINITY };
             }
-            means.clear();
-        };
-        for bucket in &buckets[..end] {
-            let place = (self.middle(bucket) - from) * scale;
-            if place >= next {
-                close(&mut means, time, least);
-                let point = place.max(0.0) as usize + 1;
-                next = if point < POINTS { point as f64 } else { f64::INFINITY };
-                (time, least) = (0.0, f64::INFINITY);
-            }
-            means.push(bucket.mean);
-            time += place;
-            least = least.min(bucket.low);
+            let all = &buckets[first..at];
+            points[filled] = Point { x: time / all.len() as f64, level: middle_level(all), low };
+            filled += 1;
         }
-        close(&mut means, time, least);
-        if filled < LEAST_FILLED {
-            return None;
-        }
-        let mut window = Window { span, filled, level: [0.0; POINTS], low: [0.0; POINTS] };
-        interpolate(&x[..filled], &level[..filled], &mut window.level);
-        interpolate(&x[..filled], &low[..filled], &mut window.low);
-        Some(window)
+        (filled >= LEAST_FILLED).then(|| Window::between(&points[..filled], span))
     }
 }
 
-/// Values at the middles of the points; flat beyond the ends.
-fn interpolate(x: &[f64], y: &[f64], out: &mut [f64; POINTS]) {
-    let mut right = 0;
-    for (k, out) in out.iter_mut().enumerate() {
-        let center = k as f64 + 0.5;
-        while right < x.len() && x[right] < center {
-            right += 1;
+/// What the samples of one point show.
+#[derive(Clone, Copy, Default)]
+struct Point {
+    /// Where they lie on average, in points.
+    x: f64,
+    level: f64,
+    low: f64,
+}
+
+impl Window {
+    /// Values at the middles of the points, from those that have samples; flat beyond the ends.
+    fn between(points: &[Point], span: f64) -> Self {
+        let (mut level, mut low) = ([0.0; POINTS], [0.0; POINTS]);
+        let mut right = 0;
+        for (k, (level, low)) in level.iter_mut().zip(&mut low).enumerate() {
+            let center = k as f64 + 0.5;
+            while right < points.len() && points[right].x < center {
+                right += 1;
+            }
+            (*level, *low) =
+                match (right.checked_sub(1).map(|left| points[left]), points.get(right)) {
+                    (Some(a), Some(b)) => {
+                        let share = if b.x > a.x { (center - a.x) / (b.x - a.x) } else { 1.0 };
+                        (a.level + (b.level - a.level) * share, a.low + (b.low - a.low) * share)
+                    }
+                    (Some(only), None) => (only.level, only.low),
+                    (None, only) => only.map_or((0.0, 0.0), |only| (only.level, only.low)),
+                };
         }
-        *out = if right == 0 {
-            y[0]
-        } else if right == x.len() {
-            y[right - 1]
-        } else {
-            let (x0, x1) = (x[right - 1], x[right]);
-            let share = if x1 > x0 { (center - x0) / (x1 - x0) } else { 1.0 };
-            y[right - 1] + (y[right] - y[right - 1]) * share
-        };
+        Self { span, filled: points.len(), level, low }
     }
+}
+
+/// The median of the means of buckets.
+fn middle_level(buckets: &[Bucket]) -> f64 {
+    let mut few = [0.0; NETWORK];
+    if buckets.len() > NETWORK {
+        return median(&mut buckets.iter().map(|bucket| bucket.mean).collect::<Vec<_>>());
+    }
+    for (mean, bucket) in few.iter_mut().zip(buckets) {
+        *mean = bucket.mean;
+    }
+    median(&mut few[..buckets.len()])
+}
+
+/// Up to so many numbers have their median by insertion without branches,
+const FEW: usize = 14;
+/// and up to so many are sorted as an array of this length: integers, as fast as a network of comparisons goes.
+const NETWORK: usize = 24;
+
+/// The number of rank `n / 2` among `n`, and the one before it.
+fn middle_two(values: &mut [f64]) -> (f64, f64) {
+    let middle = values.len() / 2;
+    if values.len() <= FEW {
+        // The lower half and one more, in order.
+        let mut least = [f64::INFINITY; FEW / 2 + 1];
+        for &value in &*values {
+            let mut rest = value;
+            for kept in &mut least[..=middle] {
+                let less = if rest < *kept { rest } else { *kept };
+                rest = if rest < *kept { *kept } else { rest };
+                *kept = less;
+            }
+        }
+        return (least[middle.saturating_sub(1)], least[middle]);
+    }
+    if values.len() <= NETWORK {
+        let mut keys = [i64::MAX; NETWORK];
+        for (key, value) in keys.iter_mut().zip(&*values) {
+            *key = order::key(*value);
+        }
+        keys.sort_unstable();
+        return (order::value(keys[middle - 1]), order::value(keys[middle]));
+    }
+    let (left, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    (left.iter().copied().fold(f64::NEG_INFINITY, f64::max), upper)
 }
 
 /// The median; the mean of the middle two for an even count; 0 for none.
@@ -328,14 +374,8 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
     if values.is_empty() {
         return 0.0;
     }
-    let middle = values.len() / 2;
-    let even = values.len().is_multiple_of(2);
-    let (left, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    if !even {
-        return upper;
-    }
-    let lower = left.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    f64::midpoint(lower, upper)
+    let (lower, upper) = middle_two(values);
+    if values.len().is_multiple_of(2) { f64::midpoint(lower, upper) } else { upper }
 }
 
 /// The value below which `share` of `values` lie, without interpolation; 0 for none.

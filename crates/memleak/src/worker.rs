@@ -13,6 +13,7 @@ use memtrack::{Sample, Settings};
 use crate::alert::{Alerts, Outlets};
 use crate::config::LeakConfig;
 use crate::detector::Detector;
+use crate::ends::Ends;
 use crate::kinds::{KindGrowth, Kinds, Outside};
 use crate::parts::Parts;
 use crate::rules::{RuleReport, Rules};
@@ -91,7 +92,7 @@ impl Worker {
     /// Starts the thread on `samples`, going on from `detector`: a new one, or one that was loaded from a baseline.
     ///
     /// What is watched is the private memory, where the source tells it apart, else the footprint: mapped files come and
-    /// go with the page cache.
+    /// go with the page cache. Whether a level that falls is that of a process that has ended is told from the samples ([`Ends`]).
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -101,7 +102,7 @@ impl Worker {
         detector: Detector,
         outlets: Outlets,
     ) -> io::Result<Self> {
-        Self::begin(samples, settings, detector, outlets, Box::new(Vec::new))
+        Self::begin(samples, settings, detector, outlets, Inside::no())
     }
 
     /// As [`Worker::spawn`], for the own process: `parts` says with each sample what the parts of this program hold, in
@@ -120,9 +121,8 @@ impl Worker {
         outlets: Outlets,
         parts: impl FnMut() -> Vec<(String, u64)> + Send + 'static,
     ) -> io::Result<Self> {
-        let mut detector = detector;
-        detector.process_ended(false);
-        Self::begin(samples, settings, detector, outlets, Box::new(parts))
+        let inside = Inside { ends: None, parts: Box::new(parts) };
+        Self::begin(samples, settings, detector, outlets, inside)
     }
 
     fn begin(
@@ -130,7 +130,7 @@ impl Worker {
         settings: Settings<LeakConfig>,
         mut detector: Detector,
         outlets: Outlets,
-        inside: Box<dyn FnMut() -> Vec<(String, u64)> + Send>,
+        inside: Inside,
     ) -> io::Result<Self> {
         let current = settings.load();
         let config = &current.value;
@@ -222,6 +222,20 @@ impl fmt::Debug for Worker {
     }
 }
 
+/// What is known of the processes beside their samples.
+struct Inside {
+    /// Their ends; `None` for the own process, which does not end.
+    ends: Option<Ends>,
+    /// What the parts of the own program hold.
+    parts: Box<dyn FnMut() -> Vec<(String, u64)> + Send>,
+}
+
+impl Inside {
+    fn no() -> Self {
+        Self { ends: Some(Ends::new()), parts: Box::new(Vec::new) }
+    }
+}
+
 /// What the thread works with.
 struct Work {
     shared: Arc<Shared>,
@@ -229,7 +243,7 @@ struct Work {
     config: Arc<LeakConfig>,
     settings: Settings<LeakConfig>,
     outlets: Outlets,
-    inside: Box<dyn FnMut() -> Vec<(String, u64)> + Send>,
+    inside: Inside,
     events: Sender<Event>,
     number: u64,
 }
@@ -273,13 +287,15 @@ impl Work {
         let at = sample.at.monotonic;
         let process = &sample.process;
         // No code of the caller's under the lock.
-        let parts = (self.inside)();
+        let parts = (self.inside.parts)();
+        let ended = self.inside.ends.as_mut().map_or(Some(false), |ends| ends.tell(sample));
         let mut state = lock(&self.shared.state);
         state.lost_samples = lost;
         let kinds = [process.anon, process.file, process.shmem, process.swap];
         state.kinds.push(at, kinds.map(Result::ok));
         state.parts.push(at, parts);
         let lives = state.detector.restarts();
+        state.detector.process_ended(ended);
         let mut change = process.private().ok().and_then(|bytes| state.detector.push(at, bytes));
         if state.detector.restarts() != lives {
             state.kinds.restarted();

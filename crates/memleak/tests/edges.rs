@@ -1,13 +1,14 @@
-//! Clocks that are set in a series' first moments, lives of a few samples, copies of a detector that go on.
+//! Clocks that are set, gaps, lives of a few samples, copies of a detector that go on.
 
 use std::time::Duration;
 
-use memleak::{Detector, LeakConfig, Verdict, Why};
+use memleak::{Detector, LeakConfig, Trend, Verdict, Why};
 
+#[path = "support/mod.rs"]
 mod support;
 
-use support::MIB;
 use support::random::Random;
+use support::{HOUR, MIB};
 
 /// The hour, since the first sample after the gap, at which growth of 100 MiB/h at 1 Hz was first a leak: `before` samples, then
 /// `gap` seconds without any, in which nothing grew.
@@ -135,6 +136,9 @@ fn what_may_be_noise_asks_for_no_longer_than_as_long_again() {
     for minute in 0..3_000u64 {
         let at = Duration::from_secs(60 * minute);
         detector.push(at, ((16_384.0 + 200.0 * random.normal()) * MIB) as u64);
+        if minute % 10 != 0 {
+            continue;
+        }
         if let Verdict::Undecided { why: Why::WithinNoise, watch_for: Some(longer), .. } =
             detector.verdict()
         {
@@ -143,4 +147,56 @@ fn what_may_be_noise_asks_for_no_longer_than_as_long_again() {
         }
     }
     assert!(asked > 0);
+}
+
+/// MiB/h of a leak that a detector shows, at the times in seconds and levels in MiB that `samples` gives.
+fn rate_of(samples: impl Iterator<Item = (f64, f64)>) -> Trend {
+    let mut detector = Detector::new(&LeakConfig::default());
+    for (t, mib) in samples {
+        detector.push(Duration::from_secs_f64(t), (mib * MIB) as u64);
+    }
+    let verdict = detector.verdict();
+    let Verdict::Leak { rate, .. } = verdict else { panic!("{verdict:?}") };
+    let of = |rate: f64| rate * HOUR / MIB;
+    Trend { bytes_per_second: of(rate.bytes_per_second), low: of(rate.low), high: of(rate.high) }
+}
+
+#[test]
+fn growth_that_goes_on_over_gaps_is_counted_over_them() {
+    // Noise of 3 MiB, of each sample its own or with a memory of half an hour, and a gap of up to 45 minutes after each
+    // hundredth sample.
+    for memory in [1.0, 1800.0] {
+        let held = (0..24)
+            .filter(|seed| {
+                let mut random = Random::new(*seed);
+                let (mut t, mut noise) = (0.0, 0.0);
+                let rate = rate_of(std::iter::from_fn(|| {
+                    let gap =
+                        if random.unit() < 0.01 { (45.0 * random.unit()).floor() } else { 0.0 };
+                    let step = 60.0 * (1.0 + gap);
+                    let kept = (-step / memory).exp();
+                    noise = kept * noise + (1.0 - kept * kept).sqrt() * random.normal();
+                    t += step;
+                    (t < 24.0 * HOUR).then_some((t, 200.0 + 10.0 * t / HOUR + 3.0 * noise))
+                }));
+                assert!((rate.bytes_per_second - 10.0).abs() < 0.4, "{memory} s, {seed}: {rate:?}");
+                rate.low <= 10.0 && 10.0 <= rate.high
+            })
+            .count();
+        // 23 of 24 expected. Where time is taken out of the gaps, less than half of the short noise's hold.
+        assert!(held >= 20, "{held} with noise of {memory} s");
+    }
+}
+
+#[test]
+fn time_for_which_a_process_was_stopped_counts_no_growth() {
+    for (gap, noise) in [(2.0, 0.3), (8.0, 1.0), (48.0, 1.0)] {
+        let mut random = Random::new(5);
+        let rate = rate_of((0..900).map(|minute| {
+            let t = f64::from(minute) * 60.0;
+            let stopped = if minute < 450 { 0.0 } else { gap * HOUR };
+            (t + stopped, 200.0 + 60.0 * t / HOUR + noise * random.normal())
+        }));
+        assert!((rate.bytes_per_second - 60.0).abs() < 1.0, "{gap} h: {rate:?}");
+    }
 }

@@ -310,3 +310,40 @@ fn the_component_and_the_size_class_that_grow_are_named() {
     });
     assert_eq!(named(&alert.unwrap()), grows);
 }
+
+/// So many lives of 20 seconds, four samples a second, of a process that holds 100 MiB and gains 8 MiB a second. Where they are `one`
+/// process, it keeps the highest RSS that it ever had.
+fn lives(lives: u64, one: bool) -> Vec<Sample> {
+    let mut peak = 0;
+    (0..80 * lives)
+        .map(|n| {
+            let bytes = (100 << 20) + (n % 80) * (2 << 20) + (n * 7919 % 11) * 50_000;
+            peak = if one || n % 80 > 0 { bytes.max(peak) } else { bytes };
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(250 * n)));
+            let process = &mut sample.process;
+            (process.rss, process.anon, process.swap) = (Ok(bytes), Ok(bytes), Ok(0));
+            (process.peak, process.processes) = (Ok(peak), Ok(1));
+            sample
+        })
+        .collect()
+}
+
+#[test]
+fn what_a_process_gives_back_is_told_from_its_end_by_the_samples() {
+    for (n, one) in [(10, false), (4, true)] {
+        let mut sampler = sampler(lives(n, one));
+        let config = LeakConfig::default();
+        let settings = Settings::fixed(config.clone());
+        let (detector, outlets) = (Detector::new(&config), Outlets::new());
+        let samples = sampler.all_within(1_000);
+        let worker = Worker::spawn(samples, settings, detector, outlets).unwrap();
+        sampler.start().unwrap();
+        // Disconnected once the worker has seen all of the replay.
+        worker.changes().iter().for_each(drop);
+        let mut detector = worker.stop().unwrap();
+        detector.conclude();
+        let verdict = detector.verdict();
+        assert_eq!(verdict.is_leak(), !one, "{verdict:?}");
+        assert_eq!(verdict.evidence().restarts, if one { 0 } else { 9 });
+    }
+}

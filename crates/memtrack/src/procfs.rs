@@ -7,6 +7,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, RawDir, openat};
 
 use crate::held::Held;
+use crate::processes::ProcessName;
 use crate::reading::{Absent, Reading};
 use crate::text::{decimal, number};
 
@@ -24,6 +25,7 @@ pub(crate) struct Proc {
 pub(crate) struct Stat {
     pub(crate) pid: u32,
     pub(crate) parent: u32,
+    pub(crate) name: ProcessName,
     /// Clock ticks since boot.
     pub(crate) start: u64,
     pub(crate) minor_faults: u64,
@@ -31,6 +33,8 @@ pub(crate) struct Stat {
     /// It was asked for by the number of a thread that is not the process's first: only that one has a signal to send to the
     /// parent at its end.
     pub(crate) is_thread: bool,
+    /// Where the stack begins; 0 where this process may not know.
+    pub(crate) stack: u64,
 }
 
 impl Proc {
@@ -77,9 +81,13 @@ impl Proc {
             .is_ok()
     }
 
-    /// `stat` of a process, read once.
+    /// `stat` of a process, read once. Every process has one: where it is not to be found, `/proc` hides it (`hidepid`).
     pub(crate) fn stat(&self, pid: u32) -> Reading<Stat> {
-        read_stat(&self.file(pid, "stat")?)
+        let file = self.file(pid, "stat").map_err(|why| match why {
+            Absent::Unsupported => Absent::Denied,
+            why => why,
+        });
+        read_stat(&file?)
     }
 
     /// The process that `/proc/self` names.
@@ -121,7 +129,7 @@ pub(crate) fn read_stat(file: &Held) -> Reading<Stat> {
     parse_stat(file.read(&mut buffer)?)
 }
 
-/// Fields as numbered in proc(5): 1 pid, 4 ppid, 10 minflt, 12 majflt, 22 starttime, 38 exit_signal.
+/// Fields as numbered in proc(5): 1 pid, 4 ppid, 10 minflt, 12 majflt, 22 starttime, 28 startstack, 38 exit_signal.
 fn parse_stat(text: &[u8]) -> Reading<Stat> {
     let (pid, _) = decimal(text).ok_or(Absent::Malformed)?;
     // The command name in brackets may itself hold brackets and blanks: fields count from the last bracket.
@@ -137,12 +145,15 @@ fn parse_stat(text: &[u8]) -> Reading<Stat> {
     };
     let mut field = |field: usize| word(field).map_or(Err(Absent::Malformed), number);
     let narrow = |value: u64| u32::try_from(value).map_err(|_| Absent::Malformed);
+    let name = text.get(..name_end).unwrap_or_default().splitn(2, |byte| *byte == b'(').nth(1);
     Ok(Stat {
         pid: narrow(pid)?,
+        name: ProcessName::new(name.unwrap_or_default()),
         parent: narrow(field(4)?)?,
         minor_faults: field(10)?,
         major_faults: field(12)?,
         start: field(22)?,
+        stack: field(28).unwrap_or(0),
         is_thread: word(38) == Some(b"-1"),
     })
 }
@@ -167,8 +178,14 @@ mod tests {
             minor_faults: 100,
             major_faults: 3,
             is_thread: false,
+            name: ProcessName::new(b"a (b) c) 1"),
+            stack: 0,
         };
         assert_eq!(parse_stat(line), Ok(stat));
+        let whole =
+            b"42 (a (b) c) 1) S 7 42 42 0 -1 4194304 100 5 3 6 1 2 0 0 20 0 3 0 777 1000 10 \
+            18446744073709551615 1 2 140721111111136 0 0 0 0 0 0 0 0 0 17 1\n";
+        assert_eq!(parse_stat(whole), Ok(Stat { stack: 140_721_111_111_136, ..stat }));
         assert_eq!(parse_stat(b"42 (cut) S 7 42\n"), Err(Absent::Malformed));
         assert_eq!(parse_stat(b""), Err(Absent::Malformed));
     }
@@ -184,6 +201,15 @@ mod tests {
         assert_eq!(proc.stat(own.pid).unwrap().start, own.start);
         assert_eq!(proc.file(u32::MAX, "stat").unwrap_err(), Absent::Gone);
         assert_eq!(proc.file(own.pid, "no_such_file").unwrap_err(), Absent::Unsupported);
+    }
+
+    #[test]
+    fn a_process_that_is_there_and_shows_nothing_is_hidden_and_not_gone() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(root.path().join("proc/42")).unwrap();
+        let proc = Proc::open(root.path()).unwrap();
+        assert_eq!(proc.stat(42), Err(Absent::Denied));
+        assert_eq!(proc.stat(43), Err(Absent::Gone));
     }
 
     proptest! {

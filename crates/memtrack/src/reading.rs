@@ -12,6 +12,9 @@ pub enum Absent {
     /// Nobody asked for it: the tier or the target leaves it out.
     #[error("not read")]
     NotRead,
+    /// It was asked for, and has not come yet.
+    #[error("not read yet")]
+    Pending,
     /// This kernel, platform or machine does not have it.
     #[error("not available on this system")]
     Unsupported,
@@ -34,7 +37,7 @@ pub enum Absent {
     #[error("too dear to read")]
     TooDear,
     /// The read itself failed with this OS error number (0 when the system gave none).
-    #[error("read failed with OS error {0}")]
+    #[error("{}", std::io::Error::from_raw_os_error(*.0))]
     Failed(i32),
 }
 
@@ -74,7 +77,9 @@ mod tests {
         for why in [Absent::Unlimited, Absent::Unsupported, Absent::NotRead] {
             assert!(why.nothing_there(), "{why}");
         }
-        for why in [Absent::Denied, Absent::Gone, Absent::Malformed, Absent::Failed(5)] {
+        for why in
+            [Absent::Pending, Absent::Denied, Absent::Gone, Absent::Malformed, Absent::Failed(5)]
+        {
             assert!(!why.nothing_there(), "{why}");
         }
     }

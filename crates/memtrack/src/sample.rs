@@ -73,9 +73,15 @@ pub struct ProcessMemory {
     pub peak: Reading<u64>,
     /// Resident bytes with every shared page divided among its users: what the processes of a tree really cost together.
     /// Measured when its budget allows; in between it is estimated: what was measured last, with the anonymous memory that came
-    /// since, and the rest by RSS.
+    /// since, and the rest by RSS. A process that a `fork` made since adds what it has beyond the one it came from, another one
+    /// all of its anonymous memory; one that has ended takes along what it shared with nobody.
     pub pss: Reading<u64>,
-    /// How long ago `pss` was measured; above 0 it is an estimate.
+    /// Of `pss`, what is anonymous (`Pss_Anon`, Linux 5.4; before that by the shares of all that is resident): `anon` with each page
+    /// that a `fork` left shared divided among its users. Measured and estimated with `pss`, and absent for the same reasons.
+    pub pss_anon: Reading<u64>,
+    /// `swap` divided in the same way (`SwapPss`).
+    pub pss_swap: Reading<u64>,
+    /// How long ago `pss` and its parts were measured; above 0 they are estimates.
     pub pss_age: Reading<Duration>,
     /// Page faults served without I/O, since the process started.
     pub minor_faults: Reading<u64>,
@@ -108,6 +114,8 @@ impl ProcessMemory {
             swap: Err(why),
             peak: Err(why),
             pss: Err(why),
+            pss_anon: Err(why),
+            pss_swap: Err(why),
             pss_age: Err(why),
             minor_faults: Err(why),
             major_faults: Err(why),
@@ -126,14 +134,52 @@ impl ProcessMemory {
         }
     }
 
-    /// What a leak shows in: anon + swap where the kernel tells them apart, else the footprint.
+    /// What a leak shows in: anon + swap where the kernel tells them apart, else the footprint. Over several processes each page
+    /// that they share counts once, so that a `fork` is no growth.
     ///
     /// Mapped files and shared buffers come and go with the page cache and are no leak of this process.
+    ///
+    /// # Errors
+    /// [`Absent::Pending`] over several processes whose PSS has not been measured for the first time yet, which takes some
+    /// milliseconds. Where it cannot be had at all, because it may not be read, is too dear, or was not recorded, it is the sum
+    /// over the processes, in which a shared page counts for each.
     pub fn private(&self) -> Reading<u64> {
+        if let Some(anon) = self.once(self.pss_anon)? {
+            return Ok(anon.saturating_add(self.swap_once()?));
+        }
         match (self.anon, self.swap) {
             (Ok(anon), Ok(swap)) => Ok(anon.saturating_add(swap)),
             (Ok(anon), Err(Absent::Unsupported | Absent::NotRead)) => Ok(anon),
             _ => self.footprint(),
+        }
+    }
+
+    /// What the processes hold together, wherever it lies: of several PSS + swap, so that what they share counts once; of one its
+    /// footprint. To be held against a limit that is on all of it.
+    ///
+    /// # Errors
+    /// As [`ProcessMemory::private`]; where PSS cannot be had it is the footprint.
+    pub fn held(&self) -> Reading<u64> {
+        match self.once(self.pss)? {
+            Some(pss) => Ok(pss.saturating_add(self.swap_once()?)),
+            None => self.footprint(),
+        }
+    }
+
+    /// `divided` of several processes; `None` of one, and where it cannot be had.
+    fn once(&self, divided: Reading<u64>) -> Reading<Option<u64>> {
+        match divided {
+            _ if !self.processes.is_ok_and(|processes| processes > 1) => Ok(None),
+            Err(Absent::Pending) => Err(Absent::Pending),
+            divided => Ok(divided.ok()),
+        }
+    }
+
+    /// Swap over several processes, each page once where the kernel told so.
+    fn swap_once(&self) -> Reading<u64> {
+        match self.pss_swap.or(self.swap) {
+            Err(Absent::Unsupported | Absent::NotRead) => Ok(0),
+            swap => swap,
         }
     }
 }
@@ -356,6 +402,44 @@ mod tests {
     }
 
     #[test]
+    fn what_several_processes_share_counts_once_and_each_for_itself_only_where_nobody_can_tell() {
+        let mut tree = ProcessMemory {
+            rss: Ok(500),
+            anon: Ok(400),
+            swap: Ok(40),
+            pss: Ok(120),
+            pss_anon: Ok(100),
+            pss_swap: Ok(10),
+            processes: Ok(5),
+            ..ProcessMemory::default()
+        };
+        assert_eq!((tree.private(), tree.held()), (Ok(110), Ok(130)));
+        assert_eq!(tree.footprint(), Ok(540), "the sum stays what it is");
+        for why in [Absent::Denied, Absent::TooDear, Absent::Unsupported, Absent::NotRead] {
+            let none =
+                ProcessMemory { pss: Err(why), pss_anon: Err(why), pss_swap: Err(why), ..tree };
+            assert_eq!((none.private(), none.held()), (Ok(440), Ok(540)), "{why}");
+        }
+        let soon = Err(Absent::Pending);
+        let first = ProcessMemory { pss: soon, pss_anon: soon, pss_swap: soon, ..tree };
+        assert_eq!((first.private(), first.held()), (soon, soon), "no sum that is soon another");
+        let old = ProcessMemory {
+            pss_anon: Err(Absent::NotRead),
+            pss_swap: Err(Absent::NotRead),
+            ..tree
+        };
+        assert_eq!((old.private(), old.held()), (Ok(440), Ok(160)), "a trace of before");
+        for swap in [Err(Absent::Unsupported), Err(Absent::NotRead)] {
+            let without = ProcessMemory { swap, pss_swap: swap, ..tree };
+            assert_eq!((without.private(), without.held()), (Ok(100), Ok(120)));
+        }
+        tree.processes = Ok(1);
+        assert_eq!((tree.private(), tree.held()), (Ok(440), Ok(540)), "of one it is exact");
+        let alone = ProcessMemory { processes: Ok(1), ..first };
+        assert_eq!((alone.private(), alone.held()), (Ok(440), Ok(540)));
+    }
+
+    #[test]
     fn cache_that_could_not_be_read_is_no_working_set() {
         let mut cgroup =
             CgroupMemory { usage: Ok(100), inactive_file: Ok(30), ..CgroupMemory::default() };
@@ -376,7 +460,9 @@ mod tests {
             let process = sample.process;
             prop_assert!(process.rss.is_ok() || process.footprint().is_err());
             prop_assert!(process.footprint().is_err() || process.footprint().ok() >= process.rss.ok());
-            prop_assert!(process.private().is_err() || process.rss.is_ok() || process.anon.is_ok());
+            let some = process.rss.is_ok() || process.anon.is_ok();
+            prop_assert!(process.private().is_err() || some || process.pss_anon.is_ok());
+            prop_assert!(process.held().is_err() || process.rss.is_ok() || process.pss.is_ok());
             let cgroup = sample.cgroup;
             prop_assert!(cgroup.working_set().is_err() || cgroup.usage.is_ok());
             prop_assert!(cgroup.working_set().is_err() || cgroup.working_set().ok() <= cgroup.usage.ok());

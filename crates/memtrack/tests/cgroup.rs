@@ -341,6 +341,11 @@ fn where_there_is_nothing_the_reason_is_said() {
     assert_eq!(absent(Machine::new("0::/a\n", "").path()), Absent::Unsupported);
     assert_eq!(absent(Machine::v2("/../b").path()), Absent::Unsupported);
     assert_eq!(absent(Machine::v2("/removed").path()), Absent::Gone);
+    // A mount that another covers shows nothing of the cgroup; one that is there shows that it was removed.
+    let machine = Machine::v1("/app");
+    assert_eq!(absent(machine.path()), Absent::Unsupported);
+    fs::create_dir_all(machine.path().join("sys/fs/cgroup/memory")).unwrap();
+    assert_eq!(absent(machine.path()), Absent::Gone);
     assert_eq!(absent(Machine::new("garbage\n", "garbage\n").path()), Absent::Malformed);
     assert_eq!(Hierarchy::open(machine.path(), "4711").unwrap_err(), Absent::Gone);
 }

@@ -171,6 +171,8 @@ fn run(job: &Job, offspring: &Offspring, now: &AtomicBool) -> Result<(), String>
     if let Some(mut input) = child.stdin.take() {
         // The document is smaller than a pipe, so this never waits; a command need not read it.
         let _ = input.write_all(&job.document);
+        // A line, so that a file to which such commands add is one of JSON lines.
+        let _ = input.write_all(b"\n");
     }
     let started = Instant::now();
     match wait(&mut child, job.timeout, now) {
@@ -228,7 +230,7 @@ mod tests {
         let mut hook = hook(&["tee", "--", path.to_str().unwrap()], Duration::from_secs(60));
         hook.send(b"{\"severity\":\"critical\"}".to_vec());
         assert_eq!(hook.finish(&never()), Vec::<String>::new());
-        assert_eq!(fs::read_to_string(path).unwrap(), "{\"severity\":\"critical\"}");
+        assert_eq!(fs::read_to_string(path).unwrap(), "{\"severity\":\"critical\"}\n");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::live::Still;
 use crate::output::{self, json, screen};
 use crate::pipeline::Policies;
 use crate::recording::Recording;
+use crate::weight::Weighed;
 
 /// The name and version of the document.
 pub const SCHEMA: &str = "memcli.budget/1";
@@ -134,28 +135,35 @@ fn plan(
     })
 }
 
-/// The sizes of all recordings together, by RSS + swap: what counts against the budget of a process.
+/// The sizes of all recordings together, by what counts against the budget of a process: RSS + swap, and of several PSS + swap.
 fn whole(runs: &[Recording]) -> Option<Need> {
-    let samples = runs.iter().flat_map(|run| run.footprint.sorted()).collect();
-    let peak = runs.iter().filter_map(|run| run.peak_rss().0).max();
-    Need::new(samples, peak)
+    let sizes: Vec<_> = runs.iter().map(|run| run.held.weighed()).collect();
+    let peak = |run: &Recording| {
+        let (seen, rss) = (run.pipeline.seen(), run.peak_rss().0);
+        let several = seen.processes.is_some_and(|processes| processes > 1);
+        // The sum of their RSS counts a shared page for each.
+        seen.likely_pss(rss).filter(|_| several).or(rss)
+    };
+    let peak = runs.iter().filter_map(peak).max();
+    Need::new(sizes.iter().flat_map(Weighed::iter).collect(), peak)
 }
 
 /// The same by PSS, when all have it: only that adds up over workers.
 fn shared(runs: &[Recording]) -> Option<Need> {
-    let (mut samples, mut peak) = (Vec::new(), None);
+    let (mut sizes, mut peak) = (Vec::new(), None);
     for run in runs {
         let seen = run.pipeline.seen();
-        let highest = seen.pss?;
-        // What was estimated counts as it is: PSS is measured now and then, and may have been before a worker took what it takes.
-        samples.extend(run.pss.sorted());
+        seen.pss?;
+        let likely = seen.likely_pss(run.peak_rss().0)?;
+        // What was estimated counts too: PSS is measured now and then, and may have been before a worker took what it takes.
+        sizes.extend(run.pss.weighed().iter().map(|(bytes, time)| (bytes.min(likely), time)));
         // Of one process the kernel saw what the samples missed, and what was shared is in it.
         let alone = seen.processes.is_none_or(|processes| processes <= 1);
         let exact = run.peak_rss().0.filter(|_| alone);
         let exact = exact.map(|rss| rss.saturating_sub(seen.shared.unwrap_or_default()));
-        peak = peak.max(exact).max(Some(highest));
+        peak = peak.max(exact).max(Some(likely));
     }
-    Need::new(samples, peak)
+    Need::new(sizes.into_iter().collect(), peak)
 }
 
 /// The limit that the recorded process ran under.
@@ -189,7 +197,7 @@ fn limit_of(
 fn toml(plan: Option<&Plan>, limit: u64, shares: &Shares) -> String {
     let Some(plan) = plan else {
         return format!(
-            "[budget]\ntotal = \"{}\"  # what `memcli config init` writes: half of the limit, 512MiB to 8GiB\n",
+            "[budget]\ntotal = \"{}\"  # as `memcli config init` writes: half of the limit, 512MiB to 8GiB, at most 90 % of it\n",
             Size(document::suggested_budget(limit)).exact(),
         );
     };

@@ -12,7 +12,7 @@ use memtrack::source::{LinuxSource, Source, Target};
 use memtrack::{Rate, Size, Span, TrackConfig};
 
 use crate::cli::{DemoArgs, Program, Watching};
-use crate::commands::run;
+use crate::commands::{run, written};
 use crate::exit::{self, Failure};
 use crate::output::screen;
 
@@ -98,8 +98,8 @@ fn be(program: Program, rate: Rate, duration: Duration) -> Result<(), Failure> {
             format!("fills by {rate} for {}, then replaces what it holds", Span(FILL))
         }
     };
-    writeln!(screen::stdout(), "demo {}: {says}, for {}", name(program), Span(duration))
-        .map_err(|error| Failure::io("failed to write to stdout", error))?;
+    let told = writeln!(screen::stdout(), "demo {}: {says}, for {}", name(program), Span(duration));
+    written(told)?;
     if program == Program::Tree {
         return tree(duration);
     }

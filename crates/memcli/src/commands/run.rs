@@ -18,13 +18,14 @@ use crate::comparison::{Comparison, Measured};
 use crate::exit::{self, Failure};
 use crate::gate::Gates;
 use crate::live::Live;
+use crate::outfile::OutFile;
 use crate::output::screen::{self, Screen, Style};
 use crate::output::{self, json};
 use crate::series::{self, Series};
 use crate::session::{Session, Watched};
 use crate::summary::{End, Summary};
 use crate::sys::{self, Signal};
-use crate::target::{Found, not_opened};
+use crate::target::{Found, check_numbers, not_opened};
 use crate::trace::Recorder;
 
 /// Runs the command; the exit code is its own, unless it succeeded and a gate failed. `spent` is CPU time from before memcli
@@ -51,22 +52,31 @@ struct Start<'a> {
     gates: Gates,
 }
 
+/// The files that are written.
+struct Files {
+    recorder: Option<Recorder>,
+    summary: Option<OutFile>,
+}
+
 impl<'a> Start<'a> {
     fn new(
         command: &'a [OsString],
         watching: &'a Watching,
         config: Option<&Path>,
-    ) -> Result<Self, Failure> {
+    ) -> Result<(Self, Files), Failure> {
+        check_numbers()?;
         let live = watching.live(config, false)?;
         // A command begins in the cgroup that memcli is in.
         let gates = watching.gates(&Target::Own, &live)?;
         // What cannot be compared with is told before anything is started.
         let baseline = baseline(watching, &live)?;
+        // So is what cannot be written. Who opens a pipe waits for its reader, and a signal still ends that.
+        let files = Files { recorder: watching.recorder()?, summary: watching.summary_file()? };
         // Before the child: its end must find someone listening.
-        let signals =
-            sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
+        let signals = sys::signals_for_a_command()
+            .map_err(|error| Failure::io("failed to take over signals", error))?;
         let alerts = Arc::default();
-        Ok(Self { command, watching, live, signals, alerts, baseline, gates })
+        Ok((Self { command, watching, live, signals, alerts, baseline, gates }, files))
     }
 
     fn words(&self) -> Vec<String> {
@@ -118,27 +128,24 @@ pub(crate) fn start(
     config: Option<&Path>,
     spent: Duration,
 ) -> Result<u8, Failure> {
-    let start = Start::new(command, watching, config)?;
-    let file = watching.summary_file()?;
-    let Watched { summary, .. } =
-        start.once(watching.recorder()?, start.gates.clone(), true, spent)?;
+    let (start, files) = Start::new(command, watching, config)?;
+    let Watched { summary, .. } = start.once(files.recorder, start.gates.clone(), true, spent)?;
     let shown = match watching.shows(&summary.gates) {
         true => show_on_stderr(&summary, watching.json),
         false => Ok(()),
     };
-    Ok(code_after(summary.exit_code, [shown, keep(file, &summary)]))
+    Ok(code_after(summary.exit_code, [shown, keep(files.summary, &summary)]))
 }
 
 /// Runs the command `--warmup` and `--runs` times, until one fails by itself or is told to end, or somebody ends them all.
 fn several(args: &RunArgs, config: Option<&Path>, mut spent: Duration) -> Result<u8, Failure> {
     let watching = &args.watching;
-    let start = Start::new(&args.command, watching, config)?;
+    // The files are made before anything is started, and each run adds to the trace.
+    let (start, Files { mut recorder, summary: file }) =
+        Start::new(&args.command, watching, config)?;
     let mut runs: Vec<Summary> = Vec::new();
     let mut measured = Vec::new();
     let mut failed = None;
-    // The file is made before anything is started, and each run adds to it.
-    let mut recorder = watching.recorder()?;
-    let file = watching.summary_file()?;
     let mut interrupted = None;
     for number in 0..args.warmup.saturating_add(args.runs) {
         interrupted = sys::asked_to_end();

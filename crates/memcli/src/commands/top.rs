@@ -93,8 +93,7 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
                 let found =
                     Found { watched: header.target.watched(), label: header.target.label.clone() };
                 let interval = Duration::try_from_secs_f64(header.interval_seconds);
-                let interval = interval.ok().filter(|interval| *interval > Duration::ZERO);
-                let interval = interval.unwrap_or(Duration::from_secs(1));
+                let interval = interval.unwrap_or_default();
                 let (label, watched) = (found.label.clone(), found.watched.clone());
                 let state = State::new(label, watched, interval, true);
                 let policies = still.policies_under(header.budget());
@@ -117,6 +116,15 @@ fn recorded(path: &Path, config: Option<&Path>) -> Result<u8, Failure> {
         let nothing = format!("`{}` holds no whole sample", path.display());
         return Err(Failure::new(exit::BAD_TRACE, nothing));
     };
+    if state.interval == Duration::ZERO {
+        // No header told it: as it came out.
+        let seen = feed.pipeline.seen();
+        let span = seen
+            .span
+            .map_or(Duration::ZERO, |(first, last)| last.monotonic.saturating_sub(first.monotonic));
+        let steps = u32::try_from(seen.samples.saturating_sub(1)).unwrap_or(u32::MAX);
+        state.interval = span.checked_div(steps).unwrap_or(Duration::from_secs(1));
+    }
     if let Some(damage) = reader.damage() {
         state.note(format!("{} trace     {damage}", feed.time_of_day()));
     }

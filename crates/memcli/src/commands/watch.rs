@@ -59,6 +59,8 @@ fn watch_target(
     let live = watching.live(config, true)?;
     let gates = watching.gates(&target.watched, &live)?;
     let baseline = baseline(watching, &live)?;
+    // Who opens a pipe waits for its reader, and a signal still ends that.
+    let (recorder, file) = (watching.recorder()?, watching.summary_file()?);
     let signals =
         sys::signals().map_err(|error| Failure::io("failed to take over signals", error))?;
     let session = Session {
@@ -67,7 +69,7 @@ fn watch_target(
         child: None,
         duration: watching.duration,
         gates,
-        recorder: watching.recorder()?,
+        recorder,
         abort: watching.abort,
         baseline: baseline.as_deref(),
         measured: baseline.is_some(),
@@ -86,7 +88,6 @@ fn watch_target(
     let mut screen = Screen::new(style, &session.target).with_alerts(as_lines);
     let log = !watching.json && !as_lines && !watching.quiet;
     let mut delivery = logging.delivery(&session.target.label, &live, log)?;
-    let file = watching.summary_file()?;
     let Watched { summary, .. } = session.watch(&live, &signals, &mut screen, &mut delivery)?;
     let kept = keep(file, &summary);
     if let Some(error) = screen.take_failure() {

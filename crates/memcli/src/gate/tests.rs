@@ -60,6 +60,32 @@ fn a_gate_that_cannot_judge_does_not_say_yes() {
 }
 
 #[test]
+fn growth_that_is_not_decided_yet_tells_when_it_would_reach_the_limit_and_fails_only_strict_gates()
+{
+    let mut detector = Detector::new(&LeakConfig::default());
+    for tick in 0..40u32 {
+        let bytes = (50.0 + f64::from(tick) / 10.0) * 1_048_576.0;
+        detector.push(Duration::from_millis(u64::from(tick) * 100), bytes as u64);
+    }
+    detector.conclude();
+    let verdict = detector.verdict();
+    let low = verdict.trend().map(|trend| trend.low);
+    assert!(verdict.kind() == "undecided" && low > Some(0.0), "{verdict:?}");
+    let judge = |limit, strict| {
+        let fail_on = vec![FailOn::LimitIn(Duration::from_secs(limit))];
+        let gates = Gates { fail_on, strict, ..Gates::default() };
+        gates.judge(Facts { headroom: Some(30 << 20), ..facts(&verdict) }).remove(0)
+    };
+    let near = judge(600, false);
+    assert!(near.pass && near.reason.is_some(), "{near:?}");
+    let told = near.value.as_ref().and_then(Quantity::number);
+    assert!(told.is_some_and(|seconds| (seconds - 30.0).abs() < 1.0), "{near:?}");
+    let far = judge(10, false);
+    assert!(far.pass && far.reason.is_none(), "{far:?}");
+    assert!(!judge(600, true).pass);
+}
+
+#[test]
 fn a_peak_at_the_limit_passes_and_one_byte_more_does_not() {
     let verdict = verdict_on(0.0);
     let gates = Gates { max_rss: Some(Size::mib(64)), ..Gates::default() };
@@ -95,11 +121,13 @@ fn a_pss_that_was_read_before_the_peak_passes_no_gate_below_the_peak() {
         size_bytes: Some(51 << 20),
         size_measure: Some("RSS"),
         size_of_several: false,
+        size_estimated: false,
         rss_bytes: Some(51 << 20),
         exact: true,
         rss_at_most_bytes: Some(51 << 20),
         footprint_bytes: None,
         pss_bytes: Some(5 << 20),
+        pss_likely_bytes: Some(5 << 20),
     };
     let seen = Seen { shared: Some(1 << 20), ..Seen::default() };
     let judge = |mib| Known::pss(&peak, &seen).judge("max_pss", Size::mib(mib));
@@ -113,10 +141,9 @@ fn a_pss_that_was_read_before_the_peak_passes_no_gate_below_the_peak() {
     // Over a tree nothing bounds it: what was read is all there is.
     let tree = Peak { exact: false, rss_at_most_bytes: None, ..peak };
     assert!(Known::pss(&tree, &seen).judge("max_pss", Size::mib(10)).pass);
-    let since = Seen { pss_estimated: Some(12 << 20), ..seen };
-    let open = Known::pss(&tree, &since).judge("max_pss", Size::mib(10));
-    assert!(!open.pass && open.reason.unwrap().contains("estimated at 12.0 MiB since"));
-    assert!(!Gates { max_pss: Some(Size::mib(10)), ..Gates::default() }.failed_for_good(&since));
+    let more = Peak { pss_likely_bytes: Some(12 << 20), ..tree };
+    let open = Known::pss(&more, &seen).judge("max_pss", Size::mib(10));
+    assert!(!open.pass && open.reason.unwrap().contains("estimated at 12.0 MiB"));
 }
 
 #[test]
@@ -140,6 +167,46 @@ fn an_estimated_pss_fails_no_gate_once_it_was_measured_again() {
     assert_eq!(judge(500, 390, 0), (true, false, false));
     assert_eq!(judge(600, 510, 100), (false, true, false));
     assert_eq!(judge(700, 501, 0), (false, false, true));
+}
+
+#[test]
+fn a_spike_that_was_only_estimated_passes_no_gate_below_it_at_any_time_of_measuring() {
+    // A shell of 2 MiB, and a program of 300 MiB with it for four samples. PSS is measured at one tenth in ten, or in the spike.
+    for measured in 0..10u64 {
+        let mut pipeline = Pipeline::new(&Target::Own, Policies::unedited());
+        for tenth in 0..30u64 {
+            let there = (12..16).contains(&tenth);
+            let mib = if there { 302 } else { 2 };
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(100 * tenth)));
+            let process = &mut sample.process;
+            (process.rss, process.pss) = (Ok(mib << 20), Ok(mib << 20));
+            process.processes = Ok(if there { 2 } else { 1 });
+            let age = (tenth + 10 - measured) % 10;
+            process.pss_age = Ok(Duration::from_millis(100 * age));
+            pipeline.push(&sample, |_| {});
+        }
+        let seen = pipeline.seen();
+        let peak = Peak::new(&Target::Own, seen, seen.peak_rss);
+        let was = (2..6).contains(&measured);
+        assert_eq!((peak.size_bytes, peak.size_measure), (Some(302 << 20), Some("PSS")));
+        assert_eq!(peak.size_estimated, !was, "measured at {measured}");
+        let judged = Known::pss(&peak, seen).judge("max_pss", Size::mib(100));
+        assert_eq!((judged.pass, judged.reason.is_some()), (false, !was), "{judged:?}");
+        assert!(Known::pss(&peak, seen).judge("max_pss", Size::mib(302)).pass);
+    }
+}
+
+#[test]
+fn a_spike_that_only_the_kernel_saw_passes_no_gate_below_it() {
+    let (pss, rss) = (Some(1 << 20), Some(3 << 20));
+    let seen =
+        Seen { processes: Some(2), pss, pss_of_several: pss, sampled_rss: rss, ..Seen::default() };
+    let peak = Peak::new(&Target::Own, &seen, Some(303 << 20));
+    assert_eq!((peak.size_bytes, peak.size_estimated), (Some(301 << 20), true));
+    assert!(!Known::pss(&peak, &seen).judge("max_pss", Size::mib(100)).pass);
+    let peak = Peak::new(&Target::Own, &seen, rss);
+    assert_eq!((peak.size_bytes, peak.size_estimated), (pss, false));
+    assert!(Known::pss(&peak, &seen).judge("max_pss", Size::mib(100)).pass);
 }
 
 #[test]

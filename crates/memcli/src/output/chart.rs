@@ -204,12 +204,13 @@ impl Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use memtrack::Stamp;
     use proptest::prelude::*;
 
     fn curve(points: impl IntoIterator<Item = (u64, u64)>) -> Curve {
         let mut curve = Curve::default();
         for (ms, bytes) in points {
-            curve.push(Duration::from_millis(ms), bytes);
+            curve.note(Stamp::synthetic(Duration::from_millis(ms)), Some(bytes));
         }
         curve
     }

@@ -78,6 +78,10 @@ pub fn comparison(comparison: &Comparison, columns: usize) -> String {
     } else if comparison.rows.len() < 2 {
         let _ = writeln!(text, "the curves have too few samples in common to be compared");
     }
+    if comparison.peak_estimated {
+        let why = "PSS was not measured at its highest: the peak of a run is an estimate";
+        page::row(&mut text, columns, "beware", why);
+    }
     if comparison.wanders {
         let why = "it wanders slowly, and how far one run lies from the next is not seen in one of each: compare several, \
                    as with --runs 5";

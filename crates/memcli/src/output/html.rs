@@ -8,6 +8,7 @@ use memtrack::{Rate, Size, Span};
 
 use crate::curve::Percentiles;
 use crate::output::drawn::{Drawn, charts};
+use crate::output::growth::growth_row;
 use crate::output::{human, report, svg};
 use crate::recording::Recording;
 use crate::report::Run;
@@ -58,7 +59,7 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
         let _ =
             writeln!(out, "<p class=\"command\"><code>{}</code></p>", escape(&command.join(" ")));
     }
-    let _ = writeln!(out, "<p class=\"facts\">{}</p>", escape(&facts(run)));
+    let _ = writeln!(out, "<p class=\"facts\">{}</p>", escape(&facts(run, recording)));
     if let Some(damage) = &run.damage {
         let _ = writeln!(out, "<p class=\"notice\">Incomplete: {}.</p>", escape(damage));
     }
@@ -88,11 +89,9 @@ fn section(run: &Run, recording: &Recording, n: usize) -> String {
     out
 }
 
-fn facts(run: &Run) -> String {
+fn facts(run: &Run, recording: &Recording) -> String {
     let mut text = format!("{} samples over {}", run.samples, Span(seconds(run.duration_seconds)));
-    if run.interval_seconds > 0.0 {
-        let _ = write!(text, ", one every {}", Span(seconds(run.interval_seconds)));
-    }
+    text.push_str(&report::every(run));
     let ended = report::ended(run);
     let _ = write!(text, "; {}", ended.as_deref().unwrap_or("how it ended is not known"));
     if let Some(started) = &run.started {
@@ -105,12 +104,14 @@ fn facts(run: &Run) -> String {
             machine.kernel, machine.architecture, machine.processors
         );
     }
+    if let Some(budget) = report::budget(run, recording) {
+        let _ = write!(text, "; budget {budget}");
+    }
     let _ = write!(text, "; recorded by {} in {}", run.writer, run.file);
     text
 }
 
 fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
-    let unknown = || "unknown".to_owned();
     let verdict = match run.verdict.kind {
         "steady" => "good",
         "leak" => "bad",
@@ -121,11 +122,11 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
         mempressure::Level::Critical | mempressure::Level::Emergency => "bad",
         _ => "warn",
     };
-    let interval = match (run.growth.low, run.growth.high) {
-        (Some(low), Some(high)) => {
-            format!("95 %: {} to {}", Rate::per_second(low), Rate::per_second(high))
-        }
-        _ => "too few samples".to_owned(),
+    // As everywhere else, in two lines.
+    let growth = growth_row(&run.growth, run.verdict.kind);
+    let (rate, interval) = match growth.split_once(" (") {
+        Some((rate, interval)) => (rate.to_owned(), interval.replacen(')', "", 1)),
+        None => (growth, String::new()),
     };
     let (peak, how) = human::peak(&run.peak, &run.absent);
     [
@@ -138,14 +139,7 @@ fn cards(run: &Run) -> [(&'static str, &'static str, String, String); 4] {
                 None => "judged from all samples".to_owned(),
             },
         ),
-        (
-            "Growth",
-            "",
-            run.growth
-                .bytes_per_second
-                .map_or_else(unknown, |rate| Rate::per_second(rate).to_string()),
-            interval,
-        ),
+        ("Growth", "", rate, interval),
         ("Peak", "", peak, how),
         ("Level", level, run.level.to_string(), format!("{} at its highest", run.highest_level)),
     ]
@@ -162,7 +156,7 @@ fn legend(run: &Run, recording: &Recording, drawn: &Drawn<'_>) -> String {
             "PSS of all processes: what they share counts once; estimated between two measurements"
         }
         "anon + swap" if several => {
-            "private memory of all processes, where a leak shows: what forks share counts in each"
+            "private memory of all processes, where a leak shows"
         }
         "anon + swap" => "private memory: anonymous and swap, where a leak shows",
         name => name,
@@ -185,8 +179,8 @@ fn legend(run: &Run, recording: &Recording, drawn: &Drawn<'_>) -> String {
             item(class, &format!("level {level}"));
         }
     }
-    if let Some(limit) = svg::limit(recording) {
-        item("limit", &format!("limit {}", Size(limit)));
+    if let Some((bytes, what)) = svg::limit(recording) {
+        item("limit", &format!("{what} {}", Size(bytes)));
     }
     out.push_str("</figcaption>\n");
     out
@@ -293,14 +287,15 @@ fn sentences(verdict: &Verdict, run: &Run) -> Vec<String> {
     said
 }
 
-/// The processes of a tree when it was largest.
+/// The processes of a tree when it was largest, of the times at which it was recorded.
 fn processes(out: &mut String, run: &Run) {
     let Some(tree) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) else { return };
     let _ = writeln!(
         out,
-        "<h2>Processes at {}, when they were largest</h2>\n<table class=\"numbers\">\n\
+        "<h2>Processes at {}{}</h2>\n<table class=\"numbers\">\n\
          <tr><th>PID</th><th>RSS</th><th>PSS</th><th>anon</th><th>swap</th><th>command</th></tr>",
-        Span(seconds(tree.t))
+        Span(seconds(tree.t)),
+        if report::near_largest(run) { ", near their largest" } else { ", as they were recorded" }
     );
     for row in &tree.rows {
         let _ = write!(out, "<tr><th>{}</th>", row.pid);
@@ -317,7 +312,7 @@ fn processes(out: &mut String, run: &Run) {
 /// `series` is what is watched for growth.
 fn spreads(out: &mut String, run: &Run, series: &str) {
     out.push_str(
-        "<h2>How the samples are spread</h2>\n<table class=\"numbers\">\n<tr><th></th><th>least</th><th>mean</th>\
+        "<h2>How it was spread over the time</h2>\n<table class=\"numbers\">\n<tr><th></th><th>least</th><th>mean</th>\
          <th>50 %</th><th>90 %</th><th>95 %</th><th>99 %</th><th>most</th></tr>\n",
     );
     let p = &run.percentiles;

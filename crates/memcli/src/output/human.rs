@@ -9,13 +9,13 @@ use memleak::{Severity, Verdict, Why};
 use mempressure::Level;
 use memtrack::{Absent, Rate, Sample, Size, Span};
 
+use crate::child::GRACE;
 use crate::gate::{Bound, Judged, Quantity};
 use crate::look::pss_missing;
 use crate::output::growth::{growth_beside, growth_row, rate_beside};
 use crate::output::page;
 use crate::pipeline::{Event, Numbered};
 use crate::places::{self, Places};
-use crate::session::GRACE;
 use crate::size::{self, PSS, RSS};
 use crate::summary::{End, Peak, Recorded, Summary};
 use crate::target::Found;
@@ -409,7 +409,16 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
             .map_or("unknown".into(), |most| format!("at most {} RSS", Size(most)));
         return (value, absent("peak.size_bytes", "nobody knows why").to_owned());
     };
+    let size = Size(bytes).to_string();
+    let measured = peak
+        .pss_bytes
+        .map_or("never measured".into(), |pss| format!("measured up to {}", Size(pss)));
+    // What reads the same as what was measured is no news.
+    let estimated = peak.size_estimated && !measured.ends_with(&format!(" {size}"));
     let note = match (measure, peak.rss_bytes, peak.rss_at_most_bytes) {
+        (PSS, Some(rss), _) if estimated => {
+            format!("estimated, {measured}; RSS, {}, {shared}", Size(rss))
+        }
         (PSS, Some(rss), _) => format!("{MISSED}; RSS, {}, {shared}", Size(rss)),
         (RSS, ..) if peak.size_of_several => {
             // One that was read before the others started is not theirs.
@@ -419,7 +428,8 @@ pub(super) fn peak(peak: &Peak, absent: &BTreeMap<&'static str, String>) -> (Str
         (RSS, _, Some(most)) => format!("in its samples; at most {} between them", Size(most)),
         _ => MISSED.to_owned(),
     };
-    (format!("{} {measure}", Size(bytes)), note)
+    let about = if estimated { "about " } else { "" };
+    (format!("{about}{size} {measure}"), note)
 }
 
 /// The same in one line.

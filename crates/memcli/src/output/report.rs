@@ -20,7 +20,7 @@ use crate::report::Run;
 use crate::size::{PSS, RSS};
 use crate::summary::End;
 use crate::trace::Header;
-use crate::trace::tree::ProcessRow;
+use crate::trace::tree::{ProcessRow, ProcessesRow};
 
 /// Lines of the chart in a report.
 const CHART_LINES: usize = 10;
@@ -39,11 +39,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     if let Some(command) = &run.command {
         let _ = writeln!(text, "  {}", shortened(&command.join(" "), columns.saturating_sub(2)));
     }
-    let every = if run.interval_seconds > 0.0 {
-        format!(", one every {}", Span(seconds(run.interval_seconds)))
-    } else {
-        String::new()
-    };
+    let every = every(run);
     let _ = writeln!(
         text,
         "  {} over {}{every},{} by {}",
@@ -63,7 +59,7 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
         let chart = Chart { curve, fit, times, marks: &marks, width: columns, height: CHART_LINES };
         let drawn = chart.draw();
         if !drawn.is_empty() {
-            let sum = if n > 0 { ", summed over the processes: what grows" } else { "" };
+            let sum = if n > 0 { ", of all processes: what grows" } else { "" };
             let _ = writeln!(text, "  {BOLD}{name}{BOLD:#}{sum}");
         }
         text.push_str(&drawn);
@@ -81,6 +77,34 @@ pub fn report(run: &Run, recording: &Recording, columns: usize) -> String {
     let _ = writeln!(text);
     report_rows(&mut text, run, recording, columns);
     text
+}
+
+/// Whether the processes that are listed were recorded when there was not much more of them than that.
+pub(super) fn near_largest(run: &Run) -> bool {
+    let rss = run.processes.as_ref().map(ProcessesRow::rss);
+    // A quarter more is recorded anew.
+    rss.zip(run.peak.rss_bytes).is_some_and(|(rss, peak)| rss.saturating_add(rss / 4) >= peak)
+}
+
+/// The time between two samples, where it is known: what was asked for is not what was done where sampling went faster towards a
+/// limit, or was held up.
+pub(super) fn every(run: &Run) -> String {
+    /// A mean interval that is off by more than this is another one.
+    const OFF: f64 = 0.1;
+    let asked = run.interval_seconds;
+    if asked <= 0.0 {
+        return String::new();
+    }
+    let between = run.samples.saturating_sub(1) as f64;
+    let expected = run.duration_seconds / asked;
+    // One more or less is a matter of where it ends.
+    let as_asked = (between - expected).abs() <= (OFF * expected).max(1.0);
+    let asked = Span(seconds(asked));
+    if as_asked {
+        format!(", one every {asked}")
+    } else {
+        format!(" (one every {asked} was asked for)")
+    }
 }
 
 /// The first line of a replay.
@@ -141,6 +165,17 @@ pub(super) fn ended(run: &Run) -> Option<String> {
     Some(text)
 }
 
+/// The budget it was watched under.
+pub(super) fn budget(run: &Run, recording: &Recording) -> Option<String> {
+    let budget = match recording.header.budget()? {
+        BudgetTotal::Size(size) => size.to_string(),
+        share => format!("{share} of the limit around it"),
+    };
+    let edited = run.events.iter().any(|event| event.config.is_some());
+    let then = if edited { " when it began; the configuration was edited since" } else { "" };
+    Some(budget + then)
+}
+
 fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usize) {
     let mut row = |name: &str, value: String| page::row(text, columns, name, &value);
     row("ended", ended(run).unwrap_or("not known: the trace does not say".into()));
@@ -149,10 +184,8 @@ fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usi
     row("growth", growth_row(&run.growth, kind));
     row("verdict", format!("{}: {}", Painted(verdict_style(kind), kind), run.verdict.reason));
     row("level", level_words(run.level, run.highest_level));
-    match recording.header.budget() {
-        Some(BudgetTotal::Size(size)) => row("budget", size.to_string()),
-        Some(share) => row("budget", format!("{share} of the limit around it")),
-        None => {}
+    if let Some(budget) = budget(run, recording) {
+        row("budget", budget);
     }
     let spreads = &run.percentiles;
     let sizes = match run.peak.size_measure {
@@ -186,7 +219,8 @@ fn report_rows(text: &mut String, run: &Run, recording: &Recording, columns: usi
     if let Some(processes) = run.processes.as_ref().filter(|tree| tree.rows.len() > 1) {
         let count = processes.rows.len() as u64 + processes.more;
         let at = Span(seconds(processes.t));
-        row("tree", format!("{} when it was largest, at {at}", counted(count, "process")));
+        let when = if near_largest(run) { ", near its largest" } else { "" };
+        row("tree", format!("{}, recorded at {at}{when}", counted(count, "process")));
         let mut largest: Vec<_> = processes.rows.iter().collect();
         let by_pss = processes.rows.iter().all(|process| process.pss.is_some());
         let measure = if by_pss { PSS } else { RSS };

@@ -23,11 +23,17 @@ pub enum Style {
     Json,
 }
 
-/// A name or a text from outside without what could steer a terminal. The lines of a script stay apart.
+/// A name or a text from outside without what could steer a terminal, or turn the rest of a line around. The lines of a script stay
+/// apart.
 #[must_use]
 pub fn harmless(text: &str) -> String {
-    let blank = |c| if matches!(c, '\n' | '\t') { ' ' } else { c };
-    text.chars().map(blank).filter(|c| !c.is_control()).collect()
+    let blank = |c| if matches!(c, '\n' | '\t' | '\u{2028}' | '\u{2029}') { ' ' } else { c };
+    text.chars().map(blank).filter(|c| !c.is_control() && !turns_text(*c)).collect()
+}
+
+/// The characters of Unicode's property `Bidi_Control`.
+fn turns_text(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The screen of one watch. The first write that fails is kept, and nothing is written after it.
@@ -84,7 +90,9 @@ impl Screen {
         }
         self.live = Some(Instant::now());
         let line = human::status_line(&self.target, sample, pipeline.level(), &pipeline.verdict());
-        let written = write!(stderr(), "\r\x1b[2K{line}");
+        // By itself: it is no colour, and is needed where there are none.
+        self.clear();
+        let written = write!(stderr(), "{line}");
         self.keep(written);
     }
 
@@ -150,6 +158,13 @@ mod tests {
     use super::*;
     use crate::alert::{Alert, Cause};
     use memleak::Severity;
+
+    #[test]
+    fn a_name_from_outside_steers_nothing() {
+        assert_eq!(harmless("a\x1b[31mb\rc\nd\te"), "a[31mbc d e");
+        assert_eq!(harmless("\u{9b}31m\u{202e}lamron\u{2066}\u{2028}x"), "31mlamron x");
+        assert_eq!(harmless("größe 大小"), "größe 大小");
+    }
 
     #[test]
     fn an_alert_is_told_once_by_the_log_or_by_the_screen() {

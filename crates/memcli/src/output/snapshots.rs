@@ -87,11 +87,13 @@ fn summary(peak: u64, rate: f64) -> Summary {
             size_bytes: Some(if rate > 0.0 { peak - 24 * MIB } else { peak }),
             size_measure: Some(if rate > 0.0 { "PSS" } else { "RSS" }),
             size_of_several: rate > 0.0,
+            size_estimated: false,
             rss_bytes: Some(peak),
             exact: rate == 0.0,
             rss_at_most_bytes: (rate == 0.0).then_some(peak),
             footprint_bytes: Some(peak),
             pss_bytes: (rate > 0.0).then_some(peak - 24 * MIB),
+            pss_likely_bytes: (rate > 0.0).then_some(peak - 24 * MIB),
         },
         mean_rss_bytes: Some(peak / 2),
         growth: Growth::from(verdict.trend()),
@@ -165,6 +167,7 @@ fn comparison() -> Comparison {
         base: side("base.jsonl.gz"),
         new: side("new.jsonl.gz"),
         peak_measure: "RSS",
+        peak_estimated: false,
         series: Some("anon + swap"),
         rows: vec![
             row(Metric::Peak, 212.4 * mib, 241.9 * mib, 4.0 * mib, 0.0001, Outcome::Worse),
@@ -203,11 +206,13 @@ fn a_summary_of_little() {
                 size_bytes: rss,
                 size_measure: rss.map(|_| "RSS"),
                 size_of_several: false,
+                size_estimated: false,
                 rss_bytes: rss,
                 exact: false,
                 rss_at_most_bytes: Some(14 * MIB),
                 footprint_bytes: rss,
                 pss_bytes: None,
+                pss_likely_bytes: None,
             };
             let why = crate::size::unread(&Target::Own, &Seen::default());
             short.absent.insert("peak.size_bytes", why.to_owned());

@@ -48,10 +48,12 @@ impl Plot {
     }
 }
 
-/// The limit that holds at the end of the recording: of the binding cgroup.
+/// The lowest limit that holds at the end of the recording, and what it is: that of the binding cgroup, or the budget.
 #[must_use]
-pub fn limit(recording: &Recording) -> Option<u64> {
-    recording.pipeline.latest()?.cgroup.limit.ok()
+pub fn limit(recording: &Recording) -> Option<(u64, &'static str)> {
+    let cgroup = recording.pipeline.latest()?.cgroup.limit.ok().map(|bytes| (bytes, "limit"));
+    let budget = recording.pipeline.budget().map(|budget| (budget.bytes, "budget"));
+    cgroup.into_iter().chain(budget).min()
 }
 
 /// The chart; empty when there is no curve. `name` tells it from the other charts of a page.
@@ -63,8 +65,9 @@ pub fn chart(run: &Run, recording: &Recording, drawn: &Drawn<'_>, name: &str) ->
     let beside = drawn.beside.map(|(_, beside)| beside);
     let low = low.min(beside.and_then(Curve::low).unwrap_or(low));
     let mut high = high.max(beside.and_then(Curve::high).unwrap_or(high));
-    let limit = limit(recording).filter(|limit| *limit as f64 <= LIMIT_WITHIN * high as f64);
-    high = high.max(limit.unwrap_or(0));
+    let within = LIMIT_WITHIN * high as f64;
+    let limit = limit(recording).filter(|(bytes, _)| *bytes as f64 <= within);
+    high = high.max(limit.map_or(0, |(bytes, _)| bytes));
     let (bottom, top) = range(low, high);
     let plot = Plot {
         times: (first.as_secs_f64(), last.as_secs_f64()),
@@ -95,16 +98,16 @@ pub fn chart(run: &Run, recording: &Recording, drawn: &Drawn<'_>, name: &str) ->
         fitted(&mut svg, &plot, fit);
     }
     svg.push_str("</g>\n");
-    if let Some(limit) = limit {
-        let y = plot.y(limit as f64);
+    if let Some((bytes, what)) = limit {
+        let y = plot.y(bytes as f64);
         let _ = writeln!(
             svg,
-            r#"<line class="limit" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/><text class="limit" x="{:.1}" y="{:.1}" text-anchor="end">limit {}</text>"#,
+            r#"<line class="limit" x1="{LEFT}" x2="{:.1}" y1="{y:.1}" y2="{y:.1}"/><text class="limit" x="{:.1}" y="{:.1}" text-anchor="end">{what} {}</text>"#,
             WIDTH - RIGHT,
             WIDTH - RIGHT - 4.0,
             // Above the line, unless that is outside the plot.
             if y - 16.0 > TOP { y - 5.0 } else { y + 14.0 },
-            Size(limit)
+            Size(bytes)
         );
     }
     marks(&mut svg, &plot, run);

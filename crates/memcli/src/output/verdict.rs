@@ -96,8 +96,8 @@ pub fn lines(finding: &Finding, marks: Marks, columns: usize) -> String {
 }
 
 fn samples(finding: &Finding, series: &str, evidence: &Evidence) -> String {
-    let mut text =
-        format!("{} samples of {series} over {}", evidence.samples, Span(evidence.watched));
+    let samples = human::counted(evidence.samples, "sample");
+    let mut text = format!("{samples} of {series} over {}", Span(evidence.watched));
     if finding.skipped > Duration::ZERO {
         let _ = write!(text, ", the first {} left out", Span(finding.skipped));
     }

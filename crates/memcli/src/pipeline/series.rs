@@ -1,5 +1,6 @@
 //! What of a target is watched for growth, and what is known of the ends of its processes.
 
+use memleak::Ends;
 use memtrack::source::Target;
 use memtrack::{Reading, Sample};
 
@@ -35,14 +36,12 @@ impl Series {
 }
 
 /// What is known of the ends of the processes that are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Root {
     /// One process of known pid and start time: it lives as long as it can be watched.
     Alone,
-    /// The root of a tree of known pid and start time, and whether it was alone at the last sample.
-    Tree { alone: bool },
-    /// Nothing: a cgroup, the machine, or a trace of another program.
-    Unknown,
+    /// What its samples tell: a tree, a cgroup, or a trace of another program.
+    Seen(Ends),
 }
 
 impl Root {
@@ -50,20 +49,15 @@ impl Root {
         match target {
             Target::Own => Root::Alone,
             Target::Process(id) if id.pid != 0 => Root::Alone,
-            Target::Tree(id) if id.pid != 0 => Root::Tree { alone: true },
-            _ => Root::Unknown,
+            _ => Root::Seen(Ends::new()),
         }
     }
 
-    /// Whether a process may have ended before `sample`; `None` where nobody can tell.
+    /// Whether a process has ended before `sample`; `None` where nobody can tell.
     pub(super) fn ended(&mut self, sample: &Sample) -> Option<bool> {
         match self {
             Root::Alone => Some(false),
-            Root::Tree { alone } => {
-                let now = sample.process.processes == Ok(1);
-                Some(!(std::mem::replace(alone, now) && now))
-            }
-            Root::Unknown => None,
+            Root::Seen(ends) => ends.tell(sample),
         }
     }
 }

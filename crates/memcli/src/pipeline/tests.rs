@@ -84,10 +84,13 @@ fn a_process_that_nobody_waited_for_yet_has_no_size_and_not_one_of_0() {
         assert_eq!(sample.process.rss, Err(Absent::Gone), "nor is that what is recorded");
     });
     let seen = pipeline.seen();
-    assert_eq!((seen.mean_rss, seen.footprint, seen.processes), (None, None, None));
+    assert_eq!((seen.mean_rss.bytes(), seen.footprint, seen.processes), (None, None, None));
     pipeline.push(&sample(1, 100, 1), |_| {});
     pipeline.push(&sample(2, 0, 0), |_| {});
-    assert_eq!((pipeline.seen().mean_rss, pipeline.seen().sampled_rss), (Some(100.0), Some(100)));
+    assert_eq!(
+        (pipeline.seen().mean_rss.bytes(), pipeline.seen().sampled_rss),
+        (Some(100), Some(100))
+    );
     // A cgroup that holds no process holds none.
     let mut cgroup = Pipeline::new(&Target::Cgroup("x".into()), Policies::unedited());
     cgroup.push(&sample(0, 0, 0), |_| {});
@@ -117,17 +120,68 @@ fn past_a_budget_the_limit_stays_where_it_is() {
 }
 
 #[test]
-fn ends_are_told_of_a_known_process_and_of_a_tree_while_it_has_one() {
+fn ends_are_told_of_a_known_process_and_else_by_what_its_samples_tell() {
     let id = ProcessId { pid: 7, start: 1 };
     let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
     assert_eq!(Root::of(&Target::Process(id)).ended(&sample), Some(false));
     // A trace of another program names no process.
     let unnamed = ProcessId { pid: 0, start: 0 };
     assert_eq!(Root::of(&Target::Tree(unnamed)).ended(&sample), None);
-    let mut tree = Root::of(&Target::Tree(id));
-    let told = [1, 1, 2, 2, 1, 1].map(|processes| {
-        sample.process.processes = Ok(processes);
-        tree.ended(&sample)
-    });
-    assert_eq!(told, [false, false, true, true, true, false].map(Some));
+    for target in [Target::Tree(id), Target::Cgroup("x".into())] {
+        let mut root = Root::of(&target);
+        let told = [90, 90, 140, 5, 80].map(|peak| {
+            (sample.process.peak, sample.process.processes) = (Ok(peak << 20), Ok(2));
+            root.ended(&sample)
+        });
+        assert_eq!(told, [None, Some(false), Some(false), Some(true), Some(false)]);
+    }
+}
+
+/// Four times a second over lives of 28 seconds, a shell and its child: the child's size in MiB by its age. The highest RSS of one
+/// process is the child's so far or, where `ends`, so far in its life.
+fn of_a_tree(lives: u32, ends: bool, level: impl Fn(f64) -> f64) -> (Pipeline, Vec<Verdict>) {
+    let tree = Target::Tree(ProcessId { pid: 7, start: 1 });
+    let (mut pipeline, mut told) = (Pipeline::new(&tree, Policies::unedited()), Vec::new());
+    let (mut peak, mut quarter) = (0, 0);
+    for _ in 0..lives {
+        peak = if ends { 0 } else { peak };
+        for at in 0..4 * 28 {
+            let bytes = (level(f64::from(at) / 4.0) * f64::from(1 << 20)) as u64;
+            peak = peak.max(bytes + (6 << 20));
+            let mut sample = Sample::empty(Stamp::synthetic(Duration::from_millis(250 * quarter)));
+            let process = &mut sample.process;
+            (process.rss, process.anon) = (Ok(bytes + (8 << 20)), Ok(bytes));
+            (process.swap, process.peak, process.processes) = (Ok(0), Ok(peak), Ok(2));
+            pipeline.push(&sample, |numbered| {
+                if let Event::Verdict(change) = &numbered.event {
+                    told.push(change.to.clone());
+                }
+            });
+            quarter += 1;
+        }
+    }
+    pipeline.conclude(|_| {});
+    (pipeline, told)
+}
+
+#[test]
+fn a_leak_in_a_child_that_is_started_again_and_again_stays_a_leak() {
+    for lives in [4, 9, 14, 30] {
+        let (pipeline, told) = of_a_tree(lives, true, |age| 10.0 + 2.0 * age);
+        let verdict = pipeline.verdict();
+        assert!(verdict.is_leak(), "{lives} lives: {verdict:?}");
+        assert_eq!(verdict.evidence().restarts, lives - 1);
+        let kinds: Vec<_> = told.iter().map(Verdict::kind).collect();
+        assert_eq!(kinds, ["growing", "leak"]);
+    }
+}
+
+#[test]
+fn what_a_child_that_lives_gives_back_is_no_restart() {
+    for lives in [3, 5, 7, 9, 14] {
+        let (pipeline, _) = of_a_tree(lives, false, |age| 10.0 + 2.0 * age);
+        let verdict = pipeline.verdict();
+        assert!(!verdict.is_leak(), "{lives} teeth: {verdict:?}");
+        assert_eq!(verdict.evidence().restarts, 0);
+    }
 }

@@ -126,11 +126,12 @@ pub(super) fn reasons(
     note(peak.rss_bytes.is_none(), "peak.rss_bytes", unread);
     note(peak.rss_at_most_bytes.is_none(), "peak.rss_at_most_bytes", size::unbounded(watched));
     note(peak.footprint_bytes.is_none(), "peak.footprint_bytes", unread);
-    note(pipeline.seen().mean_rss.is_none(), "mean_rss_bytes", unread);
+    note(pipeline.seen().mean_rss.bytes().is_none(), "mean_rss_bytes", unread);
     note(pipeline.seen().processes.is_none(), "processes", unread);
     let why = latest.map(|sample| sample.process.pss.err().unwrap_or(Absent::NotRead));
     let why = why.filter(|_| size::of_processes(watched)).map_or(unread, pss_missing);
     note(peak.pss_bytes.is_none(), "peak.pss_bytes", why);
+    note(peak.pss_likely_bytes.is_none(), "peak.pss_likely_bytes", why);
     note(growth.bytes_per_second.is_none(), "growth", "too few samples for a slope");
     if let Some(why) = cost {
         absent.insert("cost.max_rss_bytes", why.to_string());

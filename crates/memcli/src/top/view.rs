@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use memtrack::{Size, Span};
+use memtrack::{Sample, Size, Span};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect, Spacing};
 use ratatui::style::{Modifier, Style};
@@ -150,9 +150,14 @@ fn plot(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {
 
 /// That the number counts what several processes share once for each, unlike the size above.
 fn summed(state: &State) -> &'static str {
-    let sums = matches!(state.metric, Metric::Private | Metric::Rss);
+    let sums = |sample: &Sample| match state.metric {
+        Metric::Rss => several(sample),
+        // Where nobody can tell what they share.
+        Metric::Private => several(sample) && sample.process.pss_anon.is_err(),
+        _ => false,
+    };
     let room = state.history.under_cursor().is_none();
-    if sums && room && state.sample.as_ref().is_some_and(several) { "summed, " } else { "" }
+    if room && state.sample.as_ref().is_some_and(sums) { "summed, " } else { "" }
 }
 
 fn key_line(frame: &mut Frame<'_>, area: Rect, state: &State, theme: Theme) {

@@ -31,7 +31,7 @@ const fn field(
 }
 
 /// The whole numbers of a sample: sizes in bytes, counts, and stalled time in microseconds.
-pub const FIELDS: [Field; 29] = [
+pub const FIELDS: [Field; 31] = [
     field("rss", "rss_bytes", |s| &mut s.process.rss),
     field("anon", "anon_bytes", |s| &mut s.process.anon),
     field("file", "file_bytes", |s| &mut s.process.file),
@@ -39,6 +39,8 @@ pub const FIELDS: [Field; 29] = [
     field("swap", "swap_bytes", |s| &mut s.process.swap),
     field("peak", "peak_bytes", |s| &mut s.process.peak),
     field("pss", "pss_bytes", |s| &mut s.process.pss),
+    field("pss_anon", "pss_anon_bytes", |s| &mut s.process.pss_anon),
+    field("pss_swap", "pss_swap_bytes", |s| &mut s.process.pss_swap),
     field("minflt", "minor_faults", |s| &mut s.process.minor_faults),
     field("majflt", "major_faults", |s| &mut s.process.major_faults),
     field("threads", "threads", |s| &mut s.process.threads),
@@ -76,6 +78,7 @@ pub const SHARES: [Share; 6] = [
 /// The word of a reason, as `absent` has it.
 pub(super) fn word(why: Absent) -> String {
     let word = match why {
+        Absent::Pending => "pending",
         Absent::Unsupported => "unsupported",
         Absent::Denied => "denied",
         Absent::Gone => "gone",
@@ -93,6 +96,7 @@ pub(super) fn word(why: Absent) -> String {
 /// The reason of a word; of one that a later version may have, "not read".
 pub(super) fn reason(word: &str) -> Absent {
     match word {
+        "pending" => Absent::Pending,
         "unsupported" => Absent::Unsupported,
         "denied" => Absent::Denied,
         "gone" => Absent::Gone,
@@ -144,7 +148,7 @@ mod tests {
     #[test]
     fn reasons_read_back_and_an_unknown_one_is_not_read() {
         for why in
-            [Absent::NotRead, Absent::TooDear, Absent::Denied, Absent::Gone, Absent::Failed(-5)]
+            [Absent::NotRead, Absent::Pending, Absent::TooDear, Absent::Denied, Absent::Gone, Absent::Failed(-5)]
         {
             assert_eq!(reason(&word(why)), why);
         }

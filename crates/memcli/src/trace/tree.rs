@@ -11,9 +11,13 @@ use serde::{Deserialize, Serialize};
 use crate::command_line::command;
 use crate::output::screen::harmless;
 
-/// A tree that stays the same is told again this often; one that changes at once, but not more often than [`LEAST`].
+/// A tree that stays the same is told again this often; one that changes at once, but not more often than [`LEAST`]; and one that is
+/// larger by [`LARGER`] than it ever was told at once, so that who was there at its largest is known. That is no more than ten times
+/// for each tenfold.
 const EVERY: Duration = Duration::from_secs(10);
 const LEAST: Duration = Duration::from_secs(1);
+/// A quarter, as a divisor.
+const LARGER: u64 = 4;
 /// Processes of one row. A machine with more has other tools for that.
 const MOST: usize = 256;
 /// Letters of a command that are kept.
@@ -93,22 +97,26 @@ pub struct Tree {
     told: HashSet<ProcessId>,
     at: Option<Duration>,
     count: u64,
+    /// The highest RSS at which it was told, in bytes.
+    highest: u64,
 }
 
 impl Tree {
     /// A tree that has not been told yet.
     #[must_use]
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, told: HashSet::new(), at: None, count: 0 }
+        Self { snapshot, told: HashSet::new(), at: None, count: 0, highest: 0 }
     }
 
     /// The row that is due with `sample`, if any.
     pub fn row(&mut self, sample: &Sample) -> Option<ProcessesRow> {
         let (now, count) = (sample.at.monotonic, sample.process.processes.ok()?);
+        let rss = sample.process.rss.unwrap_or(0);
         let due = self.at.is_none_or(|at| {
             let since = now.saturating_sub(at);
+            let larger = rss > self.highest.saturating_add(self.highest / LARGER);
             // One process alone is what the samples tell already.
-            (count != self.count && since >= LEAST) || (count > 1 && since >= EVERY)
+            (count != self.count && since >= LEAST) || (count > 1 && (since >= EVERY || larger))
         });
         if !due {
             return None;
@@ -117,7 +125,7 @@ impl Tree {
         if live.is_empty() {
             return None;
         }
-        (self.at, self.count) = (Some(now), count);
+        (self.at, self.count, self.highest) = (Some(now), count, self.highest.max(rss));
         let row = self.tell(now, &live, |process| command(Path::new("/"), process));
         Some(row)
     }
@@ -179,6 +187,18 @@ mod tests {
             });
             told.extend(tree.row(&sample).map(|row| (tenth, row)));
         }
+        // Three processes of 100, 124, 126, 200 and 100 MiB, a tenth of a second each.
+        let mut told_of = |tenth: u64, mib: u64| {
+            sample.at.monotonic = Duration::from_millis(100 * tenth);
+            sample.process.rss = Ok(mib << 20);
+            tree.row(&sample).is_some()
+        };
+        let grown = [(400, 100), (401, 124), (402, 126), (403, 200), (404, 100), (405, 200)];
+        let grown = grown.map(|(tenth, mib)| told_of(tenth, mib));
+        assert_eq!(grown, [true, false, true, true, false, false]);
+        sample.process.processes = Ok(1);
+        sample.process.rss = Ok(1 << 40);
+        assert!(tree.row(&sample).is_none(), "one alone");
         let at: Vec<u64> = told.iter().map(|(tenth, _)| *tenth).collect();
         assert_eq!(at, [0, 50, 60, 160, 260, 360]);
         assert_eq!(told[0].1.rows[0].pid, id.pid);

@@ -9,11 +9,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Demo, Folder, memcli, run};
 
-const MIB: u64 = 1 << 20;
+pub(crate) const MIB: u64 = 1 << 20;
 
 impl Folder {
     /// A trace of these rows after a header with `extra` keys.
-    fn trace(&self, name: &str, extra: &Value, rows: impl IntoIterator<Item = Value>) -> String {
+    pub(crate) fn trace(
+        &self,
+        name: &str,
+        extra: &Value,
+        rows: impl IntoIterator<Item = Value>,
+    ) -> String {
         let mut header = json!({
             "schema": "memcli.trace/1", "writer": "memcli 0.1.0", "started": "2026-11-21T12:00:00Z",
             "target": { "label": "worker(4321)", "kind": "tree", "pid": 4321, "start": 7 },
@@ -31,7 +36,7 @@ impl Folder {
 }
 
 /// The sample at this tenth of a second of one process with so many MiB of its own and 6 of files.
-fn sample(tenth: u64, mib: f64, more: &Value) -> Value {
+pub(crate) fn sample(tenth: u64, mib: f64, more: &Value) -> Value {
     let anon = (mib * MIB as f64) as u64;
     let mut sample = json!({
         "t": tenth as f64 / 10.0, "rss": anon + 6 * MIB, "anon": anon, "file": 6 * MIB, "shmem": 0, "swap": 0,
@@ -41,11 +46,11 @@ fn sample(tenth: u64, mib: f64, more: &Value) -> Value {
     json!({ "sample": sample })
 }
 
-fn end(seconds: f64) -> Value {
+pub(crate) fn end(seconds: f64) -> Value {
     json!({ "end": { "end": { "kind": "exited", "code": 0 }, "exit_code": 0, "duration_seconds": seconds } })
 }
 
-fn document(arguments: &[&str]) -> Value {
+pub(crate) fn document(arguments: &[&str]) -> Value {
     let said = run(arguments);
     assert_eq!(said.code, 0, "{arguments:?}: {}", said.stderr);
     let document: Value = serde_json::from_str(&said.stdout).unwrap();

@@ -2,7 +2,9 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 /// The built `memcli`, away from the configuration and the colours of whoever runs the tests.
@@ -19,8 +21,9 @@ pub(crate) fn shell(script: &str) -> Command {
     command
 }
 
-fn away_from_home(program: &str) -> Command {
-    let mut command = Command::new(program);
+/// A program away from them.
+pub(crate) fn away_from_home(program: &str) -> Command {
+    let mut command = heeding(program);
     command.stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -33,6 +36,23 @@ fn away_from_home(program: &str) -> Command {
     let nowhere = std::env::temp_dir().join("memcli-tests-have-no-config");
     command.env("XDG_CONFIG_HOME", &nowhere).env("XDG_STATE_HOME", &nowhere).env("HOME", &nowhere);
     command.current_dir(std::env::temp_dir());
+    command
+}
+
+/// A program that ignores no signal which tests send, or wait for: under `nohup`, or in the background of a script, it would.
+fn heeding(program: &str) -> Command {
+    const SENT: [Signal; 5] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::XFSZ];
+    static IGNORES: LazyLock<bool> = LazyLock::new(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        SENT.iter().any(|signal| ignored.unwrap_or(0) >> (signal.as_raw() - 1) & 1 == 1)
+    });
+    if !*IGNORES {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,QUIT,TERM,XFSZ", program]);
     command
 }
 
@@ -86,7 +106,7 @@ impl Drop for Demo {
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         for child in children.unwrap_or_default().split_whitespace() {
             if let Some(child) = child.parse().ok().and_then(rustix::process::Pid::from_raw) {
-                let _ = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+                let _ = rustix::process::kill_process(child, Signal::KILL);
             }
         }
         let _ = self.0.kill();

@@ -1,7 +1,7 @@
 //! What a history shows beside whether it grows.
 
 use super::{FIRST_LOOK, Judge, STALL, Settled};
-use crate::growth::{Finding, Growth, growth, may_grow, measured};
+use crate::growth::{Growth, grows, measured};
 use crate::known::Known;
 use crate::pool::pooled;
 use crate::rest::stands_still;
@@ -56,7 +56,8 @@ impl Judge {
     pub(super) fn is_over(&self, known: &Known) -> bool {
         let Some(hit) = self.hit.filter(|hit| hit.season.is_none()) else { return false };
         let window = self.history.window(hit.from);
-        window.is_some_and(|window| stands_still(&window.level)) && self.rests(known, hit.share)
+        window.is_some_and(|window| stands_still(&window.level))
+            && self.rests(known, hit.share, None)
     }
 
     /// Whether the present life does no more than start as one before did that became steady.
@@ -87,5 +88,5 @@ impl Judge {
 pub(super) fn creeps(known: &Known, window: &Window) -> bool {
     let least = known.least_growth * CREEP;
     let tuning = Tuning { share: known.tuning.share * CREEP, ..known.tuning };
-    may_grow(window, least) && growth(window, &tuning, least).finding == Finding::Grows
+    grows(window, &tuning, least).is_some()
 }

@@ -48,18 +48,19 @@ pub(crate) fn cgroup_high(sample: &Sample) -> Reading<Usage> {
 }
 
 impl BudgetConfig {
-    /// What a process has of its own budget: RSS and swap of the whole. A share is one of the cgroup's limit, else of the
-    /// machine's memory.
+    /// What a process has of its own budget: RSS and swap of the whole; over several processes PSS and swap, so that what
+    /// they share counts once ([`ProcessMemory::held`](memtrack::ProcessMemory::held)). A share is one of the cgroup's limit, else of
+    /// the machine's memory.
     ///
     /// # Errors
-    /// Why the footprint or the budget is not known. The machine does not stand in for a cgroup that could not be read.
+    /// Why its size or the budget is not known. The machine does not stand in for a cgroup that could not be read.
     pub fn usage(&self, sample: &Sample) -> Reading<Usage> {
         let whole = match sample.cgroup.limit {
             Err(why) if why.nothing_there() => sample.system.total,
             limit => limit,
         };
         let limit = self.total.resolve(whole.ok()).ok_or(whole.err().unwrap_or(Absent::NotRead))?;
-        Ok(Usage { limit, used: sample.process.footprint()? })
+        Ok(Usage { limit, used: sample.process.held()? })
     }
 
     /// From which shares of the budget each level holds.

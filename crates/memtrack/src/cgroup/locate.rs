@@ -81,7 +81,10 @@ pub(super) fn place(root: &Path, version: Version, name: &[u8]) -> Reading<Place
         match std::fs::metadata(&directory).map_err(|error| Absent::from(&error)) {
             Ok(found) if found.is_dir() => {}
             Ok(_) | Err(Absent::Unsupported) => {
-                why = Absent::Gone;
+                // What is mounted over the mount hides it, and says nothing of the cgroup.
+                if point.is_dir() {
+                    why = Absent::Gone;
+                }
                 continue;
             }
             Err(other) => return Err(other),

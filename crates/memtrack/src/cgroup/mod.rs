@@ -62,8 +62,10 @@ impl Hierarchy {
     pub(crate) fn of_process(groups: &mut Groups, pid: &str, hold: bool) -> Reading<Self> {
         let root = groups.root().to_owned();
         let process = root.join("proc").join(pid);
+        // What asks has not ended: a `/proc` that does not show it is none, or another's.
+        let may_be_gone = pid != "self" && root.join("proc").is_dir() && !process.is_dir();
         let membership = File::open(process.join("cgroup"), hold).map_err(|why| match why {
-            Absent::Unsupported if root.join("proc").is_dir() && !process.is_dir() => Absent::Gone,
+            Absent::Unsupported if may_be_gone => Absent::Gone,
             why => why,
         })?;
         let mut buffer = [0; MEMBERSHIP_BUFFER];

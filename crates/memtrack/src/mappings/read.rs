@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use super::Mappings;
 use super::smaps::Tally;
-use super::{MappingBytes, Mappings};
 use crate::processes::ProcessId;
 use crate::procfs::Proc;
+use crate::pss::Measured;
 use crate::reading::{Absent, Reading};
 
 /// How much is read at once. A mapping takes some 700 bytes; a line is longer than that only in hostile text.
@@ -45,11 +46,11 @@ impl Reader {
     }
 
     /// Adds one process: all of it, or on failure nothing. Gives what it has in all.
-    pub(crate) fn read(&mut self, proc: &Proc, id: ProcessId) -> Reading<MappingBytes> {
+    pub(crate) fn read(&mut self, proc: &Proc, id: ProcessId) -> Reading<Measured> {
         let one = read_process(proc, id, &mut self.buffer)?;
-        let total = one.total();
+        let measured = one.measured();
         self.sum.merge(one);
-        Ok(total)
+        Ok(measured)
     }
 
     pub(crate) fn finish(self) -> Mappings {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::{MAX_NAMED, MappingBytes, MappingClass, Mappings, NamedMapping};
+use crate::pss::{Measured, anon_share};
 use crate::reading::{Absent, Reading};
 use crate::text::decimal;
 
@@ -30,6 +31,8 @@ struct Header<'t> {
 pub(crate) struct Tally {
     classes: Mappings,
     named: HashMap<Vec<u8>, (MappingClass, MappingBytes)>,
+    /// What else there is of all of them.
+    shares: Shares,
     /// The mapping whose lines are being read.
     current: Option<Current>,
     /// The name of it; empty when it has none of interest. Apart, so that its memory serves the next one.
@@ -42,8 +45,25 @@ pub(crate) struct Tally {
 struct Current {
     class: MappingClass,
     bytes: MappingBytes,
+    shares: Shares,
     /// One bit for each of `KEYS` that was seen.
     seen: u8,
+}
+
+/// What PSS is made of, as `smaps_rollup` has it of the whole.
+#[derive(Clone, Copy, Debug, Default)]
+struct Shares {
+    anon: u64,
+    swap: u64,
+    clean: u64,
+}
+
+impl Shares {
+    fn add(&mut self, other: Self) {
+        self.anon = self.anon.saturating_add(other.anon);
+        self.swap = self.swap.saturating_add(other.swap);
+        self.clean = self.clean.saturating_add(other.clean);
+    }
 }
 
 type Key = (&'static [u8], fn(&mut MappingBytes) -> &mut u64);
@@ -56,6 +76,11 @@ const KEYS: [Key; 5] = [
     (b"Anonymous:", |bytes| &mut bytes.anon),
     (b"Swap:", |bytes| &mut bytes.swap),
 ];
+
+type ShareKey = (&'static [u8], fn(&mut Shares) -> &mut u64);
+
+const SHARE_KEYS: [ShareKey; 2] =
+    [(b"Private_Clean:", |shares| &mut shares.clean), (b"SwapPss:", |shares| &mut shares.swap)];
 
 impl Tally {
     /// Takes in one line without its line break.
@@ -77,7 +102,7 @@ impl Tally {
             self.name.extend_from_slice(tail(header.name));
         }
         let bytes = MappingBytes { mappings: 1, ..MappingBytes::default() };
-        self.current = Some(Current { class, bytes, seen: 0 });
+        self.current = Some(Current { class, bytes, shares: Shares::default(), seen: 0 });
         Ok(())
     }
 
@@ -85,12 +110,14 @@ impl Tally {
         let current = self.current.as_mut().ok_or(Absent::Malformed)?;
         for (index, (key, place)) in KEYS.iter().enumerate() {
             if let Some(value) = line.strip_prefix(*key) {
-                let Some((kib, b" kB")) = decimal(value.trim_ascii_start()) else {
-                    return Err(Absent::Malformed);
-                };
-                *place(&mut current.bytes) = kib.checked_mul(1024).ok_or(Absent::Implausible)?;
+                *place(&mut current.bytes) = kib(value)?;
                 current.seen |= 1 << index;
                 return Ok(());
+            }
+        }
+        for (key, place) in &SHARE_KEYS {
+            if let Some(value) = line.strip_prefix(*key) {
+                *place(&mut current.shares) = kib(value)?;
             }
         }
         Ok(())
@@ -98,10 +125,15 @@ impl Tally {
 
     /// Books the mapping whose lines have all been read. One without its sizes was cut short.
     fn close(&mut self) -> Reading<()> {
-        let Some(Current { class, bytes, seen }) = self.current.take() else { return Ok(()) };
+        let Some(Current { class, bytes, mut shares, seen }) = self.current.take() else {
+            return Ok(());
+        };
         if seen != (1 << KEYS.len()) - 1 {
             return Err(Absent::Malformed);
         }
+        let MappingBytes { rss, pss, anon, private_dirty: dirty, .. } = bytes;
+        shares.anon = anon_share(rss, pss, anon, dirty, dirty.saturating_add(shares.clean));
+        self.shares.add(shares);
         self.classes.class_mut(class).add(bytes);
         if self.name.is_empty() {
             return Ok(());
@@ -137,9 +169,12 @@ impl Tally {
         mappings
     }
 
-    /// All classes together.
-    pub(crate) fn total(&self) -> MappingBytes {
-        self.classes.total()
+    /// All classes together, as `smaps_rollup` has them.
+    pub(crate) fn measured(&self) -> Measured {
+        let MappingBytes { rss, pss, anon, private_dirty, swap, .. } = self.classes.total();
+        let Shares { anon: pss_anon, swap: pss_swap, clean } = self.shares;
+        let unique = private_dirty.saturating_add(clean);
+        Measured { rss, pss, anon, pss_anon, swap, pss_swap, unique }
     }
 
     /// Adds what another tally found.
@@ -156,6 +191,13 @@ impl Tally {
             }
         }
     }
+}
+
+fn kib(value: &[u8]) -> Reading<u64> {
+    let Some((kib, b" kB")) = decimal(value.trim_ascii_start()) else {
+        return Err(Absent::Malformed);
+    };
+    kib.checked_mul(1024).ok_or(Absent::Implausible)
 }
 
 fn header(line: &[u8]) -> Option<Header<'_>> {

@@ -81,6 +81,8 @@ fn follow(before: &ProcessMemory, rss_then: u64, rss: u64, shared: u64) -> Optio
         anon: Ok(anon),
         peak: before.peak.map(|peak| peak.max(rss)),
         pss: Err(Absent::NotRead),
+        pss_anon: Err(Absent::NotRead),
+        pss_swap: Err(Absent::NotRead),
         pss_age: Err(Absent::NotRead),
         ..*before
     })

@@ -39,6 +39,10 @@ pub(crate) struct Member {
     /// As read last: another one takes over when the parent ends.
     pub(crate) parent: Reading<u32>,
     pub(crate) memory: ProcessMemory,
+    /// Where its stack begins: another one after an `exec`. 0 where the kernel does not say.
+    pub(crate) stack: u64,
+    /// What was read last looks like an `exec`.
+    changed: bool,
     status: Option<Held>,
     between: Between,
     stat: Option<Held>,
@@ -64,9 +68,11 @@ impl Member {
         let id = ProcessId { pid, start: stat.start };
         Ok(Self {
             id,
-            name: ProcessName::default(),
+            name: stat.name,
             parent: Ok(stat.parent),
             memory: ProcessMemory::default(),
+            stack: stat.stack,
+            changed: false,
             status: hold.then_some(status),
             between: Between::default(),
             stat: None,
@@ -95,6 +101,7 @@ impl Member {
                 self.between.open(proc, self.id.pid);
             }
         }
+        let before = (self.name, self.memory.anon.unwrap_or(0));
         let read = match &self.status {
             Some(status) => status.read(buffer),
             None => self.read_unheld(proc, buffer),
@@ -119,6 +126,8 @@ impl Member {
                 self.memory.processes = Ok(1);
             }
         }
+        self.changed |= before.0 != self.name;
+        self.changed |= self.memory.anon.is_ok_and(|anon| anon < before.1 / 2);
         self.between.status(now, self.memory.rss);
         if hold && self.status.is_none() {
             self.status =
@@ -129,6 +138,16 @@ impl Member {
             self.read_faults(proc, hold);
         }
         Ok(())
+    }
+
+    /// Asks where the stack begins where what was read last looks like an `exec`: another name, or little left of its memory.
+    pub(crate) fn look_for_exec(&mut self, proc: &Proc) {
+        if std::mem::take(&mut self.changed)
+            && let Ok(stat) = proc.stat(self.id.pid)
+            && stat.start == self.id.start
+        {
+            self.stack = stat.stack;
+        }
     }
 
     fn read_unheld<'b>(&self, proc: &Proc, buffer: &'b mut [u8]) -> Reading<&'b [u8]> {
@@ -243,7 +262,9 @@ fn task_children(buffer: &mut [u8; 32], pid: u32) -> &str {
     std::str::from_utf8(buffer.get(..length - left).unwrap_or_default()).unwrap_or_default()
 }
 
-/// `status`, in the order in which the kernel writes it, so that one pass finds all. [`Absent::Gone`] for a zombie.
+/// `status`, in the order in which the kernel writes it, so that one pass finds all. [`Absent::Gone`] for a zombie, and for what
+/// is about to be one: an exiting process has given up its memory and has no sizes, and is still "running". A kernel thread has
+/// none either; its parent is kthreadd, which is 2, or none.
 pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, ProcessMemory)> {
     if let Some(state) = fields.text(b"State:")
         && matches!(state.first(), Some(b'Z' | b'X'))
@@ -263,5 +284,26 @@ pub(crate) fn parse_status(mut fields: Fields<'_>) -> Reading<(Reading<u32>, Pro
         processes: Ok(1),
         ..ProcessMemory::default()
     };
+    if memory.rss == Err(Absent::Unsupported) && parent.is_ok_and(|pid| pid != 0 && pid != 2) {
+        return Err(Absent::Gone);
+    }
     Ok((parent, memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_exiting_is_gone_and_a_kernel_thread_has_no_sizes() {
+        let status = |parent: u32, sizes: &str| {
+            let text =
+                format!("Name:\tx\nState:\tR (running)\nPPid:\t{parent}\n{sizes}Threads:\t1\n");
+            parse_status(Fields::new(text.as_bytes())).map(|(_, memory)| memory.rss)
+        };
+        assert_eq!(status(77, "VmRSS:\t8 kB\n"), Ok(Ok(8192)));
+        assert_eq!(status(77, ""), Err(Absent::Gone));
+        assert_eq!(status(2, ""), Ok(Err(Absent::Unsupported)));
+        assert_eq!(status(0, ""), Ok(Err(Absent::Unsupported)));
+    }
 }

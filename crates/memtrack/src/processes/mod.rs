@@ -48,6 +48,18 @@ pub struct ProcessId {
     pub start: u64,
 }
 
+/// What a process runs, as far as it tells who shares memory with whom.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) id: ProcessId,
+    /// The pid of its parent; 0 where nobody knows.
+    pub(crate) parent: u32,
+    /// Where its stack begins: copied by a `fork`, drawn anew by an `exec`. 0 where the kernel does not say, as it does not of a
+    /// process whose PSS it would not tell either.
+    pub(crate) stack: u64,
+}
+
 #[cfg(target_os = "linux")]
 impl ProcessId {
     /// The process that has this pid now. `root` is `/`, or a fixture.
@@ -83,7 +95,7 @@ impl OpenError {
 
 /// The name that the kernel keeps for a process: at most 15 bytes, set by whoever started it.
 ///
-/// Shown with control characters and what is no UTF-8 replaced, since any program may choose it.
+/// Shown with control characters, what turns the direction of text and what is no UTF-8 replaced, since any program may choose it.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ProcessName {
     bytes: [u8; 16],
@@ -105,8 +117,14 @@ impl fmt::Display for ProcessName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let length = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(self.bytes.len());
         let text = String::from_utf8_lossy(self.bytes.get(..length).unwrap_or_default());
-        f.pad(&text.replace(char::is_control, "\u{fffd}"))
+        f.pad(&text.replace(is_no_text, "\u{fffd}"))
     }
+}
+
+/// Control characters, and those of Unicode's property `Bidi_Control`.
+fn is_no_text(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || turns
 }
 
 impl fmt::Debug for ProcessName {

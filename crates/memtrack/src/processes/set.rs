@@ -8,7 +8,7 @@ use crate::error::{OpenError, SourceError};
 use crate::processes::files::{Detail, Member};
 use crate::processes::find::{CgroupMembers, Descendants, Strangers};
 use crate::processes::table::Table;
-use crate::processes::{ProcessId, ProcessRow};
+use crate::processes::{ProcessId, ProcessRow, Program};
 use crate::reading::{Absent, Reading};
 use crate::sample::ProcessMemory;
 
@@ -135,6 +135,9 @@ impl Set {
             return Err(SourceError::Ended);
         }
         self.read_new(table, now, known, detail);
+        if self.members.len() > 1 {
+            self.members.iter_mut().for_each(|member| member.look_for_exec(&table.proc));
+        }
         Ok(self.sum())
     }
 
@@ -146,6 +149,14 @@ impl Set {
             name: member.name,
             parent: member.parent,
             memory: member.memory,
+        })
+    }
+
+    /// What the members run, and their memory as read last.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = (Program, &ProcessMemory)> {
+        self.members.iter().map(|member| {
+            let parent = member.parent.unwrap_or(0);
+            (Program { id: member.id, parent, stack: member.stack }, &member.memory)
         })
     }
 

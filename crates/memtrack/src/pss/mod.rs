@@ -4,6 +4,8 @@
 //! the target all the while. So it is read seldom, by its cost, and where a hanging read holds up nothing else.
 
 mod budget;
+mod estimate;
+mod part;
 mod worker;
 
 use std::path::Path;
@@ -17,7 +19,10 @@ use crate::processes::{ProcessId, Set};
 use crate::reading::{Absent, Reading};
 use crate::sample::ProcessMemory;
 use budget::{Budget, Credit, Kind};
-use worker::{Answer, Part, Request, Worker};
+use estimate::Estimate;
+pub(crate) use part::{Measured, anon_share};
+use part::{Part, Size};
+use worker::{Answer, Request, Worker};
 
 /// The share of one core that reading PSS and mappings may take in the long run, both together.
 pub const PSS_SHARE: f64 = 0.001;
@@ -34,9 +39,9 @@ const SAME_SHARE: u64 = 32;
 /// No more than this share of it may have come to it. Nobody else maps new anonymous pages, so that they are counted as they are.
 const GROWN_SHARE: u64 = 4;
 
-/// When this share of the RSS belongs to processes that have come or gone since the measurement, the rest of it is no
-/// measure either: what they share is divided among others now.
-const STALE_SHARE: f64 = 0.1;
+/// When after so long nothing has been measured, whoever waits for it is told that it is too dear: the thread hangs, or others
+/// use up the budget.
+pub const PSS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the targets that are read together share: one budget, one thread. A process that hangs there holds up the others,
 /// whose PSS grows old meanwhile, and says so.
@@ -54,7 +59,7 @@ impl Account {
     }
 }
 
-/// The PSS of a set of processes: measured when affordable, scaled from the last measurement in between. Their
+/// The PSS of a set of processes: measured when affordable, estimated from the last measurement in between. Their
 /// mappings, when somebody asks.
 #[derive(Debug)]
 pub(crate) struct Pss {
@@ -64,9 +69,10 @@ pub(crate) struct Pss {
     answers: (Sender<Answer>, Receiver<Answer>),
     /// Counts this target among those of its account.
     target: Option<Arc<()>>,
-    /// Each process as measured last, in order; empty before.
-    measured: Vec<Part>,
+    estimate: Estimate,
     measured_at: Reading<Duration>,
+    /// Since when somebody waits for it.
+    awaited: Option<Duration>,
     /// RSS and anon of the whole when that was asked for, as `status` had them.
     measured_size: (u64, Reading<u64>),
     spare: Vec<Part>,
@@ -88,8 +94,9 @@ impl Pss {
             asked: None,
             answers: bounded(1),
             target: None,
-            measured: Vec::new(),
-            measured_at: Err(Absent::NotRead),
+            estimate: Estimate::default(),
+            measured_at: Err(Absent::Pending),
+            awaited: None,
             measured_size: (0, Err(Absent::NotRead)),
             spare: Vec::new(),
             mappings: MappingReadings::default(),
@@ -100,7 +107,9 @@ impl Pss {
     /// mappings is still served.
     pub(crate) fn begin_anew(&mut self, now: Duration) {
         let mappings = self.mappings.clone();
-        *self = Self { mappings, ..Self::new(now) };
+        let parents = std::mem::replace(self, Self { mappings, ..Self::new(now) });
+        // That thread may have held a lock of this channel, and is not here to give it back.
+        std::mem::forget(parents.answers);
     }
 
     /// Where readings of mappings are asked for and found.
@@ -121,39 +130,40 @@ impl Pss {
     }
 
     /// Takes the answer that has come, and asks for a reading when one is affordable: of the mappings when somebody
-    /// wants them, else of PSS if `always`. `sum` is over all `ids`.
+    /// wants them, else of PSS if `always`. `sum` is over all `processes`. When the answer that it took was asked for.
     pub(crate) fn tick(
         &mut self,
         root: &Path,
         now: Duration,
         account: &mut Account,
         sum: &ProcessMemory,
-        ids: impl Iterator<Item = ProcessId> + Clone,
+        processes: &Set,
         always: bool,
-    ) -> bool {
-        let fresh = self.take_answer(now, account);
+    ) -> Option<Duration> {
+        let answered = self.take_answer(now, account);
         let kind = if self.mappings.is_wanted() { Kind::Mappings } else { Kind::Sums };
         if self.asked.is_some() || !always && kind == Kind::Sums {
-            return fresh;
+            return answered;
         }
+        let ids = processes.programs().map(|(program, _)| program.id);
         match sum.rss {
-            Ok(rss) if kind == Kind::Sums && self.stands(now, rss, sum.anon, ids.clone()) => {}
+            Ok(rss) if kind == Kind::Sums && self.stands(now, rss, sum.anon, ids) => {}
             Ok(rss) if self.budget.is_too_dear(now, kind, rss) => {
                 self.refuse(kind, Absent::TooDear);
             }
             Ok(rss) => {
                 if let Some(taken) = self.budget.afford(&mut account.credit, now, kind, rss) {
                     self.measured_size = (rss, sum.anon);
-                    self.ask(root, now, account, kind, taken, ids);
+                    self.ask(root, now, account, kind, taken, processes);
                 }
             }
             Err(why) => self.refuse(kind, why),
         }
-        fresh
+        answered
     }
 
-    /// Fills in `pss` and `pss_age` of the processes and of `sum`, which is over all of them, and asks for a reading when
-    /// one is affordable.
+    /// Fills in `pss`, its parts and `pss_age` of the processes and of `sum`, which is over all of them, and asks for a reading
+    /// when one is affordable.
     pub(crate) fn fill(
         &mut self,
         root: &Path,
@@ -162,12 +172,27 @@ impl Pss {
         sum: &mut ProcessMemory,
         processes: &mut Set,
     ) {
-        let ids = processes.rows().map(|row| row.id);
-        let fresh = self.tick(root, now, account, sum, ids, true);
+        let answered = self.tick(root, now, account, sum, processes, true);
+        let mut updated = self.measured_at.map(|_| ());
+        updated = updated.and_then(|()| self.estimate.update(processes.programs()));
+        if updated == Err(Absent::Pending) {
+            let since = *self.awaited.get_or_insert(now);
+            if now.saturating_sub(since) >= PSS_PATIENCE {
+                updated = Err(Absent::TooDear);
+            }
+        } else {
+            self.awaited = None;
+        }
+        if let (Some(asked), false) = (answered, self.estimate.is_complete()) {
+            // Not all of them were measured, so that the sum is an estimate and has an age.
+            self.measured_at = self.measured_at.map(|_| asked);
+        }
         let age = self.measured_at.map(|at| now.saturating_sub(at));
-        let estimate = estimate(&self.measured, fresh, age, processes.memory_mut());
-        sum.pss = self.measured_at.and(estimate);
-        sum.pss_age = sum.pss.and(age);
+        put(sum, updated.map(|()| self.estimate.total()), age);
+        for (id, memory) in processes.memory_mut() {
+            let size = updated.and_then(|()| self.estimate.of(id).ok_or(Absent::Pending));
+            put(memory, size, age);
+        }
     }
 
     /// Whether what was measured last need not be measured again yet: the estimate from it is as good as it was.
@@ -176,49 +201,50 @@ impl Pss {
         now: Duration,
         rss: u64,
         anon: Reading<u64>,
-        mut ids: impl Iterator<Item = ProcessId>,
+        ids: impl Iterator<Item = ProcessId>,
     ) -> bool {
         let Ok(at) = self.measured_at else { return false };
         let (rss_then, anon_then) = self.measured_size;
         let grown = grown(anon, anon_then, rss);
-        let measured = |id| self.measured.binary_search_by_key(&id, |part| part.id).is_ok();
-        let mut count = 0;
         now.saturating_sub(at) < PSS_STANDS
             && grown <= rss_then / GROWN_SHARE
             && (rss - grown).abs_diff(rss_then) <= rss_then / SAME_SHARE
-            && ids.all(|id| {
-                count += 1;
-                measured(id)
-            })
-            && count == self.measured.len()
+            && self.estimate.is_of(ids)
     }
 
     /// Nobody waits for what will not come. What was measured before stands.
     fn refuse(&mut self, kind: Kind, why: Absent) {
         match kind {
             Kind::Mappings => self.mappings.answer(Err(why)),
-            Kind::Sums => self.measured_at = self.measured_at.or(Err(why)),
+            Kind::Sums => self.grow_old(why),
         }
     }
 
-    fn take_answer(&mut self, now: Duration, account: &mut Account) -> bool {
-        let Some(Asked { at, taken }) = self.asked else { return false };
-        let Ok(answer) = self.answers.1.try_recv() else { return false };
+    /// There is a reason for no new measurement. What was measured before stands.
+    fn grow_old(&mut self, why: Absent) {
+        self.measured_at = self.measured_at.or(Err(why));
+    }
+
+    /// When the answer was asked for that has come.
+    fn take_answer(&mut self, now: Duration, account: &mut Account) -> Option<Duration> {
+        let Asked { at, taken } = self.asked?;
+        let answer = self.answers.1.try_recv().ok()?;
         self.asked = None;
         let Answer { kind, parts, outcome, mappings, cost } = answer;
-        let rss = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.rss));
+        let rss = parts.iter().fold(0u64, |sum, part| sum.saturating_add(part.then.resident()));
         account.credit.give_back(taken - cost.as_secs_f64());
         let targets = Arc::strong_count(&account.targets).saturating_sub(1);
         self.budget.spent(now, kind, cost, rss, targets);
         let processes = parts.len() as u64;
-        if outcome.is_ok() {
-            self.spare = std::mem::replace(&mut self.measured, parts);
-            self.measured.sort_unstable_by_key(|part| part.id);
-            self.measured_at = Ok(now);
-        } else {
-            // What was measured before stands, and grows old.
-            self.spare = parts;
-            self.measured_at = outcome.map(|()| now).or_else(|why| self.measured_at.or(Err(why)));
+        match outcome {
+            Ok(()) => {
+                self.spare = self.estimate.take(parts);
+                self.measured_at = Ok(now);
+            }
+            Err(why) => {
+                self.spare = parts;
+                self.grow_old(why);
+            }
         }
         if kind == Kind::Mappings {
             self.mappings.answer(match (outcome, mappings) {
@@ -228,7 +254,7 @@ impl Pss {
                 (Err(why), _) => Err(why),
             });
         }
-        outcome.is_ok()
+        outcome.is_ok().then_some(at)
     }
 
     fn ask(
@@ -238,7 +264,7 @@ impl Pss {
         account: &mut Account,
         kind: Kind,
         taken: f64,
-        ids: impl Iterator<Item = ProcessId>,
+        processes: &Set,
     ) {
         if account.worker.is_none() {
             match Worker::start(root) {
@@ -249,10 +275,14 @@ impl Pss {
         self.target.get_or_insert_with(|| Arc::clone(&account.targets));
         let mut parts = std::mem::take(&mut self.spare);
         parts.clear();
-        parts.extend(ids.map(Part::unread));
+        parts.extend(processes.programs().map(|(program, memory)| {
+            let seen = Size::of(memory).ok().flatten().unwrap_or_default();
+            Part::unread(program, seen)
+        }));
         let request = Request { kind, parts, answer: self.answers.0.clone() };
         let sent = account.worker.as_ref().map(|worker| worker.requests.try_send(request).is_ok());
         if sent == Some(true) {
+            self.estimate.ask();
             self.asked = Some(Asked { at: now, taken });
         } else {
             account.credit.give_back(taken);
@@ -260,41 +290,12 @@ impl Pss {
     }
 }
 
-/// Fills in the PSS of each process that was measured, with the anonymous memory that came to it since and scaled by the rest
-/// of its RSS, and gives the sum.
-///
-/// Processes that were not measured add their RSS times the share of the others, as long as little depends on it.
-fn estimate<'m>(
-    measured: &[Part],
-    fresh: bool,
-    age: Reading<Duration>,
-    memory: impl Iterator<Item = (ProcessId, &'m mut ProcessMemory)>,
-) -> Reading<u64> {
-    let measured_rss = measured.iter().fold(0u64, |sum, part| sum.saturating_add(part.rss));
-    let (mut pss, mut rss, mut still_there, mut unknown) = (0u64, 0u64, 0u64, 0u64);
-    for (id, memory) in memory {
-        // A kernel thread has no memory to share.
-        let now = match memory.rss {
-            Err(Absent::Unsupported) => continue,
-            now => now?,
-        };
-        let known = measured.binary_search_by_key(&id, |part| part.id);
-        let Some(part) = known.ok().and_then(|index| measured.get(index)) else {
-            unknown = unknown.saturating_add(now);
-            continue;
-        };
-        let estimate = if fresh { part.pss } else { part.now(now, memory.anon) };
-        (memory.pss, memory.pss_age) = (Ok(estimate), age);
-        pss = pss.saturating_add(estimate);
-        rss = rss.saturating_add(now);
-        still_there = still_there.saturating_add(part.rss);
-    }
-    let gone = measured_rss.saturating_sub(still_there);
-    let all = rss.saturating_add(unknown).max(measured_rss);
-    if unknown.saturating_add(gone) as f64 > all as f64 * STALE_SHARE {
-        return Err(Absent::NotRead);
-    }
-    Ok(pss.saturating_add(scaled(unknown, pss, rss)))
+/// Fills in what `memory` has with each shared page divided.
+fn put(memory: &mut ProcessMemory, size: Reading<Size>, age: Reading<Duration>) {
+    memory.pss = size.map(Size::resident);
+    memory.pss_anon = memory.anon.and(size.map(|size| size.anon));
+    memory.pss_swap = memory.swap.and(size.map(|size| size.swap));
+    memory.pss_age = size.and(age);
 }
 
 /// Anonymous memory that came to a process since it had `then`, of the `rss` that it has now.
@@ -302,75 +303,25 @@ fn grown(now: Reading<u64>, then: Reading<u64>, rss: u64) -> u64 {
     now.and_then(|now| Ok(now.saturating_sub(then?).min(rss))).unwrap_or(0)
 }
 
-/// `value * by / of`, and `value` itself where `of` says nothing.
-fn scaled(value: u64, by: u64, of: u64) -> u64 {
-    if of == 0 {
-        return value;
-    }
-    if let Some(product) = value.checked_mul(by) {
-        return product / of;
-    }
-    u64::try_from(u128::from(value) * u128::from(by) / u128::from(of)).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::processes::{Detail, Table};
-    use crate::testing;
-    use proptest::prelude::*;
+    use crate::processes::{Detail, Program, Table};
     use std::time::Instant;
 
     const MIB: u64 = 1 << 20;
 
     fn part(pid: u32, pss: u64, rss: u64) -> Part {
-        let anon = Err(Absent::Unsupported);
-        Part { id: ProcessId { pid, start: 1 }, pss: pss * MIB, rss: rss * MIB, anon }
-    }
-
-    fn with_rss(rss: u64) -> ProcessMemory {
-        ProcessMemory { rss: Ok(rss * MIB), ..ProcessMemory::default() }
-    }
-
-    /// The sum, and the PSS of each, in MiB; of processes by pid and RSS now.
-    fn estimated(measured: &[Part], now: &[(u32, u64)]) -> (Reading<u64>, Vec<Reading<u64>>) {
-        let mut memory: Vec<_> = now.iter().map(|(_, rss)| with_rss(*rss)).collect();
-        let ids = now.iter().map(|(pid, _)| ProcessId { pid: *pid, start: 1 });
-        let sum = estimate(measured, false, Ok(Duration::ZERO), ids.zip(memory.iter_mut()));
-        let mib = |reading: Reading<u64>| reading.map(|bytes| bytes / MIB);
-        (mib(sum), memory.iter().map(|memory| mib(memory.pss)).collect())
-    }
-
-    #[test]
-    fn each_process_is_scaled_on_its_own_and_a_small_newcomer_by_the_others() {
-        let measured = [part(1, 50, 100), part(2, 100, 100)];
-        assert_eq!(estimated(&measured, &[(1, 100), (2, 100)]).0, Ok(150));
-        let grown = estimated(&measured, &[(1, 200), (2, 100)]);
-        assert_eq!(grown, (Ok(200), vec![Ok(100), Ok(100)]));
-        let newcomer = estimated(&measured, &[(1, 100), (2, 100), (3, 20)]);
-        assert_eq!(newcomer, (Ok(165), vec![Ok(50), Ok(100), Err(Absent::NotRead)]));
-    }
-
-    #[test]
-    fn new_anonymous_memory_is_all_of_its_process() {
-        let measured = [Part { anon: Ok(20 * MIB), ..part(1, 50, 100) }];
-        let at = |rss, anon| {
-            let mut memory = ProcessMemory { anon: Ok(anon * MIB), ..with_rss(rss) };
-            let id = measured[0].id;
-            estimate(&measured, false, Ok(Duration::ZERO), [(id, &mut memory)].into_iter())
-                .map(|bytes| bytes / MIB)
-        };
-        assert_eq!(at(100, 20), Ok(50));
-        assert_eq!(at(130, 50), Ok(80), "and half of what was there before");
-        assert_eq!(at(140, 40), Ok(80), "20 of its own, 20 of a file like the others");
-        assert_eq!(at(90, 10), Ok(45), "what goes may have been shared");
-        assert_eq!(at(10, 90), Ok(10), "no more than there is");
+        let program = Program { id: ProcessId { pid, start: 1 }, parent: 0, stack: 0 };
+        let mut part = Part::unread(program, Size::default());
+        Measured { pss: pss * MIB, rss: rss * MIB, ..Measured::default() }.fill(&mut part);
+        part
     }
 
     #[test]
     fn a_measurement_stands_while_nothing_but_new_anonymous_memory_has_come() {
         let mut pss = Pss::new(Duration::ZERO);
-        pss.measured = vec![part(1, 50, 320)];
+        pss.estimate.take(vec![part(1, 50, 320)]);
         (pss.measured_at, pss.measured_size) = (Ok(Duration::ZERO), (320 * MIB, Ok(100 * MIB)));
         let stands = |seconds, rss: u64, anon: u64, pid| {
             let ids = [ProcessId { pid, start: 1 }].into_iter();
@@ -382,21 +333,6 @@ mod tests {
         assert!(!stands(4, 401, 181, 1), "a quarter");
         assert!(!stands(4, 309, 89, 1), "it has shrunk");
         assert!(!stands(4, 320, 100, 2), "another process");
-    }
-
-    #[test]
-    fn when_many_have_come_or_gone_there_is_no_estimate_of_the_whole() {
-        let measured = [part(1, 40, 200), part(2, 40, 200), part(3, 40, 200)];
-        let gone = estimated(&measured, &[(1, 200), (2, 200)]);
-        assert_eq!(gone, (Err(Absent::NotRead), vec![Ok(40), Ok(40)]));
-        let come = estimated(&measured, &[(1, 200), (2, 200), (3, 200), (4, 200)]);
-        assert_eq!(come.0, Err(Absent::NotRead));
-        let reused = [part(1, 40, 200)];
-        let mut memory = with_rss(200);
-        let later = ProcessId { pid: 1, start: 2 };
-        let other =
-            estimate(&reused, false, Ok(Duration::ZERO), [(later, &mut memory)].into_iter());
-        assert_eq!(other, Err(Absent::NotRead), "a pid that is somebody else's now");
     }
 
     #[test]
@@ -412,7 +348,9 @@ mod tests {
             pss.fill(root, Duration::from_millis(ms), &mut account, &mut memory, &mut set);
             (memory, set.rows().next().unwrap())
         };
-        assert_eq!(fill(0).0.pss, Err(Absent::NotRead), "nothing is waited for");
+        let first = fill(0).0;
+        assert_eq!(first.pss, Err(Absent::Pending), "nothing is waited for");
+        assert_eq!((first.pss_anon, first.pss_swap), (first.pss, first.pss));
         let start = Instant::now();
         let (memory, row) = loop {
             let (memory, row) = fill(100);
@@ -423,6 +361,9 @@ mod tests {
             std::thread::yield_now();
         };
         assert!(memory.pss.unwrap() > 0 && memory.pss.unwrap() <= memory.rss.unwrap());
+        let parts = (memory.pss_anon.unwrap(), memory.pss_swap.unwrap());
+        assert!(parts.0 > 0 && parts.0 <= memory.pss.unwrap(), "{parts:?} of {memory:?}");
+        assert_eq!((row.memory.pss_anon, row.memory.pss_swap), (Ok(parts.0), Ok(parts.1)));
         assert_eq!((row.memory.pss, memory.pss_age), (memory.pss, Ok(Duration::ZERO)));
         let (later, row) = fill(600);
         assert!(later.pss.is_ok());
@@ -440,37 +381,49 @@ mod tests {
                 Answer { kind: Kind::Sums, parts, outcome, mappings: None, cost: Duration::ZERO };
             pss.answers.0.try_send(answer).unwrap();
             let fresh = pss.take_answer(now, &mut account);
-            (fresh, pss.measured_at, pss.measured.clone())
+            let id = ProcessId { pid: 1, start: 1 };
+            let pss_of_one = pss.estimate.of(id).map(|size| size.resident() / MIB);
+            (fresh.is_some(), pss.measured_at, pss_of_one)
         };
         let failed = Err(Absent::Failed(5));
-        assert_eq!(answer(second(1), vec![], failed), (false, Err(Absent::Failed(5)), vec![]));
+        assert_eq!(answer(second(1), vec![], failed), (false, Err(Absent::Failed(5)), None));
         let good = vec![part(1, 50, 100)];
-        assert_eq!(answer(second(2), good.clone(), Ok(())), (true, Ok(second(2)), good.clone()));
-        assert_eq!(answer(second(3), vec![], failed), (false, Ok(second(2)), good));
+        assert_eq!(answer(second(2), good, Ok(())), (true, Ok(second(2)), Some(50)));
+        assert_eq!(answer(second(3), vec![], failed), (false, Ok(second(2)), Some(50)));
         let newer = vec![part(1, 60, 100)];
-        assert_eq!(answer(second(4), newer.clone(), Ok(())), (true, Ok(second(4)), newer));
+        assert_eq!(answer(second(4), newer, Ok(())), (true, Ok(second(4)), Some(60)));
     }
 
-    proptest! {
-        #[test]
-        fn an_estimate_is_within_what_is_resident_and_no_figures_panic(
-            measured in prop::collection::vec((testing::bytes(), testing::bytes()), 0..6),
-            now in prop::collection::vec(testing::reading(testing::bytes()), 0..6),
-            anon in prop::array::uniform6(testing::reading(testing::bytes())),
-            anon_now in testing::reading(testing::bytes()),
-        ) {
-            let id = |n: usize| ProcessId { pid: n as u32, start: 1 };
-            let parts: Vec<_> = measured
-                .iter()
-                .enumerate()
-                .map(|(n, (a, b))| Part { id: id(n), pss: *a.min(b), rss: *a.max(b), anon: anon[n] })
-                .collect();
-            let mut memory: Vec<_> =
-                now.iter().map(|rss| ProcessMemory { rss: *rss, anon: anon_now, ..ProcessMemory::default() }).collect();
-            let ids = (0..memory.len()).map(id);
-            let sum = estimate(&parts, false, Ok(Duration::ZERO), ids.zip(memory.iter_mut()));
-            let resident = now.iter().fold(0u64, |sum, rss| sum.saturating_add(rss.unwrap_or(0)));
-            prop_assert!(sum.is_err() || sum.is_ok_and(|sum| sum <= resident), "{sum:?} of {resident}");
+    #[test]
+    fn whoever_waits_for_a_first_measurement_that_does_not_come_is_told_so_and_gets_the_sum() {
+        let root = tempfile::tempdir().unwrap();
+        for pid in [1, 2] {
+            let dir = root.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            let stat = format!("{pid} (x) S 0 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 7 0 0\n");
+            std::fs::write(dir.join("stat"), stat).unwrap();
+            let status = "Name:\tx\nVmRSS:\t9 kB\nRssAnon:\t8 kB\nVmSwap:\t0 kB\n";
+            std::fs::write(dir.join("status"), status).unwrap();
+            // Such as a hanging disk is: nobody ever writes into it.
+            rustix::fs::mkfifoat(rustix::fs::CWD, dir.join("smaps_rollup"), 0o600.into()).unwrap();
         }
+        let mut table = Table::open(root.path()).unwrap();
+        let ids = [1, 2].map(|pid| ProcessId { pid, start: 7 });
+        let mut set = Set::of(&mut table, &ids).unwrap();
+        let (mut pss, mut account) = (Pss::new(Duration::ZERO), Account::new(Duration::ZERO));
+        let mut fill = |seconds| {
+            let mut sum = set.read(&mut table, Instant::now(), Detail::Memory).unwrap();
+            let now = Duration::from_secs(seconds);
+            pss.fill(root.path(), now, &mut account, &mut sum, &mut set);
+            sum
+        };
+        for seconds in [0, 4] {
+            let sum = fill(seconds);
+            assert_eq!((sum.pss, sum.private()), (Err(Absent::Pending), Err(Absent::Pending)));
+            assert_eq!(sum.held(), Err(Absent::Pending));
+        }
+        let sum = fill(5);
+        assert_eq!((sum.pss, sum.pss_anon), (Err(Absent::TooDear), Err(Absent::TooDear)));
+        assert_eq!((sum.private(), sum.held()), (Ok(16 << 10), Ok(18 << 10)));
     }
 }

@@ -67,7 +67,7 @@ impl Pace {
         let now = headroom(sample);
         let kept = self.before.and_then(|(_, had, _)| had);
         let headroom = now.unwrap_or(kept);
-        let footprint = sample.process.footprint().ok();
+        let footprint = sample.process.held().ok();
         // What was lost, was lost since it was read, and not since the sample before.
         let of_machine = headroom.is_some() && headroom == sample.system.available.ok();
         let age = if of_machine { sample.system.age } else { Duration::ZERO };

@@ -27,7 +27,7 @@ pub struct Absurd {
 
 type Field = (&'static str, fn(&mut Sample) -> &mut Reading<u64>, fn(&Bounds) -> u64);
 
-const FIELDS: [Field; 26] = [
+const FIELDS: [Field; 28] = [
     ("process.rss", |s| &mut s.process.rss, |b| b.mapped),
     ("process.anon", |s| &mut s.process.anon, |b| b.mapped),
     ("process.file", |s| &mut s.process.file, |b| b.mapped),
@@ -35,6 +35,8 @@ const FIELDS: [Field; 26] = [
     ("process.swap", |s| &mut s.process.swap, |b| b.swapped),
     ("process.peak", |s| &mut s.process.peak, |b| b.mapped),
     ("process.pss", |s| &mut s.process.pss, |b| b.memory),
+    ("process.pss_anon", |s| &mut s.process.pss_anon, |b| b.memory),
+    ("process.pss_swap", |s| &mut s.process.pss_swap, |b| b.swap),
     ("process.minor_faults", |s| &mut s.process.minor_faults, |_| u64::MAX),
     ("process.major_faults", |s| &mut s.process.major_faults, |_| u64::MAX),
     ("process.threads", |s| &mut s.process.threads, |_| u64::MAX),

@@ -17,6 +17,7 @@ const GIB: u64 = 1 << 30;
 pub fn absent() -> BoxedStrategy<Absent> {
     prop_oneof![
         Just(Absent::NotRead),
+        Just(Absent::Pending),
         Just(Absent::Unsupported),
         Just(Absent::Denied),
         Just(Absent::Gone),
@@ -52,25 +53,29 @@ pub fn bytes() -> BoxedStrategy<u64> {
 pub fn process_memory() -> BoxedStrategy<ProcessMemory> {
     let age = reading((0..100_000u64).prop_map(Duration::from_millis));
     let counts = prop::array::uniform4(reading(prop_oneof![0..100_000u64, any::<u64>()]));
-    (prop::array::uniform7(reading(bytes())), age, counts)
-        .prop_map(|([rss, anon, file, shmem, swap, peak, pss], pss_age, counts)| {
-            let [minor_faults, major_faults, threads, processes] = counts;
-            ProcessMemory {
-                rss,
-                anon,
-                file,
-                shmem,
-                swap,
-                peak,
-                pss,
-                pss_age,
-                minor_faults,
-                major_faults,
-                threads,
-                processes,
-                age: Duration::ZERO,
-            }
-        })
+    (prop::array::uniform9(reading(bytes())), age, counts)
+        .prop_map(
+            |([rss, anon, file, shmem, swap, peak, pss, pss_anon, pss_swap], pss_age, counts)| {
+                let [minor_faults, major_faults, threads, processes] = counts;
+                ProcessMemory {
+                    rss,
+                    anon,
+                    file,
+                    shmem,
+                    swap,
+                    peak,
+                    pss,
+                    pss_anon,
+                    pss_swap,
+                    pss_age,
+                    minor_faults,
+                    major_faults,
+                    threads,
+                    processes,
+                    age: Duration::ZERO,
+                }
+            },
+        )
         .boxed()
 }
 

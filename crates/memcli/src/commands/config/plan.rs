@@ -12,7 +12,7 @@ use memcfg::load::{Loaded, Text, assemble};
 use memcfg::origin::SourceKind;
 use memleak::Severity;
 use mempressure::Level;
-use memtrack::Sample;
+use memtrack::{Sample, Span};
 use serde::Serialize;
 use serde_json::json;
 
@@ -158,9 +158,14 @@ struct Outcome {
     alerts: u64,
     /// The same by severity and cause, such as `warning rss`.
     by_cause: BTreeMap<String, u64>,
+    /// When each level above normal was first reached, and each kind of alert first went out, in seconds from the first sample.
+    first_seconds: BTreeMap<String, f64>,
     /// The worst of them.
     #[cfg_attr(test, schemars(with = "Option<crate::schema::Severity>"))]
     alert: Option<Severity>,
+    #[serde(skip)]
+    #[cfg_attr(test, schemars(skip))]
+    began: Option<Duration>,
 }
 
 impl Default for Outcome {
@@ -173,23 +178,34 @@ impl Default for Outcome {
             verdict: "undecided",
             alerts: 0,
             by_cause: BTreeMap::new(),
+            first_seconds: BTreeMap::new(),
             alert: None,
+            began: None,
         }
     }
 }
 
 impl Outcome {
     fn hear(&mut self, numbered: &Numbered) {
+        let now = numbered.at.monotonic;
+        let since = now.saturating_sub(*self.began.get_or_insert(now)).as_secs_f64();
         match &numbered.event {
             Event::Sample(_) => self.samples += 1,
             Event::Level(transition) => {
                 self.transitions += u64::from(transition.from != Level::Unknown);
                 self.level = transition.to;
                 self.highest = self.highest.max(transition.to);
+                if transition.to > Level::Normal {
+                    self.first_seconds.entry(transition.to.to_string()).or_insert(since);
+                }
             }
             Event::Alert(alert) => {
                 self.alerts += 1;
                 let name = format!("{} {}", alert::word(alert.severity), alert.cause.name());
+                // Those of a level go out as it is reached.
+                if alert.cause.name() != "level" {
+                    self.first_seconds.entry(format!("{name} alert")).or_insert(since);
+                }
                 *self.by_cause.entry(name).or_default() += 1;
                 self.alert = self.alert.max(Some(alert.severity));
             }
@@ -294,6 +310,14 @@ impl Effect {
                 }
             }
         }
+        for (what, was) in &now.first_seconds {
+            let Some(will) = then.first_seconds.get(what) else { continue };
+            let Ok(apart) = Duration::try_from_secs_f64((will - was).abs()) else { continue };
+            if apart > Duration::ZERO {
+                let when = if will < was { "sooner" } else { "later" };
+                so.push(format!("{what} would have come {} {when}", Span(apart)));
+            }
+        }
         if then.verdict != now.verdict {
             so.push(format!("the verdict would be {} in place of {}", then.verdict, now.verdict));
         }
@@ -314,8 +338,22 @@ mod tests {
             verdict: "undecided",
             alerts: alerts.iter().map(|(_, count)| count).sum(),
             by_cause: alerts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect(),
-            alert: None,
+            ..Outcome::default()
         }
+    }
+
+    #[test]
+    fn what_would_have_come_at_another_time_is_named() {
+        let reached = |at: &[(&str, f64)]| {
+            let first_seconds = at.iter().map(|(what, at)| ((*what).to_owned(), *at)).collect();
+            Outcome { first_seconds, ..outcome(&[]) }
+        };
+        let (now, then) = (
+            reached(&[("warning", 8.2), ("critical", 9.0)]),
+            reached(&[("warning", 7.0), ("critical", 9.0)]),
+        );
+        let effect = Effect { trace: "t".into(), now, then, damage: None };
+        assert_eq!(effect.words(), "warning would have come 1.2 s sooner");
     }
 
     #[test]

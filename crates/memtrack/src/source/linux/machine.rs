@@ -118,7 +118,10 @@ impl LinuxMachine {
         let forked = process != self.process;
         if forked {
             self.process = process;
-            self.account = Account::new(self.clock.stamp().monotonic);
+            let account = Account::new(self.clock.stamp().monotonic);
+            // The thread at the other end may have held a lock of its channel when the program was forked, and is not here to
+            // give it back: whoever drops this end waits for ever.
+            std::mem::forget(std::mem::replace(&mut self.account, account));
         }
         Tick { machine: self, round: Round::Alone, forked }
     }

@@ -172,8 +172,7 @@ impl LinuxTarget {
         if development || self.always_pss || memory.processes.is_ok_and(|count| count > 1) {
             self.pss.fill(root, now, account, &mut memory, set);
         } else if self.pss.is_busy() {
-            let ids = set.rows().map(|row| row.id);
-            self.pss.tick(root, now, account, &memory, ids, false);
+            self.pss.tick(root, now, account, &memory, set, false);
         }
         self.snapshot.replace(set.rows());
         Ok(memory)
