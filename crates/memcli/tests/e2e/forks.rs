@@ -5,19 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::live::is_installed;
 use crate::support::{Folder, run, run_summed};
 
 const MIB: f64 = 1_048_576.0;
-
-fn python3() -> bool {
-    let mut probe = Command::new("python3");
-    probe.args(["-c", ""]).stdout(Stdio::null()).stderr(Stdio::null());
-    let found = probe.status().is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("SKIPPED: python3 is not installed");
-    }
-    found
-}
 
 /// A parent that holds 100 MiB and forks ten children, which do nothing until it ends; it then waits for them.
 const POOL: &str = "\
@@ -51,7 +42,7 @@ while time.monotonic() < began + 8:
 
 #[test]
 fn ten_idle_forks_are_no_growth_and_stay_within_the_budget_that_one_has() {
-    if !python3() {
+    if !is_installed("python3") {
         return;
     }
     let folder = Folder::new();
@@ -129,7 +120,7 @@ fn leaks_at_its_rate(command: &[&str]) {
 
 #[test]
 fn a_leak_in_one_of_many_forks_is_told_at_its_rate() {
-    if !python3() {
+    if !is_installed("python3") {
         return;
     }
     let forked = POOL.replace("    time.sleep(0.3)\n", "").replace("time.sleep(1)\n", LEAK);
@@ -138,7 +129,7 @@ fn a_leak_in_one_of_many_forks_is_told_at_its_rate() {
 
 #[test]
 fn a_leak_below_a_shell_is_told_at_its_rate() {
-    if !python3() {
+    if !is_installed("python3") {
         return;
     }
     leaks_at_its_rate(&["sh", "-c", "python3 -c \"$0\"; true", LEAK]);

@@ -139,7 +139,7 @@ fn source(name: &str) -> PathBuf {
 }
 
 /// Whether it is there, and no shim for what is not.
-fn is_installed(program: &str) -> bool {
+pub(crate) fn is_installed(program: &str) -> bool {
     let mut probe = Command::new(program);
     probe.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let installed = probe.status().is_ok_and(|status| status.success());

@@ -91,3 +91,29 @@ pub(crate) fn banded(before: Level, ratio: f64, thresholds: &Thresholds, band: f
     };
     Level::RAISED.into_iter().rev().find(|level| holds(*level)).unwrap_or(Level::Normal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use memtrack::Stamp;
+    use std::time::Duration;
+
+    #[test]
+    fn of_its_budget_a_tree_has_what_it_shares_once() {
+        const MIB: u64 = 1 << 20;
+        let mut sample = Sample::empty(Stamp::synthetic(Duration::ZERO));
+        (sample.system.total, sample.cgroup.limit) = (Ok(8 << 30), Err(Absent::Unlimited));
+        let process = &mut sample.process;
+        (process.rss, process.swap) = (Ok(550 * MIB), Ok(0));
+        (process.pss, process.processes) = (Ok(114 * MIB), Ok(5));
+        let budget = BudgetConfig::default();
+        let used = |sample: &Sample| budget.usage(sample).map(|usage| usage.used / MIB);
+        assert_eq!(used(&sample), Ok(114));
+        sample.process.pss = Err(Absent::Pending);
+        assert_eq!(used(&sample), Err(Absent::Pending), "no vote on a sum that is soon another");
+        sample.process.pss = Err(Absent::Denied);
+        assert_eq!(used(&sample), Ok(550), "where nobody can tell what they share");
+        sample.process.processes = Ok(1);
+        assert_eq!(used(&sample), Ok(550));
+    }
+}

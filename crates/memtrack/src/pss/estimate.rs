@@ -140,7 +140,7 @@ impl Estimate {
     fn count(&mut self) {
         if self.exact {
             // Who came while the others were measured has a part of their pages, which were divided by one more.
-            let now = self.sum(|this, part| this.counted(part));
+            let now = self.sum(Self::counted);
             let shared = self.sum(|_, part| match part.measured {
                 true => Size::default(),
                 false => part.seen.beyond(part.now()),
@@ -153,7 +153,7 @@ impl Estimate {
         }
         self.parts.retain(|part| part.alive);
         sort(&mut self.parts);
-        let now = self.sum(|this, part| this.counted(part));
+        let now = self.sum(Self::counted);
         let most = self.sum(|_, part| part.seen);
         self.others = self.others.at_most(most.beyond(now));
         self.total = now.plus(self.others);
