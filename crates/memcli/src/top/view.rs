@@ -238,7 +238,7 @@ mod tests {
 ┌ ● NORMAL for 1 min 59 s ┬ growth: LEAK ────────────┬ cgroup /app: 4.0 GiB ───┐
 │no signal votes          │+1.0 MiB/s                │██████░░░░░░░░░░░░░░ 30 %│
 │stalls: not read         │95 %: ±0.0 % of it        │1.2 of 4.0 GiB           │
-│                         │110.0 MiB so far          │full in about 47 min     │
+│                         │115.3 MiB so far          │full in about 47 min     │
 ├ anon + swap last 5 min, from 0 ────────────────────┴─────────────────────────┤";
         assert_eq!(shown[..6].join("\n"), expected);
         assert_eq!(shown.len(), 24);
@@ -321,7 +321,7 @@ mod tests {
         let expected = [
             "● normal  222.0 MiB RSS",
             "worker(4321)+7",
-            "leak  +60.0 MiB/min",
+            "leak  +1.0 MiB/s",
             "1.2 of 4.0 GiB, 30 %: cgroup /",
             "full in about 47 min",
             "q quit   ? keys   80x24 shows",
