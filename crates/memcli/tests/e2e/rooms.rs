@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -251,22 +251,27 @@ fn as_the_first_process_of_a_container_it_reaps_and_passes_signals_on() {
     assert!(said.stderr.contains("was killed by SIGTERM"), "{}", said.stderr);
 }
 
+/// The program where every user can reach it.
+fn program_for_anyone(folder: &Folder) -> PathBuf {
+    let program = folder.0.path().join("memcli");
+    fs::copy(env!("CARGO_BIN_EXE_memcli"), &program).unwrap();
+    mode(folder.0.path(), 0o755);
+    program
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+}
+
 #[test]
 fn a_configuration_of_another_user_is_refused_with_what_to_do() {
     if !geteuid().is_root() {
         return;
     }
     let folder = Folder::new();
-    let here = folder.0.path();
-    // Whoever it is run as must reach it.
-    let program = here.join("memcli");
-    fs::copy(env!("CARGO_BIN_EXE_memcli"), &program).unwrap();
-    let home = here.join("home");
+    let program = program_for_anyone(&folder);
+    let home = folder.0.path().join("home");
     fs::create_dir(&home).unwrap();
-    let mode = |path: &Path, mode| {
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
-    };
-    mode(here, 0o755);
     mode(&home, 0o700);
     let mut command = away_from_home("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program).arg("status");
@@ -282,16 +287,12 @@ fn where_no_thread_can_start_a_watch_ends_with_an_error_and_no_panic() {
         return;
     }
     let folder = Folder::new();
-    let here = folder.0.path();
-    let program = here.join("memcli");
-    fs::copy(env!("CARGO_BIN_EXE_memcli"), &program).unwrap();
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(here, readable).unwrap();
+    let program = program_for_anyone(&folder);
     let mut command = away_from_home("setpriv");
     // A user of whom nothing else runs here: its one process is all it may have.
     command.args(["--reuid=64321", "--regid=64321", "--clear-groups", "prlimit", "--nproc=1"]);
     command.arg(&program).args(["watch", "self", "--for", "100ms"]).current_dir("/");
-    command.env("XDG_CONFIG_HOME", here);
+    command.env("XDG_CONFIG_HOME", folder.0.path());
     let said = said(&command.output().unwrap());
     assert_eq!(said.code, 74, "{}", said.stderr);
     assert!(!said.stderr.contains("panic"), "{}", said.stderr);
